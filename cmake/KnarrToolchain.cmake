@@ -10,7 +10,8 @@ find_program(KNARR_CCACHE ccache)
 if(KNARR_CCACHE)
   # pch_defines,time_macros: without them ccache refuses every call that uses a precompiled header.
   set(CMAKE_CXX_COMPILER_LAUNCHER
-      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${KNARR_CCACHE})
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${KNARR_CCACHE})
   set(CMAKE_C_COMPILER_LAUNCHER ${KNARR_CCACHE})
 endif()
 
