@@ -140,16 +140,15 @@ inline bool isConflict(const Error& error) { return error.reason() == Reason::Co
 }  // namespace knarr
 
 // TRY(expr): the value of a Result, or return its error from the enclosing function.
-#define TRY(...)                                                                       \
-  ({                                                                                   \
-    auto tryResult_ = (__VA_ARGS__);                                                   \
-    if (!tryResult_) return std::unexpected(std::move(tryResult_).error());            \
-    std::move(tryResult_).value();                                                     \
-  })
+#define TRY(...) KNARR_TRY_AS_(__COUNTER__, return, __VA_ARGS__)
 // CO_TRY(expr): the same inside a coroutine; expr may contain co_await.
-#define CO_TRY(...)                                                                    \
-  ({                                                                                   \
-    auto tryResult_ = (__VA_ARGS__);                                                   \
-    if (!tryResult_) co_return std::unexpected(std::move(tryResult_).error());         \
-    std::move(tryResult_).value();                                                     \
+#define CO_TRY(...) KNARR_TRY_AS_(__COUNTER__, co_return, __VA_ARGS__)
+
+#define KNARR_TRY_JOIN_(a, b) a##b
+#define KNARR_TRY_AS_(n, leave, ...) KNARR_TRY_(KNARR_TRY_JOIN_(tryResult_, n), leave, __VA_ARGS__)
+#define KNARR_TRY_(name, leave, ...)                            \
+  ({                                                            \
+    auto name = (__VA_ARGS__);                                  \
+    if (!name) leave std::unexpected(std::move(name).error());  \
+    std::move(name).value();                                    \
   })
