@@ -65,11 +65,4 @@ struct FieldSelector {
   const std::string* exactValue(std::string_view field) const;
 };
 
-// Validation of names, as k8s.io/apimachinery/pkg/util/validation: each returns the messages, none when valid.
-std::vector<std::string> isQualifiedName(std::string_view text);
-std::vector<std::string> isValidLabelValue(std::string_view text);
-std::vector<std::string> isDns1123Label(std::string_view text);
-std::vector<std::string> isDns1123Subdomain(std::string_view text);
-std::vector<std::string> isDns1035Label(std::string_view text);
-
 }  // namespace knarr::apimachinery
