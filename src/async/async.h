@@ -1,7 +1,9 @@
-// Waiting: gates, cancellation, timers, events, bounded queues, and the bridge from callbacks to tasks.
+// Waiting: gates, cancellation, timers, events, bounded queues, and the bridge from callbacks to
+// tasks.
 //
-// Everything here belongs to one event loop (env::Executor) and is not thread safe. A waiter is resumed from the loop,
-// never from inside the call that woke it, so a caller's state does not change under its feet.
+// Everything here belongs to one event loop (env::Executor) and is not thread safe. A waiter is
+// resumed from the loop, never from inside the call that woke it, so a caller's state does not
+// change under its feet.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +37,8 @@ class Event {
     Waiter* previous = nullptr;
     Waiter* next = nullptr;
     std::coroutine_handle<> handle;
-    std::shared_ptr<bool> alive;  // false once the frame is gone, for a resume already posted
+    std::shared_ptr<Waiter*>
+        alive;  // null inside once the frame is gone, for a resume already posted
     explicit Waiter(Event* e) : event(e) {}
     Waiter(const Waiter&) = delete;
     ~Waiter();
@@ -55,7 +58,8 @@ class Event {
   bool set_ = false;
 };
 
-// A request to stop, seen by everything that holds the token. The source may be destroyed before its tokens.
+// A request to stop, seen by everything that holds the token. The source may be destroyed before
+// its tokens.
 class StopToken;
 class StopSource {
  public:
@@ -74,7 +78,8 @@ class StopToken {
  public:
   StopToken() = default;  // never stops
   bool stopRequested() const;
-  // Runs `callback` inside requestStop (at once when already requested) until the registration is destroyed.
+  // Runs `callback` inside requestStop (at once when already requested) until the registration is
+  // destroyed.
   class Registration {
    public:
     Registration() = default;
@@ -94,7 +99,8 @@ class StopToken {
   std::shared_ptr<StopSource::State> state_;
 };
 
-// Owns spawned tasks. close() waits until all of them have ended; destroying a gate destroys the frames that remain.
+// Owns spawned tasks. close() waits until all of them have ended; destroying a gate destroys the
+// frames that remain.
 class Gate {
  public:
   explicit Gate(env::Executor& executor);
@@ -117,9 +123,12 @@ Task<bool> sleepFor(env::Env environment, env::Duration duration, StopToken stop
 template <class T>
 Task<T> runBlocking(env::Executor& executor, std::move_only_function<T()> work);
 // Connects a stream.
-Task<Result<std::unique_ptr<env::Stream>>> connect(env::Env environment, std::string address, env::Duration timeout);
-// Runs a child to its end. On stop the child is killed with SIGKILL and the error reason is Timeout.
-Task<Result<env::ProcessExit>> runProcess(env::Env environment, env::ProcessSpec spec, StopToken stop = {});
+Task<Result<std::unique_ptr<env::Stream>>> connect(env::Env environment, std::string address,
+                                                   env::Duration timeout);
+// Runs a child to its end. On stop the child is killed with SIGKILL and the error reason is
+// Timeout.
+Task<Result<env::ProcessExit>> runProcess(env::Env environment, env::ProcessSpec spec,
+                                          StopToken stop = {});
 
 // A value that arrives once, from a callback to a task. set() after the first is ignored.
 template <class T>

@@ -1,9 +1,11 @@
-// Task<T>: a coroutine that starts when it is awaited (or spawned into a Gate) and resumes its awaiter when it ends.
+// Task<T>: a coroutine that starts when it is awaited (or spawned into a Gate) and resumes its
+// awaiter when it ends.
 //
-// Rules (docs/ARCHITECTURE.md, asynchronous code): parameters by value or by owning handle; no lambda coroutines with
-// captures; no lock, iterator, reference into a container or view held across co_await. Destroying a Task that has not
-// ended destroys its frame, which cancels what it waits for.
-// Source of the shape: symmetric transfer, C++ Coroutines TS; checked with clang 19 in every build mode.
+// Rules (docs/ARCHITECTURE.md, asynchronous code): parameters by value or by owning handle; no
+// lambda coroutines with captures; no lock, iterator, reference into a container or view held
+// across co_await. Destroying a Task that has not ended destroys its frame, which cancels what it
+// waits for. Source of the shape: symmetric transfer, C++ Coroutines TS; checked with clang 19 in
+// every build mode.
 #pragma once
 
 #include <coroutine>

@@ -1,8 +1,9 @@
 // The doors to the world: time, chance, tasks, sockets, files, processes.
 //
-// All code above this floor gets an Env and touches the world through it only. env/posix is the real world; env/sim is
-// one thread with a virtual clock and a seed, in which the same code replays exactly. One Env belongs to one event loop:
-// every call and every callback happens on the loop's thread unless a method says otherwise.
+// All code above this floor gets an Env and touches the world through it only. env/posix is the
+// real world; env/sim is one thread with a virtual clock and a seed, in which the same code replays
+// exactly. One Env belongs to one event loop: every call and every callback happens on the loop's
+// thread unless a method says otherwise.
 #pragma once
 
 #include <chrono>
@@ -39,16 +40,18 @@ using TimerId = uint64_t;
 class Executor {
  public:
   virtual ~Executor() = default;
-  // Runs `callback` on the loop, after the current callback returns. Order of posting is kept in the real world and
-  // chosen by the seed in the simulated one.
+  // Runs `callback` on the loop, after the current callback returns. Order of posting is kept in
+  // the real world and chosen by the seed in the simulated one.
   virtual void post(Callback callback) = 0;
   // The same from any thread.
   virtual void postFromThread(Callback callback) = 0;
-  // Runs `callback` on the loop at `when` or soon after. cancelTimer of a timer that fired or never was is harmless.
+  // Runs `callback` on the loop at `when` or soon after. cancelTimer of a timer that fired or never
+  // was is harmless.
   virtual TimerId at(Instant when, Callback callback) = 0;
   virtual void cancelTimer(TimerId timer) = 0;
-  // Runs `work` on a pool thread (file I/O, fsync, fork), then `done` on the loop. The pool is bounded; excess work
-  // waits in order. `work` must not touch anything that belongs to the loop. In simulation both run on the loop.
+  // Runs `work` on a pool thread (file I/O, fsync, fork), then `done` on the loop. The pool is
+  // bounded; excess work waits in order. `work` must not touch anything that belongs to the loop.
+  // In simulation both run on the loop.
   virtual void block(Callback work, Callback done) = 0;
 };
 
@@ -83,8 +86,9 @@ class Stream {
   virtual ~Stream() = default;
   virtual IoStep read(std::span<char> into) = 0;
   virtual IoStep write(std::span<const char> from) = 0;
-  // One-shot: `ready` runs on the loop once a read (write) would not block, Eof and failure included. A second call
-  // before that replaces the first; an empty callback takes the interest back.
+  // One-shot: `ready` runs on the loop once a read (write) would not block, Eof and failure
+  // included. A second call before that replaces the first; an empty callback takes the interest
+  // back.
   virtual void whenReadable(Callback ready) = 0;
   virtual void whenWritable(Callback ready) = 0;
   // No more writes; the peer sees Eof.
@@ -114,12 +118,14 @@ class Network {
  public:
   virtual ~Network() = default;
   // Addresses: "HOST:PORT" with a numeric host ("127.0.0.1:0", "[::1]:443") or "unix:PATH".
-  // accept runs on the loop for each connection. A port in use fails with AlreadyExists and a message that names it.
-  virtual Result<std::unique_ptr<Listener>> listen(std::string_view address,
-                                                   std::move_only_function<void(std::unique_ptr<Stream>)> accept) = 0;
+  // accept runs on the loop for each connection. A port in use fails with AlreadyExists and a
+  // message that names it.
+  virtual Result<std::unique_ptr<Listener>> listen(
+      std::string_view address, std::move_only_function<void(std::unique_ptr<Stream>)> accept) = 0;
   // connected runs once. The timeout covers the whole connect.
-  virtual void connect(std::string_view address, Duration timeout,
-                       std::move_only_function<void(Result<std::unique_ptr<Stream>>)> connected) = 0;
+  virtual void connect(
+      std::string_view address, Duration timeout,
+      std::move_only_function<void(Result<std::unique_ptr<Stream>>)> connected) = 0;
   virtual Result<std::unique_ptr<DatagramSocket>> bindDatagram(std::string_view address) = 0;
 };
 
@@ -131,16 +137,22 @@ struct FileStatus {
   int64_t modifiedUnixNanos = 0;
 };
 
-// Whole-file operations. They block: short ones (configuration, tokens) may be called on the loop, the others belong into
-// Executor::block. Paths are absolute; errors name the path.
+// Whole-file operations. They block: short ones (configuration, tokens) may be called on the loop,
+// the others belong into Executor::block. Paths are absolute; errors name the path.
 class Files {
  public:
   virtual ~Files() = default;
-  virtual Result<std::string> readFile(const std::string& path, size_t bytesMax = size_t{64} << 20) = 0;
-  // Replaces the file in one step: a reader sees the old or the new bytes, also after a crash (write aside, fsync, rename,
-  // fsync of the directory).
-  virtual Result<void> writeFileAtomically(const std::string& path, std::string_view bytes, uint32_t mode = 0644) = 0;
-  virtual Result<void> appendFile(const std::string& path, std::string_view bytes, uint32_t mode = 0644) = 0;
+  virtual Result<std::string> readFile(const std::string& path,
+                                       size_t bytesMax = size_t{64} << 20) = 0;
+  // Replaces the file in one step: a reader sees the old or the new bytes, also after a crash
+  // (write aside, fsync, rename, fsync of the directory).
+  virtual Result<void> writeFileAtomically(const std::string& path, std::string_view bytes,
+                                           uint32_t mode = 0644) = 0;
+  // Not durable until syncFile.
+  virtual Result<void> appendFile(const std::string& path, std::string_view bytes,
+                                  uint32_t mode = 0644) = 0;
+  // Returns once the file's bytes are on stable storage.
+  virtual Result<void> syncFile(const std::string& path) = 0;
   virtual Result<void> makeDirectories(const std::string& path, uint32_t mode = 0755) = 0;
   virtual Result<std::vector<std::string>> listDirectory(const std::string& path) = 0;
   virtual Result<FileStatus> status(const std::string& path, bool followLinks = true) = 0;
@@ -155,13 +167,13 @@ class Files {
 };
 
 struct ProcessSpec {
-  std::vector<std::string> argv;                // argv[0] is a path
-  std::vector<std::string> environment;         // "NAME=value"; nothing is inherited
-  std::string workingDirectory;                 // "" keeps ours
-  std::string standardInput;                    // bytes fed to it, then Eof
-  std::string outputPath;                       // appended to, for stdout and stderr; "" captures instead
-  std::string networkNamespacePath;             // "" keeps ours
-  bool newSession = false;                      // detached from our terminal and signals
+  std::vector<std::string> argv;         // argv[0] is a path
+  std::vector<std::string> environment;  // "NAME=value"; nothing is inherited
+  std::string workingDirectory;          // "" keeps ours
+  std::string standardInput;             // bytes fed to it, then Eof
+  std::string outputPath;                // appended to, for stdout and stderr; "" captures instead
+  std::string networkNamespacePath;      // "" keeps ours
+  bool newSession = false;               // detached from our terminal and signals
   size_t captureBytesMax = size_t{1} << 20;
 };
 struct ProcessExit {
@@ -173,7 +185,8 @@ class Processes {
  public:
   virtual ~Processes() = default;
   // Starts a child; exited runs on the loop when it ends. Returns its process id.
-  virtual Result<int> spawn(ProcessSpec spec, std::move_only_function<void(ProcessExit)> exited) = 0;
+  virtual Result<int> spawn(ProcessSpec spec,
+                            std::move_only_function<void(ProcessExit)> exited) = 0;
   virtual Result<void> kill(int processId, int signalNumber) = 0;
   virtual bool alive(int processId) = 0;
 };
