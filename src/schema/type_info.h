@@ -38,7 +38,7 @@ enum class Kind : uint8_t {
 // How a field holds its kind in memory.
 enum class Shape : uint8_t {
   Value,    // T
-  Pointer,  // T* for messages, Opt<T> for scalars
+  Pointer,  // T* for messages, RawJson for raw JSON kinds ("" is nil), Opt<T> for the other scalars
   List,     // List<T>
   Map,      // Map<T>
 };
@@ -63,14 +63,15 @@ struct FieldInfo {
   uint16_t flags;                   // FieldFlag
   uint16_t tag;                     // protobuf field number; 0 when the field is not on the wire
   uint32_t offset;                  // in the struct
-  const TypeInfo* message;          // of Kind::Message and of the JSONSchemaPropsOr kinds, else null
+  const TypeInfo* message;          // of Kind::Message and of the JSONSchemaPropsOr kinds (their own), else null
   std::span<const std::string_view> listKeys;     // JSON names, with ListType::Map
   std::string_view patchStrategy;   // "", "merge", "replace", "retainKeys", "merge,retainKeys"
   std::string_view patchMergeKey;
   std::string_view defaultJson;     // declared default as JSON text; "" when none
   std::span<const std::string_view> enumValues;   // of a closed enum; empty otherwise
   std::string_view format;          // OpenAPI format when it is not the usual one
-  std::string_view featureGate;     // the gate that must be on for the field to be kept; "" when none
+  std::string_view featureGate;     // the gate that must be on for the field to be kept ("A,B": one of); "" when none
+  std::span<const std::string_view> validation;   // declarative validation markers ("k8s:maxItems=8")
 
   bool has(FieldFlag flag) const { return (flags & flag) != 0; }
 };
@@ -91,6 +92,8 @@ struct TypeInfo {
   std::span<const FieldInfo> fields;          // in declaration order (JSON order)
   std::span<const uint16_t> fieldsByTag;      // indices of fields, ascending tag, tagged ones only
   std::span<const uint16_t> fieldsByJson;     // indices of fields, ascending JSON name, inlined ones left out
+  bool hasTypeMeta;                 // its JSON carries kind and apiVersion (all root kinds but WatchEvent)
+  std::string_view unions;          // x-kubernetes-unions as JSON; "" when none
 
   bool isRoot() const { return !kind.empty(); }
 };
