@@ -183,6 +183,14 @@ void* appendElement(AnyList& list, size_t elementSize, Arena& arena) {
   return slot;
 }
 
+void copyField(const FieldInfo& field, void* toRoot, const void* fromRoot, Arena& arena) {
+  void* to = at(toRoot, field);
+  std::memmove(to, at(fromRoot, field), memberSize(field));
+  copyMember(field, to, arena);
+}
+
+bool equalField(const FieldInfo& field, const void* a, const void* b) { return equalMember(field, at(a, field), at(b, field)); }
+
 void deepCopy(const TypeInfo& type, void* to, const void* from, Arena& arena) {
   if (to != from) std::memcpy(to, from, type.size);
   for (const FieldInfo& field : type.fields) copyMember(field, at(to, field), arena);

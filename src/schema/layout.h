@@ -101,6 +101,25 @@ inline const void* pointerValue(const void* member, const FieldInfo& field) {
   if (isRawJsonKind(field.kind)) return as<Str>(member).empty() ? nullptr : member;
   return optPresent(member, field) ? member : nullptr;
 }
+// Bytes the field takes in its struct.
+inline size_t memberSize(const FieldInfo& field) {
+  switch (field.shape) {
+    case Shape::List:
+    case Shape::Map:
+      return sizeof(List<int>);
+    case Shape::Pointer:
+      if (isMessageKind(field.kind)) return sizeof(void*);
+      if (isRawJsonKind(field.kind)) return sizeof(Str);
+      return (valueSize(field) + valueAlignment(field) + valueAlignment(field) - 1) & ~(valueAlignment(field) - 1);
+    case Shape::Value:
+      break;
+  }
+  return valueSize(field);
+}
+// Replaces one field of `toRoot` by a deep copy of that of `fromRoot`, both structs of the type the field belongs to.
+void copyField(const FieldInfo& field, void* toRoot, const void* fromRoot, Arena& arena);
+// Deep, semantic equality of one field.
+bool equalField(const FieldInfo& field, const void* a, const void* b);
 // What an empty list that is not nil points to.
 char* emptyListData();
 // A zeroed new last element of `elementSize` bytes.

@@ -1,0 +1,265 @@
+// Lists and watches of the registry.
+#include <fmt/format.h>
+#include <simdjson.h>
+
+#include "api/meta_v1.h"
+#include "apiserver/registry.h"
+#include "base/strings.h"
+#include "codec/codec.h"
+
+namespace knarr::apiserver {
+namespace {
+
+// Sent about once a minute to every watcher that asked for bookmarks. Source: cacher, bookmarkFrequency.
+constexpr env::Duration kBookmarkPeriod = std::chrono::seconds(60);
+constexpr size_t kWatchBatch = 500;
+constexpr std::string_view kContinueVersion = "meta.k8s.io/v1";
+
+struct ContinueToken {
+  int64_t revision = 0;
+  std::string start;  // the first key of the next page, after the list's prefix
+};
+
+// Source: k8s.io/apiserver/pkg/storage/continue.go.
+std::string encodeContinue(const ContinueToken& token) {
+  return base64UrlEncode(fmt::format("{{\"v\":\"{}\",\"rv\":{},\"start\":{}}}", kContinueVersion, token.revision,
+                                     codec::quoteJson(token.start)));
+}
+
+Result<ContinueToken> decodeContinue(const std::string& text) {
+  auto bad = [](std::string_view why) {
+    return fail(Reason::BadRequest, fmt::format("invalid continue token: continue key is not valid: {}", why));
+  };
+  auto json = base64UrlDecode(text);
+  if (!json) return bad("illegal base64 data");
+  simdjson::dom::parser parser;
+  simdjson::dom::element root;
+  if (parser.parse(*json).get(root) != simdjson::SUCCESS) return bad("unexpected end of JSON input");
+  std::string_view version, start;
+  int64_t revision = 0;
+  if (root["v"].get(version) != simdjson::SUCCESS || version != kContinueVersion)
+    return bad(fmt::format("server does not recognize this encoded version {}", version));
+  if (root["rv"].get(revision) != simdjson::SUCCESS || revision == 0)
+    return bad("incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
+  if (root["start"].get(start) != simdjson::SUCCESS || start.empty())
+    return bad("encoded start key empty (version meta.k8s.io/v1)");
+  if (("/" + std::string(start)).find("/../") != std::string::npos) return bad(start);
+  return ContinueToken{revision, std::string(start)};
+}
+
+Error tooOldContinue() {
+  return Error(Reason::Expired,
+               "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+               "the continue parameter.");
+}
+
+}  // namespace
+
+namespace {
+
+// Pages through the cache in key order.
+ListResult pageFromCache(const ServedResource& resource, const Selection& selection, const std::string& startKey, int64_t limit) {
+  ListResult result;
+  const auto& objects = resource.cache->objects();
+  std::string prefix = selection.nameSpace.empty() || !resource.info->namespaced ? "" : selection.nameSpace + "/";
+  auto at = objects.lower_bound(prefix + startKey);
+  for (; at != objects.end() && at->first.starts_with(prefix); ++at) {
+    if (limit > 0 && static_cast<int64_t>(result.items.size()) == limit) {
+      result.continueToken = std::prev(at)->first.substr(prefix.size()) + '\0';
+      break;
+    }
+    if (selection.matches(at->second)) result.items.push_back(at->second);
+  }
+  result.revision = resource.cache->revision();
+  if (result.continueToken.empty() || !selection.selectsAll()) return result;
+  int64_t rest = 0;
+  for (; at != objects.end() && at->first.starts_with(prefix); ++at) ++rest;
+  result.remainingItemCount = rest;
+  return result;
+}
+
+Result<int64_t> parseRevision(const std::string& text) {
+  auto revision = parseUint(text);
+  if (!revision)
+    return fail(Reason::BadRequest, fmt::format("invalid resource version: resourceVersion: Invalid value: {}: strconv.ParseUint: "
+                                                "parsing {}: invalid syntax",
+                                                quote(text), quote(text)));
+  return static_cast<int64_t>(*revision);
+}
+
+}  // namespace
+
+Task<Result<ListResult>> Registry::list(const ServedResource& resource, Selection selection, client::ListOptions options) {
+  std::string start;
+  int64_t limit = std::max<int64_t>(options.limit, 0);
+  int64_t exact = 0;
+  if (!options.continueToken.empty()) {
+    if (!options.resourceVersion.empty() && options.resourceVersion != "0")
+      co_return fail(Reason::BadRequest, "specifying resource version is not allowed when using continue");
+    ContinueToken token = CO_TRY(decodeContinue(options.continueToken));
+    start = token.start;
+    exact = std::max<int64_t>(token.revision, 0);
+    CO_TRY(co_await hub_.waitFresh());
+  } else if (options.resourceVersion.empty()) {
+    CO_TRY(co_await hub_.waitFresh());
+  } else if (options.resourceVersion == "0") {
+    limit = 0;
+  } else {
+    int64_t revision = CO_TRY(parseRevision(options.resourceVersion));
+    CO_TRY(co_await hub_.waitFor(revision));
+    bool legacyExact = options.resourceVersionMatch.empty() && limit > 0;
+    if (options.resourceVersionMatch == "Exact" || legacyExact) exact = revision;
+  }
+  ListResult result;
+  if (exact != 0 && exact != hub_.revision()) {
+    result = CO_TRY(co_await listAtRevision(resource, selection, exact, start, limit));
+  } else {
+    result = pageFromCache(resource, selection, start, limit);
+  }
+  if (!result.continueToken.empty()) result.continueToken = encodeContinue({result.revision, result.continueToken});
+  co_return result;
+}
+
+Task<Result<ListResult>> Registry::listAtRevision(const ServedResource& resource, Selection selection, int64_t revision,
+                                                  std::string startKey, int64_t limit) {
+  std::string prefix = resource.cache->prefix();
+  if (!selection.nameSpace.empty() && resource.info->namespaced) prefix += selection.nameSpace + "/";
+  store::RangeQuery query;
+  query.range = store::prefixRange(prefix);
+  query.range.begin = prefix + startKey;
+  query.revision = revision;
+  auto page = co_await store_.range(std::move(query));
+  if (!page) {
+    if (!store::isCompacted(page.error())) co_return Unexpected(std::move(page).error());
+    if (startKey.empty()) co_return fail(Reason::Expired, "The resourceVersion for the provided list is too old.");
+    co_return Unexpected(tooOldContinue());
+  }
+  ListResult result;
+  result.revision = revision;
+  for (size_t i = 0; i < page->kvs.size(); ++i) {
+    const store::KeyValue& kv = page->kvs[i];
+    if (limit > 0 && static_cast<int64_t>(result.items.size()) == limit) {
+      result.continueToken = page->kvs[i - 1].key.substr(prefix.size()) + '\0';
+      if (selection.selectsAll()) result.remainingItemCount = static_cast<int64_t>(page->kvs.size() - i);
+      break;
+    }
+    // Most objects did not change since; their decoded form is in the cache.
+    Ref<> object = resource.cache->get(std::string_view(kv.key).substr(resource.cache->prefix().size()));
+    if (!object || revisionOf(object) != kv.modRevision) {
+      Mut<> decoded = CO_TRY(codec::decodeStored(resource.cache->type(), *kv.value));
+      schema::metadataOf(decoded).resourceVersion = decoded.str(fmt::format("{}", kv.modRevision));
+      object = std::move(decoded).publish();
+    }
+    if (selection.matches(object)) result.items.push_back(object);
+  }
+  co_return result;
+}
+
+namespace {
+
+class CacheWatch : public RegistryWatch {
+ public:
+  CacheWatch(env::Env environment, const ServedResource& resource, Selection selection, int64_t after,
+             std::vector<WatchEvent> initial, bool bookmarks, env::Instant deadline)
+      : env_(environment),
+        cursor_(*resource.cache, after),
+        selection_(std::move(selection)),
+        initial_(std::move(initial)),
+        bookmarks_(bookmarks),
+        deadline_(deadline),
+        nextBookmark_(environment.clock.now() + kBookmarkPeriod) {}
+
+  Task<Result<std::vector<WatchEvent>>> next() override {
+    if (!initial_.empty()) co_return std::exchange(initial_, {});
+    for (;;) {
+      std::vector<CacheEvent> taken = CO_TRY(cursor_.take(kWatchBatch));
+      std::vector<WatchEvent> events;
+      for (const CacheEvent& event : taken) translate(event, events);
+      if (!events.empty()) co_return events;
+      if (taken.size() == kWatchBatch) continue;
+      env::Instant now = env_.clock.now();
+      if (now >= deadline_) co_return std::vector<WatchEvent>();
+      if (bookmarks_ && now >= nextBookmark_) {
+        nextBookmark_ = now + kBookmarkPeriod;
+        co_return std::vector<WatchEvent>{{WatchEvent::Bookmark, {}, cursor_.revision(), false}};
+      }
+      co_await waitUntil(bookmarks_ ? std::min(deadline_, nextBookmark_) : deadline_);
+    }
+  }
+
+ private:
+  // Resumes on a change or at `until`, whichever comes first.
+  Task<void> waitUntil(env::Instant until) {
+    struct TimerGuard {
+      env::Executor& executor;
+      env::TimerId id;
+      ~TimerGuard() { executor.cancelTimer(id); }
+    };
+    async::Promise<bool> woken(env_.executor);
+    auto registration = cursor_.onChange([woken] { woken.set(true); });
+    TimerGuard timer{env_.executor, env_.executor.at(until, [woken] { woken.set(true); })};
+    co_await woken.get();
+  }
+
+  // An object that starts to match is ADDED, one that stops matching is DELETED in its last matching state.
+  void translate(const CacheEvent& event, std::vector<WatchEvent>& out) const {
+    bool matchedBefore = event.previous && selection_.matches(event.previous);
+    if (event.type == CacheEvent::Delete) {
+      if (matchedBefore) out.push_back({WatchEvent::Deleted, event.object, event.revision, false});
+      return;
+    }
+    bool matches = selection_.matches(event.object);
+    if (matches) {
+      out.push_back({matchedBefore ? WatchEvent::Modified : WatchEvent::Added, event.object, event.revision, false});
+    } else if (matchedBefore) {
+      Mut<> last = schema::edit(event.previous);
+      schema::metadataOf(last).resourceVersion = last.str(fmt::format("{}", event.revision));
+      out.push_back({WatchEvent::Deleted, std::move(last).publish(), event.revision, false});
+    }
+  }
+
+  env::Env env_;
+  CacheCursor cursor_;
+  Selection selection_;
+  std::vector<WatchEvent> initial_;
+  bool bookmarks_;
+  env::Instant deadline_;
+  env::Instant nextBookmark_;
+};
+
+}  // namespace
+
+Task<Result<std::unique_ptr<RegistryWatch>>> Registry::watch(const ServedResource& resource, Selection selection,
+                                                             client::ListOptions options) {
+  bool fromNow = options.resourceVersion.empty() || options.resourceVersion == "0";
+  bool initialEvents = options.sendInitialEvents.value_or(fromNow && options.resourceVersionMatch.empty());
+  int64_t after = 0;
+  if (options.resourceVersion.empty()) {
+    CO_TRY(co_await hub_.waitFresh());
+    after = hub_.revision();
+  } else if (options.resourceVersion == "0") {
+    after = hub_.revision();
+  } else {
+    after = CO_TRY(parseRevision(options.resourceVersion));
+    if (initialEvents) {
+      CO_TRY(co_await hub_.waitFor(after));
+      after = hub_.revision();
+    }
+  }
+  std::vector<WatchEvent> initial;
+  if (initialEvents) {
+    for (Ref<>& object : pageFromCache(resource, selection, "", 0).items) {
+      int64_t revision = revisionOf(object);
+      initial.push_back({WatchEvent::Added, std::move(object), revision, false});
+    }
+    if (options.allowWatchBookmarks && options.sendInitialEvents.value_or(false))
+      initial.push_back({WatchEvent::Bookmark, {}, after, true});
+  }
+  // Source: --min-request-timeout 1800 s: a watch lasts between one and two times that.
+  int64_t seconds = options.timeoutSeconds > 0 ? options.timeoutSeconds : 1800 + static_cast<int64_t>(env_.random.below(1800));
+  env::Instant deadline = env_.clock.now() + std::chrono::seconds(std::min<int64_t>(seconds, 86400 * 7));
+  co_return std::make_unique<CacheWatch>(env_, resource, std::move(selection), after, std::move(initial),
+                                         options.allowWatchBookmarks, deadline);
+}
+
+}  // namespace knarr::apiserver

@@ -1,0 +1,65 @@
+// Strategy: what is special about one resource. Everything else is the generic registry's.
+//
+// Upstream counterpart: pkg/registry/<group>/<resource>/strategy.go.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "apimachinery/validation.h"
+#include "apiserver/user.h"
+#include "schema/object.h"
+
+namespace knarr::apiserver {
+
+using schema::Mut;
+using schema::Ref;
+
+enum class GarbageCollectionPolicy : uint8_t { DeleteDependents, OrphanDependents, Unsupported };
+
+struct Strategy {
+  // Server-side defaults, run on every object that comes from outside, after declared defaults.
+  // Source: pkg/apis/<group>/<version>/defaults.go.
+  void (*setDefaults)(Mut<>& object) = nullptr;
+  // Runs after the generic part (status cleared, generation 1).
+  void (*prepareForCreate)(Mut<>& object) = nullptr;
+  // Runs after the generic part (status kept, generation raised when the spec changed).
+  void (*prepareForUpdate)(Mut<>& object, const Ref<>& old) = nullptr;
+  void (*prepareForStatusUpdate)(Mut<>& object, const Ref<>& old) = nullptr;
+  apimachinery::FieldErrors (*validate)(const Mut<>& object) = nullptr;
+  apimachinery::FieldErrors (*validateUpdate)(const Mut<>& object, const Ref<>& old) = nullptr;
+  // The rule for metadata.name; a DNS subdomain when null.
+  std::vector<std::string> (*validateName)(std::string_view name) = nullptr;
+  // Fields that selectors may name besides metadata.name and metadata.namespace: selector name, path in the object.
+  struct SelectableField {
+    std::string_view name;
+    std::string_view path;
+  };
+  std::vector<SelectableField> selectableFields;
+  bool hasGeneration = false;
+  bool allowUnconditionalUpdate = true;
+  bool allowCreateOnUpdate = false;
+  // DELETE answers with the object instead of a Status.
+  bool returnDeletedObject = false;
+  GarbageCollectionPolicy garbageCollection = GarbageCollectionPolicy::DeleteDependents;
+  // Seconds a delete leaves the object terminating; null: none. Only pods have it.
+  int64_t (*gracePeriodSeconds)(const Ref<>& object, std::optional<int64_t> asked) = nullptr;
+  // A namespace goes only when its spec.finalizers are empty.
+  bool (*mayBeRemoved)(const Ref<>& object) = nullptr;
+  // Of objects with a limited life (events); 0 for all others.
+  int64_t ttlSeconds = 0;
+  // The part of the key under /registry/; the resource's name when empty.
+  std::string_view storagePrefix;
+};
+
+// The strategy of a resource; a plain one for resources without a peculiarity.
+const Strategy& strategyOf(const schema::ResourceInfo& resource);
+
+// The text of a field that a path names ("spec.nodeName", "spec.hostNetwork"); "" when absent. Walks the type tables.
+std::string fieldText(const schema::TypeInfo& type, const void* value, std::string_view path);
+// The field called `json` directly in `type` (looking into inlined structs); null when there is none.
+const schema::FieldInfo* findField(const schema::TypeInfo& type, std::string_view json);
+
+}  // namespace knarr::apiserver
