@@ -164,9 +164,11 @@ struct StoreOptions {
   size_t valueBytesMax = 1536 * 1024;
   // Writers wait beyond this many queued writes (memory: itemsMax times the typical 1 KiB, 8 MiB).
   size_t queuedWritesMax = 8192;
+  size_t queuedBytesMax = size_t{64} << 20;
   // Most writes that share one fsync. Twice as many make an answer wait twice as long behind a full
   // batch.
   size_t batchWritesMax = 1024;
+  size_t batchBytesMax = size_t{8} << 20;
   // Superseded values kept for old readers and slow watchers. Past it the oldest half of the
   // history is compacted.
   int64_t historyBytesMax = int64_t{256} << 20;
