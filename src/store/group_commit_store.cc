@@ -11,7 +11,8 @@ namespace knarr::store {
 namespace {
 
 constexpr size_t kWatchBatchMax = 1000;
-// History events let go per group commit: a few milliseconds of the loop, one bounded statement list on disk.
+// History events let go per group commit: a few milliseconds of the loop, one bounded statement
+// list on disk.
 constexpr size_t kCleanEventsPerBatch = 4096;
 constexpr size_t kExpiriesPerBatch = 1000;
 // A key whose expiry could not be written (disk full) is tried again after this.
@@ -68,7 +69,7 @@ struct GroupCommitStore::Core {
   async::Event space;    // the queue became shorter
   async::Event cleaned;  // the compact revision is durable
   int64_t durableCompactRevision = 0;
-  std::optional<Error> compactFailure;  // of the last batch that carried a compact revision
+  std::optional<Error> compactFailure;    // of the last batch that carried a compact revision
   std::vector<int64_t> removedRevisions;  // to be told to the disk with the next batch
   size_t queuedBytes = 0;
   bool failing = false;  // the last batch was not persisted: cleaning waits for the next write
@@ -128,7 +129,8 @@ void GroupCommitStore::Core::decide(Draft& draft, Pending pending) {
     if (txn.ttlSeconds > 0) {
       record.expiresUnixNanos = env.clock.unixNanos() + txn.ttlSeconds * 1'000'000'000;
     }
-    result.kv = KeyValue{txn.key, txn.value, record.createRevision, record.revision, record.version};
+    result.kv =
+        KeyValue{txn.key, txn.value, record.createRevision, record.revision, record.version};
   } else {
     result.kv = std::move(current);
   }
@@ -201,7 +203,8 @@ void GroupCommitStore::Core::forgetExpiry(const std::string& key, int64_t when) 
 void GroupCommitStore::Core::armExpiryTimer() {
   if (expiries.empty() || closing || expiryTimer) return;
   int64_t wait = std::max<int64_t>(0, expiries.begin()->first - env.clock.unixNanos());
-  // Looking again every hour at the latest keeps a wall clock that jumps forward from holding keys back.
+  // Looking again every hour at the latest keeps a wall clock that jumps forward from holding keys
+  // back.
   wait = std::min<int64_t>(wait, int64_t{3600} * 1'000'000'000);
   expiryTimer = env.executor.at(env.clock.now() + std::chrono::nanoseconds(wait), [weak = self] {
     auto core = weak.lock();
@@ -212,7 +215,8 @@ void GroupCommitStore::Core::armExpiryTimer() {
   });
 }
 
-// Due keys are deleted through the queue like any write, guarded by the version that carried the time to live.
+// Due keys are deleted through the queue like any write, guarded by the version that carried the
+// time to live.
 void GroupCommitStore::Core::expireDue() {
   if (closing) return;
   int64_t now = env.clock.unixNanos();
@@ -272,8 +276,9 @@ async::Task<void> GroupCommitStore::runCommitter(std::shared_ptr<Core> core) {
     Core::Draft draft = core->takeBatch();
     Result<void> persisted;
     if (core->durability->poisoned()) {
-      persisted = fail(Reason::InternalError,
-                       "the store stopped after a failure of its disk; restart it once the cause is gone");
+      persisted =
+          fail(Reason::InternalError,
+               "the store stopped after a failure of its disk; restart it once the cause is gone");
     } else if (!draft.batch->empty()) {
       persisted = co_await core->durability->persist(draft.batch);
     }
@@ -372,9 +377,10 @@ async::Task<Result<TxnResult>> GroupCommitStore::commit(Txn txn) {
   if (txn.kind == Txn::Put) {
     ASSERT(txn.value != nullptr);
     if (txn.value->size() > core->options.valueBytesMax) {
-      co_return fail(Reason::RequestEntityTooLarge,
-                     fmt::format("etcdserver: request is too large: {} bytes for key {}, the bound is {}",
-                                 txn.value->size(), txn.key, core->options.valueBytesMax));
+      co_return fail(
+          Reason::RequestEntityTooLarge,
+          fmt::format("etcdserver: request is too large: {} bytes for key {}, the bound is {}",
+                      txn.value->size(), txn.key, core->options.valueBytesMax));
     }
   }
   auto full = [&] {

@@ -1,8 +1,10 @@
-// GroupCommitStore: the Store that both engines are. Writers queue; one committer takes everything that waits, decides the
-// guards in order, makes the batch durable with one call, then publishes it to the index and the watches and answers.
+// GroupCommitStore: the Store that both engines are. Writers queue; one committer takes everything
+// that waits, decides the guards in order, makes the batch durable with one call, then publishes it
+// to the index and the watches and answers.
 //
-// Invariant: the index holds durable records only. Guards of a batch are decided against the index plus the batch's own
-// earlier writes, so a queue of writers to one key costs one fsync, not one each.
+// Invariant: the index holds durable records only. Guards of a batch are decided against the index
+// plus the batch's own earlier writes, so a queue of writers to one key costs one fsync, not one
+// each.
 #pragma once
 
 #include <map>
@@ -19,9 +21,7 @@ struct Batch {
   std::vector<Record> records;
   std::vector<int64_t> removedRevisions;
   int64_t compactRevision = 0;  // 0: unchanged
-  bool empty() const {
-    return records.empty() && removedRevisions.empty() && compactRevision == 0;
-  }
+  bool empty() const { return records.empty() && removedRevisions.empty() && compactRevision == 0; }
 };
 
 class Durability {
@@ -35,7 +35,8 @@ class Durability {
 
 class GroupCommitStore : public Store {
  public:
-  // `index` is what the durability held when it was opened; `expiries` the keys with a time to live.
+  // `index` is what the durability held when it was opened; `expiries` the keys with a time to
+  // live.
   GroupCommitStore(env::Env environment, StoreOptions options, MvccIndex index,
                    std::unique_ptr<Durability> durability);
   ~GroupCommitStore() override;

@@ -26,7 +26,8 @@ class MemoryDurability : public Durability {
 std::unique_ptr<Store> makeMemoryStore(env::Env environment, StoreOptions options,
                                        env::Duration commitDelay) {
   return std::make_unique<GroupCommitStore>(
-      environment, options, MvccIndex(), std::make_unique<MemoryDurability>(environment, commitDelay));
+      environment, options, MvccIndex(),
+      std::make_unique<MemoryDurability>(environment, commitDelay));
 }
 
 }  // namespace knarr::store

@@ -82,18 +82,21 @@ void MvccIndex::restoreCompactRevision(int64_t revision) {
 
 Result<void> MvccIndex::restore(const Record& record) {
   int64_t firstKept = std::max<int64_t>(compactRevision_, 2);
-  // The newest record is never superseded, so a gap at or after the compact revision is a lost write.
+  // The newest record is never superseded, so a gap at or after the compact revision is a lost
+  // write.
   bool gap = record.revision <= revision_ ||
              (record.revision > firstKept && record.revision != revision_ + 1);
   if (gap) {
-    return fail(Reason::InternalError, fmt::format("revision {} follows {}: records between are missing",
-                                                   record.revision, revision_));
+    return fail(Reason::InternalError,
+                fmt::format("revision {} follows {}: records between are missing", record.revision,
+                            revision_));
   }
   if (record.revision > compactRevision_) {
     apply(record);
     return {};
   }
-  // Only the newest version at the compact revision is readable; what an interrupted compaction left is garbage.
+  // Only the newest version at the compact revision is readable; what an interrupted compaction
+  // left is garbage.
   if (auto old = keys_.find(record.key); old != keys_.end()) {
     for (const Version& version : old->second) {
       restoredGarbage_.push_back(version.modRevision);
@@ -185,8 +188,7 @@ Result<void> MvccIndex::compact(int64_t revision) {
   return {};
 }
 
-void MvccIndex::forget(const std::string& key, int64_t modRevision,
-                       std::vector<int64_t>& removed) {
+void MvccIndex::forget(const std::string& key, int64_t modRevision, std::vector<int64_t>& removed) {
   auto found = keys_.find(key);
   if (found == keys_.end()) return;
   Versions& versions = found->second;
@@ -199,8 +201,8 @@ void MvccIndex::forget(const std::string& key, int64_t modRevision,
   if (versions.empty()) keys_.erase(found);
 }
 
-// The event of the compact revision itself stays in the history (a watch may start there), and so does its tombstone; what
-// it replaced goes.
+// The event of the compact revision itself stays in the history (a watch may start there), and so
+// does its tombstone; what it replaced goes.
 std::vector<int64_t> MvccIndex::cleanStep(size_t eventsMax) {
   std::vector<int64_t> removed;
   for (size_t i = 0; i < eventsMax && needsCleaning(); ++i) {

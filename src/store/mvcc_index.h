@@ -1,8 +1,10 @@
-// MvccIndex: every key with its versions since the last compaction, and the history of committed events.
+// MvccIndex: every key with its versions since the last compaction, and the history of committed
+// events.
 //
-// The part of a store that all engines share: they differ in how a Record becomes durable before it is applied here. Reads
-// cost a tree look-up; the history is a deque indexed by revision, which is what watches read.
-// Upstream counterpart: etcd server/storage/mvcc (treeIndex, kvstore, watchable_store).
+// The part of a store that all engines share: they differ in how a Record becomes durable before it
+// is applied here. Reads cost a tree look-up; the history is a deque indexed by revision, which is
+// what watches read. Upstream counterpart: etcd server/storage/mvcc (treeIndex, kvstore,
+// watchable_store).
 #pragma once
 
 #include <absl/container/btree_map.h>
@@ -32,11 +34,12 @@ class MvccIndex {
   int64_t revision() const { return revision_; }
   int64_t compactRevision() const { return compactRevision_; }
 
-  // Adds the record after the newest. `previousExpires` receives the expiry of the version it replaces, 0 for none.
+  // Adds the record after the newest. `previousExpires` receives the expiry of the version it
+  // replaces, 0 for none.
   void apply(const Record& record, int64_t* previousExpires = nullptr);
 
-  // Rebuilding from disk: the compact revision is set first, then records come in order of revision. Fails when the
-  // records from the compact revision on are not one per revision.
+  // Rebuilding from disk: the compact revision is set first, then records come in order of
+  // revision. Fails when the records from the compact revision on are not one per revision.
   void restoreCompactRevision(int64_t revision);
   Result<void> restore(const Record& record);
   // Revisions met while rebuilding that an interrupted compaction had left on disk.
@@ -53,7 +56,8 @@ class MvccIndex {
   // Makes reads before `revision` fail from now on. What they held is let go by cleanStep.
   Result<void> compact(int64_t revision);
   bool needsCleaning() const { return cleanedRevision_ < compactRevision_; }
-  // Lets go of what at most `eventsMax` events superseded; returns the revisions whose records the disk can forget.
+  // Lets go of what at most `eventsMax` events superseded; returns the revisions whose records the
+  // disk can forget.
   std::vector<int64_t> cleanStep(size_t eventsMax);
   // A compact revision that frees about half of the history.
   int64_t middleOfHistory() const;

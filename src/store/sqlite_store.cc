@@ -1,8 +1,11 @@
-// The embedded engine: a table of revisions in SQLite. One connection, used by one pool thread at a time.
+// The embedded engine: a table of revisions in SQLite. One connection, used by one pool thread at a
+// time.
 //
 //   meta(name TEXT PRIMARY KEY, value INTEGER)      compactRevision
-//   revisions(rev INTEGER PRIMARY KEY, key BLOB, createRev INTEGER, version INTEGER, value BLOB, expires INTEGER)
-//                                                   value NULL: the key was deleted at rev; expires NULL: never
+//   revisions(rev INTEGER PRIMARY KEY, key BLOB, createRev INTEGER, version INTEGER, value BLOB,
+//   expires INTEGER)
+//                                                   value NULL: the key was deleted at rev; expires
+//                                                   NULL: never
 // Source of the settings: https://www.sqlite.org/wal.html, pragma.html (locking_mode, synchronous).
 #include <fmt/format.h>
 #include <sqlite3.h>
@@ -30,17 +33,23 @@ Error sqliteError(sqlite3* database, const std::string& path, std::string_view w
   int code = sqlite3_errcode(database) & 0xff;
   std::string cause = sqlite3_errmsg(database);
   if (code == SQLITE_BUSY || code == SQLITE_LOCKED) {
-    return Error(Reason::Conflict, fmt::format("store file {} is held by another process: stop that one, or "
-                                               "choose another data directory", path));
+    return Error(Reason::Conflict,
+                 fmt::format("store file {} is held by another process: stop that one, or "
+                             "choose another data directory",
+                             path));
   }
   if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) {
-    return Error(Reason::InternalError,
-                 fmt::format("store file {} is damaged ({}: {}): restore it from a backup, or move it away to "
-                             "start with an empty cluster", path, what, cause));
+    return Error(
+        Reason::InternalError,
+        fmt::format(
+            "store file {} is damaged ({}: {}): restore it from a backup, or move it away to "
+            "start with an empty cluster",
+            path, what, cause));
   }
   if (code == SQLITE_FULL) {
-    return Error(Reason::InternalError,
-                 fmt::format("no space left on the disk of store file {}: the write did not happen", path));
+    return Error(
+        Reason::InternalError,
+        fmt::format("no space left on the disk of store file {}: the write did not happen", path));
   }
   return Error(Reason::InternalError, fmt::format("store file {}: {}: {}", path, what, cause));
 }
@@ -113,7 +122,8 @@ Result<void> SqliteLog::step(sqlite3_stmt* statement, std::string_view what) {
 Result<std::unique_ptr<SqliteLog>> SqliteLog::open(std::string path) {
   std::unique_ptr<SqliteLog> log(new SqliteLog(std::move(path)));
   sqlite3* raw = nullptr;
-  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  int flags =
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   int code = sqlite3_open_v2(log->path_.c_str(), &raw, flags, nullptr);
   log->database_.reset(raw);
   if (code != SQLITE_OK) return std::unexpected(log->error("open"));
@@ -121,12 +131,15 @@ Result<std::unique_ptr<SqliteLog>> SqliteLog::open(std::string path) {
   return log;
 }
 
-// Exclusive locking keeps a second process out, and the WAL's index in our memory instead of a shared file.
+// Exclusive locking keeps a second process out, and the WAL's index in our memory instead of a
+// shared file.
 Result<void> SqliteLog::prepareFile() {
   TRY(execute("PRAGMA locking_mode=EXCLUSIVE"));
   if (TRY(queryText("PRAGMA journal_mode=WAL")) != "wal") {
-    return fail(Reason::InternalError,
-                fmt::format("store file {}: its file system does not support SQLite's write-ahead log", path_));
+    return fail(
+        Reason::InternalError,
+        fmt::format("store file {}: its file system does not support SQLite's write-ahead log",
+                    path_));
   }
   TRY(execute("PRAGMA synchronous=FULL"));
   TRY(execute("PRAGMA cache_size=-16384"));
@@ -134,25 +147,34 @@ Result<void> SqliteLog::prepareFile() {
   int64_t tables = TRY(queryInt("SELECT count(*) FROM sqlite_master"));
   if (application != kApplicationId && (application != 0 || tables != 0)) {
     return fail(Reason::InternalError,
-                fmt::format("{} is a SQLite database of another program: choose another store file", path_));
+                fmt::format("{} is a SQLite database of another program: choose another store file",
+                            path_));
   }
   int64_t version = TRY(queryInt("PRAGMA user_version"));
   if (version > kSchemaVersion) {
-    return fail(Reason::InternalError,
-                fmt::format("store file {} has format {}, this program knows up to {}: use a newer program", path_,
-                            version, kSchemaVersion));
+    return fail(
+        Reason::InternalError,
+        fmt::format("store file {} has format {}, this program knows up to {}: use a newer program",
+                    path_, version, kSchemaVersion));
   }
   if (std::string check = TRY(queryText("PRAGMA quick_check(1)")); check != "ok") {
-    return fail(Reason::InternalError,
-                fmt::format("store file {} is damaged ({}): restore it from a backup, or move it away to start "
-                            "with an empty cluster", path_, check));
+    return fail(
+        Reason::InternalError,
+        fmt::format(
+            "store file {} is damaged ({}): restore it from a backup, or move it away to start "
+            "with an empty cluster",
+            path_, check));
   }
   if (version == 0) {
-    TRY(execute(fmt::format("BEGIN IMMEDIATE; PRAGMA application_id={}; PRAGMA user_version={};"
-                            "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-                            "CREATE TABLE revisions(rev INTEGER PRIMARY KEY, key BLOB NOT NULL, createRev INTEGER NOT NULL,"
-                            " version INTEGER NOT NULL, value BLOB, expires INTEGER); COMMIT",
-                            kApplicationId, kSchemaVersion).c_str()));
+    TRY(execute(
+        fmt::format(
+            "BEGIN IMMEDIATE; PRAGMA application_id={}; PRAGMA user_version={};"
+            "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+            "CREATE TABLE revisions(rev INTEGER PRIMARY KEY, key BLOB NOT NULL, createRev INTEGER "
+            "NOT NULL,"
+            " version INTEGER NOT NULL, value BLOB, expires INTEGER); COMMIT",
+            kApplicationId, kSchemaVersion)
+            .c_str()));
   }
   begin_ = TRY(prepare("BEGIN IMMEDIATE"));
   commit_ = TRY(prepare("COMMIT"));
@@ -163,9 +185,10 @@ Result<void> SqliteLog::prepareFile() {
 }
 
 Result<void> SqliteLog::load(MvccIndex& index, std::vector<Record>& expiring) {
-  index.restoreCompactRevision(TRY(queryInt("SELECT value FROM meta WHERE name='compactRevision'")));
-  Statement rows =
-      TRY(prepare("SELECT rev, key, createRev, version, value, expires FROM revisions ORDER BY rev"));
+  index.restoreCompactRevision(
+      TRY(queryInt("SELECT value FROM meta WHERE name='compactRevision'")));
+  Statement rows = TRY(
+      prepare("SELECT rev, key, createRev, version, value, expires FROM revisions ORDER BY rev"));
   while (true) {
     int code = sqlite3_step(rows.get());
     if (code == SQLITE_DONE) break;
@@ -185,9 +208,12 @@ Result<void> SqliteLog::load(MvccIndex& index, std::vector<Record>& expiring) {
     }
     record.expiresUnixNanos = sqlite3_column_int64(rows.get(), 5);
     if (Result<void> restored = index.restore(record); !restored) {
-      return fail(Reason::InternalError,
-                  fmt::format("store file {} is damaged ({}): restore it from a backup, or move it away to start "
-                              "with an empty cluster", path_, restored.error().message()));
+      return fail(
+          Reason::InternalError,
+          fmt::format(
+              "store file {} is damaged ({}): restore it from a backup, or move it away to start "
+              "with an empty cluster",
+              path_, restored.error().message()));
     }
     if (record.expiresUnixNanos != 0) {
       record.value.reset();
@@ -208,7 +234,8 @@ Result<void> SqliteLog::writeRows(const Batch& batch) {
     } else if (record.value->empty()) {
       sqlite3_bind_zeroblob(insert_.get(), 5, 0);  // a null pointer would bind NULL
     } else {
-      sqlite3_bind_blob64(insert_.get(), 5, record.value->data(), record.value->size(), SQLITE_STATIC);
+      sqlite3_bind_blob64(insert_.get(), 5, record.value->data(), record.value->size(),
+                          SQLITE_STATIC);
     }
     if (record.expiresUnixNanos == 0) {
       sqlite3_bind_null(insert_.get(), 6);
@@ -233,7 +260,8 @@ Result<void> SqliteLog::write(const Batch& batch) {
   if (done) done = writeRows(batch);
   if (done) {
     done = step(commit_.get(), "commit");
-    // After a failed sync the pages may or may not be on the disk. Source: PostgreSQL's fsync findings of 2018.
+    // After a failed sync the pages may or may not be on the disk. Source: PostgreSQL's fsync
+    // findings of 2018.
     if (!done && (sqlite3_errcode(database_.get()) & 0xff) != SQLITE_FULL) {
       poisoned_ = true;
       done.error().withContext("it is not known whether the last writes are on the disk");
