@@ -127,6 +127,11 @@ class Network {
       std::string_view address, Duration timeout,
       std::move_only_function<void(Result<std::unique_ptr<Stream>>)> connected) = 0;
   virtual Result<std::unique_ptr<DatagramSocket>> bindDatagram(std::string_view address) = 0;
+  // The numeric addresses of a host name, without port, in order of preference; a numeric host
+  // gives itself. resolved runs once; NotFound for a name that does not exist.
+  virtual void resolve(
+      std::string_view host,
+      std::move_only_function<void(Result<std::vector<std::string>>)> resolved) = 0;
 };
 
 struct FileStatus {

@@ -1,6 +1,7 @@
 #include "env/posix/network.h"
 
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -341,6 +342,36 @@ Result<std::unique_ptr<DatagramSocket>> PosixNetwork::bindDatagram(std::string_v
   if (::bind(fd.get(), parsed.pointer(), parsed.length) != 0)
     return bindFailed("bind", address, errno);
   return std::make_unique<FdDatagramSocket>(loop_, std::move(fd));
+}
+
+void PosixNetwork::resolve(
+    std::string_view host,
+    std::move_only_function<void(Result<std::vector<std::string>>)> resolved) {
+  auto answer = std::make_shared<Result<std::vector<std::string>>>();
+  // getaddrinfo follows the system's configuration (hosts file, resolv.conf) and blocks.
+  loop_.block(
+      [answer, name = std::string(host)] {
+        addrinfo hints{};
+        hints.ai_socktype = SOCK_STREAM;
+        addrinfo* list = nullptr;
+        int failure = ::getaddrinfo(name.c_str(), nullptr, &hints, &list);
+        if (failure != 0) {
+          bool absent = failure == EAI_NONAME || failure == EAI_NODATA;
+          *answer = fail(absent ? Reason::NotFound : Reason::ServiceUnavailable,
+                         "resolve host name " + name + ": " + ::gai_strerror(failure));
+          return;
+        }
+        std::vector<std::string> addresses;
+        for (addrinfo* one = list; one; one = one->ai_next) {
+          char text[NI_MAXHOST];
+          if (::getnameinfo(one->ai_addr, one->ai_addrlen, text, sizeof text, nullptr, 0,
+                            NI_NUMERICHOST) == 0)
+            addresses.emplace_back(text);
+        }
+        ::freeaddrinfo(list);
+        *answer = std::move(addresses);
+      },
+      [answer, resolved = std::move(resolved)]() mutable { resolved(std::move(*answer)); });
 }
 
 std::unique_ptr<Stream> makeFdStream(Loop& loop, Fd fd) {

@@ -16,6 +16,9 @@ class PosixNetwork final : public Network {
                std::move_only_function<void(Result<std::unique_ptr<Stream>>)> connected) override;
   Result<std::unique_ptr<DatagramSocket>> bindDatagram(std::string_view address) override;
 
+  void resolve(std::string_view host,
+               std::move_only_function<void(Result<std::vector<std::string>>)> resolved) override;
+
  private:
   Loop& loop_;
 };

@@ -134,5 +134,18 @@ TEST(PosixNetwork, datagramsCarryTheirSender) {
   EXPECT_EQ(from, a->localAddress());
 }
 
+TEST(PosixNetwork, resolvesLocalhostAndNumbers) {
+  auto real = makePosixEnv();
+  for (const char* host : {"localhost", "127.0.0.1"}) {
+    real->env().network.resolve(host, [&](Result<std::vector<std::string>> addresses) {
+      ASSERT_TRUE(addresses) << addresses.error().message();
+      EXPECT_TRUE(std::ranges::find(*addresses, "127.0.0.1") != addresses->end() ||
+                  std::ranges::find(*addresses, "::1") != addresses->end());
+      real->stop();
+    });
+    real->run();
+  }
+}
+
 }  // namespace
 }  // namespace knarr::env
