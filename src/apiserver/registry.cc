@@ -76,7 +76,7 @@ Task<Result<Ref<>>> Registry::commitPut(const ServedResource& resource, std::str
   *conflict = false;
   metav1::ObjectMeta& metadata = schema::metadataOf(object);
   metadata.resourceVersion = {};
-  auto bytes = std::make_shared<const std::string>(codec::encodeStored(object.object()));
+  auto bytes = std::make_shared<const std::string>(codec::encodeProtobuf(object.object()));
   store::Txn txn{store::Txn::Put, storeKey(resource, key), bytes, guard, resource.strategy->ttlSeconds};
   store::TxnResult result = CO_TRY(co_await store_.commit(std::move(txn)));
   if (!result.succeeded) {

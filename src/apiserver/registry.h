@@ -71,8 +71,8 @@ struct Selection {
 
 class RegistryWatch {
  public:
-  // At least one event; an empty vector at the watch's deadline. Expired when the reader fell behind.
-  virtual Task<Result<std::vector<WatchEvent>>> next() = 0;
+  // At least one event; an empty vector at the watch's deadline or on stop. Expired when the reader fell behind.
+  virtual Task<Result<std::vector<WatchEvent>>> next(async::StopToken stop) = 0;
   virtual ~RegistryWatch() = default;
 };
 

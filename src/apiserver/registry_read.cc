@@ -146,7 +146,7 @@ Task<Result<ListResult>> Registry::listAtRevision(const ServedResource& resource
     // Most objects did not change since; their decoded form is in the cache.
     Ref<> object = resource.cache->get(std::string_view(kv.key).substr(resource.cache->prefix().size()));
     if (!object || revisionOf(object) != kv.modRevision) {
-      Mut<> decoded = CO_TRY(codec::decodeStored(resource.cache->type(), *kv.value));
+      Mut<> decoded = CO_TRY(codec::decodeProtobuf(resource.cache->type(), *kv.value));
       schema::metadataOf(decoded).resourceVersion = decoded.str(fmt::format("{}", kv.modRevision));
       object = std::move(decoded).publish();
     }
@@ -169,7 +169,7 @@ class CacheWatch : public RegistryWatch {
         deadline_(deadline),
         nextBookmark_(environment.clock.now() + kBookmarkPeriod) {}
 
-  Task<Result<std::vector<WatchEvent>>> next() override {
+  Task<Result<std::vector<WatchEvent>>> next(async::StopToken stop) override {
     if (!initial_.empty()) co_return std::exchange(initial_, {});
     for (;;) {
       std::vector<CacheEvent> taken = CO_TRY(cursor_.take(kWatchBatch));
@@ -178,25 +178,26 @@ class CacheWatch : public RegistryWatch {
       if (!events.empty()) co_return events;
       if (taken.size() == kWatchBatch) continue;
       env::Instant now = env_.clock.now();
-      if (now >= deadline_) co_return std::vector<WatchEvent>();
+      if (now >= deadline_ || stop.stopRequested()) co_return std::vector<WatchEvent>();
       if (bookmarks_ && now >= nextBookmark_) {
         nextBookmark_ = now + kBookmarkPeriod;
         co_return std::vector<WatchEvent>{{WatchEvent::Bookmark, {}, cursor_.revision(), false}};
       }
-      co_await waitUntil(bookmarks_ ? std::min(deadline_, nextBookmark_) : deadline_);
+      co_await waitUntil(bookmarks_ ? std::min(deadline_, nextBookmark_) : deadline_, stop);
     }
   }
 
  private:
-  // Resumes on a change or at `until`, whichever comes first.
-  Task<void> waitUntil(env::Instant until) {
+  // Resumes on a change, at `until` or on stop, whichever comes first.
+  Task<void> waitUntil(env::Instant until, async::StopToken stop) {
     struct TimerGuard {
       env::Executor& executor;
       env::TimerId id;
       ~TimerGuard() { executor.cancelTimer(id); }
     };
     async::Promise<bool> woken(env_.executor);
-    auto registration = cursor_.onChange([woken] { woken.set(true); });
+    auto listener = cursor_.onChange([woken] { woken.set(true); });
+    auto stopping = stop.onStop([woken] { woken.set(true); });
     TimerGuard timer{env_.executor, env_.executor.at(until, [woken] { woken.set(true); })};
     co_await woken.get();
   }

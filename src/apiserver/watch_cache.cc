@@ -97,7 +97,7 @@ Result<Ref<>> CacheHub::decode(const ResourceCache& cache, const store::KeyValue
     handedOver_.erase(found);
     return object;
   }
-  auto decoded = codec::decodeStored(cache.type(), *kv.value);
+  auto decoded = codec::decodeProtobuf(cache.type(), *kv.value);
   if (!decoded)
     return Unexpected(std::move(decoded).error().withContext(fmt::format("decoding {} at revision {}", kv.key, kv.modRevision)));
   schema::metadataOf(*decoded).resourceVersion = decoded->str(fmt::format("{}", kv.modRevision));

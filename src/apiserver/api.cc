@@ -1,0 +1,306 @@
+#include "apiserver/api.h"
+
+#include <fmt/format.h>
+
+#include "api/authentication_v1.h"
+#include "api/autoscaling_v1.h"
+#include "api/core_v1.h"
+#include "api/meta_v1.h"
+#include "api/policy_v1.h"
+#include "apimachinery/labels.h"
+#include "apiserver/patching.h"
+#include "base/strings.h"
+#include "schema/layout.h"
+
+namespace knarr::apiserver {
+namespace {
+
+// Source: pkg/registry/core/serviceaccount/storage/token.go.
+constexpr int64_t kTokenSecondsMin = 600;
+constexpr int64_t kTokenSecondsMax = int64_t{1} << 32;
+constexpr int64_t kTokenSecondsDefault = 3600;
+
+Unexpected notServed() {
+  return Unexpected(Error(Reason::NotFound, "the server could not find the requested resource"));
+}
+Unexpected methodNotAllowed() {
+  return Unexpected(Error(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource"));
+}
+
+// Where "spec.replicas" stands in an object; null when the kind has none.
+schema::Opt<int32_t>* replicasOf(const schema::TypeInfo& type, void* root) {
+  const schema::FieldInfo* spec = findField(type, "spec");
+  if (!spec || spec->kind != schema::Kind::Message || spec->shape != schema::Shape::Value) return nullptr;
+  const schema::FieldInfo* replicas = findField(*spec->message, "replicas");
+  if (!replicas || replicas->kind != schema::Kind::Int32 || replicas->shape != schema::Shape::Pointer) return nullptr;
+  return &schema::as<schema::Opt<int32_t>>(schema::at(schema::at(root, *spec), *replicas));
+}
+
+// The selector of a workload as text; label selectors and plain maps both occur.
+Result<std::string> selectorText(const schema::TypeInfo& type, const void* root) {
+  const schema::FieldInfo* spec = findField(type, "spec");
+  const schema::FieldInfo* selector = spec ? findField(*spec->message, "selector") : nullptr;
+  if (!selector) return std::string();
+  const void* member = schema::at(schema::at(root, *spec), *selector);
+  if (selector->shape == schema::Shape::Map)
+    return apimachinery::LabelSelector::fromMap(schema::as<schema::StringMap>(member)).str();
+  const auto* labels = static_cast<const metav1::LabelSelector*>(schema::pointerValue(member, *selector));
+  return TRY(apimachinery::LabelSelector::from(labels)).str();
+}
+
+Result<Mut<>> bindPod(const Ref<>& old, const corev1::Binding& binding) {
+  Ref<corev1::Pod> pod(old);
+  const schema::ResourceInfo& pods = client::resourceOf<corev1::Pod>();
+  if (pod->metadata.deletionTimestamp)
+    return Unexpected(conflictError(pods, pod->metadata.name,
+                                    fmt::format("pod {} is being deleted, cannot be assigned to a host", pod->metadata.name)));
+  if (!pod->spec.nodeName.empty())
+    return Unexpected(conflictError(pods, pod->metadata.name,
+                                    fmt::format("pod {} is already assigned to node {}", pod->metadata.name, quote(pod->spec.nodeName))));
+  Mut<corev1::Pod> next = schema::edit(pod);
+  next->spec.nodeName = next.str(binding.target.name);
+  for (const auto& [key, value] : binding.metadata.annotations) schema::set(next->metadata.annotations, next.arena(), key, value);
+  bool have = false;
+  for (auto& condition : next->status.conditions)
+    if (condition.type == "PodScheduled") {
+      condition.status = "True";
+      condition.reason = {};
+      condition.message = {};
+      have = true;
+    }
+  if (!have) {
+    auto& condition = next->status.conditions.append(next.arena());
+    condition.type = "PodScheduled";
+    condition.status = "True";
+  }
+  return Mut<>(std::move(next));
+}
+
+}  // namespace
+
+Result<Mut<>> scaleOf(const Ref<>& object) {
+  schema::Opt<int32_t>* replicas = replicasOf(object.type(), const_cast<void*>(object.root()));
+  if (!replicas) return notServed();
+  const metav1::ObjectMeta& metadata = schema::metadataOf(object);
+  Mut<autoscalingv1::Scale> scale = schema::newObject<autoscalingv1::Scale>();
+  scale->metadata.name = scale.str(metadata.name);
+  scale->metadata.namespace_ = scale.str(metadata.namespace_);
+  scale->metadata.uid = scale.str(metadata.uid);
+  scale->metadata.resourceVersion = scale.str(metadata.resourceVersion);
+  scale->metadata.creationTimestamp = metadata.creationTimestamp;
+  scale->spec.replicas = replicas->valueOr(0);
+  scale->status.replicas = static_cast<int32_t>(parseInt(fieldText(object.type(), object.root(), "status.replicas")).value_or(0));
+  scale->status.selector = scale.str(TRY(selectorText(object.type(), object.root())));
+  return Mut<>(std::move(scale));
+}
+
+Result<Mut<>> withScale(const Ref<>& object, const schema::Object& scaleObject) {
+  const auto& scale = *static_cast<const autoscalingv1::Scale*>(scaleObject.root());
+  Mut<> next = schema::edit(object);
+  schema::Opt<int32_t>* replicas = replicasOf(next.type(), next.root());
+  if (!replicas) return notServed();
+  if (scale.spec.replicas < 0)
+    return Unexpected(apimachinery::invalidStatus(
+        "autoscaling", "Scale", scale.metadata.name,
+        {apimachinery::invalidError(apimachinery::FieldPath("spec").child("replicas"), int64_t{scale.spec.replicas},
+                                    "must be greater than or equal to 0")}));
+  *replicas = scale.spec.replicas;
+  schema::metadataOf(next).resourceVersion = next.str(scale.metadata.resourceVersion);
+  return next;
+}
+
+const ServedResource* Api::served(const schema::ResourceInfo& info) const {
+  return registry_.find(info.group, info.version, info.resource);
+}
+
+Task<Result<Ref<>>> Api::get(ContextPtr, const schema::ResourceInfo& info, std::string nameSpace, std::string name,
+                             client::GetOptions options) {
+  const ServedResource* resource = served(info);
+  if (!resource) co_return notServed();
+  Ref<> object = CO_TRY(co_await registry_.get(*resource, std::move(nameSpace), std::move(name), std::move(options.resourceVersion)));
+  if (info.subresource == "scale") co_return CO_TRY(scaleOf(object)).publish();
+  co_return object;
+}
+
+Task<Result<ListResult>> Api::list(ContextPtr, const schema::ResourceInfo& info, std::string nameSpace, client::ListOptions options) {
+  const ServedResource* resource = served(info);
+  if (!resource) co_return notServed();
+  Selection selection = CO_TRY(registry_.select(*resource, std::move(nameSpace), options.labelSelector, options.fieldSelector));
+  co_return co_await registry_.list(*resource, std::move(selection), std::move(options));
+}
+
+Task<Result<std::unique_ptr<RegistryWatch>>> Api::watch(ContextPtr, const schema::ResourceInfo& info, std::string nameSpace,
+                                                        client::ListOptions options) {
+  const ServedResource* resource = served(info);
+  if (!resource) co_return notServed();
+  Selection selection = CO_TRY(registry_.select(*resource, std::move(nameSpace), options.labelSelector, options.fieldSelector));
+  co_return co_await registry_.watch(*resource, std::move(selection), std::move(options));
+}
+
+Task<Result<Ref<>>> Api::create(ContextPtr context, const schema::ResourceInfo& info, std::string nameSpace, std::string name,
+                                Mut<> object, client::WriteOptions options) {
+  const ServedResource* resource = served(info);
+  if (!resource) co_return notServed();
+  if (info.subresource.empty()) {
+    if (Mut<> managed = CO_TRY(trackCreate(*resource, std::move(object), fieldManagerOf(*context, options), registry_.env())); managed)
+      object = std::move(managed);
+    co_return co_await registry_.create(context, *resource, std::move(nameSpace), std::move(object), std::move(options));
+  }
+  if (info.subresource == "binding")
+    co_return co_await createBinding(context, *resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
+  if (info.subresource == "eviction")
+    co_return co_await createEviction(context, *resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
+  if (info.subresource == "token")
+    co_return co_await createToken(context, *resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
+  co_return methodNotAllowed();
+}
+
+Task<Result<Ref<>>> Api::createBinding(ContextPtr context, const ServedResource& pods, std::string nameSpace, std::string name,
+                                       Mut<> object, client::WriteOptions options) {
+  auto binding = std::make_shared<Mut<corev1::Binding>>(std::move(object));
+  if ((*binding)->target.name.empty() || (!(*binding)->target.kind.empty() && (*binding)->target.kind != "Node"))
+    co_return Unexpected(apimachinery::invalidStatus(
+        "", "Binding", name, {apimachinery::requiredError(apimachinery::FieldPath("target").child("name"))}));
+  Registry::Transform transform = [binding](const Ref<>& old) { return bindPod(old, **binding); };
+  CO_TRY(co_await registry_.update(context, pods, "binding", std::move(nameSpace), std::move(name), transform, std::move(options), false,
+                                   nullptr));
+  co_return Ref<>();
+}
+
+Task<Result<Ref<>>> Api::createEviction(ContextPtr context, const ServedResource& pods, std::string nameSpace, std::string name,
+                                        Mut<> object, client::WriteOptions options) {
+  Mut<policyv1::Eviction> eviction(std::move(object));
+  if (!eviction->metadata.name.empty() && eviction->metadata.name != name)
+    co_return fail(Reason::BadRequest, "name in URL does not match name in Eviction object");
+  client::DeleteOptions deletion;
+  deletion.dryRun = options.dryRun;
+  if (const metav1::DeleteOptions* asked = eviction->deleteOptions) {
+    if (asked->gracePeriodSeconds) deletion.gracePeriodSeconds = *asked->gracePeriodSeconds;
+    if (asked->preconditions && asked->preconditions->uid) deletion.preconditionUid = *asked->preconditions->uid;
+  }
+  CO_TRY(co_await registry_.remove(context, pods, std::move(nameSpace), std::move(name), std::move(deletion)));
+  co_return Ref<>();
+}
+
+Task<Result<Ref<>>> Api::createToken(ContextPtr context, const ServedResource& accounts, std::string nameSpace, std::string name,
+                                     Mut<> object, client::WriteOptions) {
+  (void)context;
+  Mut<authenticationv1::TokenRequest> request(std::move(object));
+  Ref<> account = CO_TRY(co_await registry_.get(accounts, nameSpace, name, ""));
+  if (!tokens_) co_return methodNotAllowed();
+  apimachinery::FieldErrors errors;
+  int64_t seconds = request->spec.expirationSeconds.valueOr(kTokenSecondsDefault);
+  apimachinery::FieldPath path = apimachinery::FieldPath("spec").child("expirationSeconds");
+  if (seconds < kTokenSecondsMin) errors.push_back(apimachinery::invalidError(path, seconds, "may not specify a duration less than 10 minutes"));
+  if (seconds > kTokenSecondsMax) errors.push_back(apimachinery::invalidError(path, seconds, "may not specify a duration larger than 2^32 seconds"));
+  if (!errors.empty()) co_return Unexpected(apimachinery::invalidStatus("authentication.k8s.io", "TokenRequest", name, errors));
+  TokenClaims claims;
+  claims.nameSpace = nameSpace;
+  claims.serviceAccountName = name;
+  claims.serviceAccountUid = schema::metadataOf(account).uid;
+  for (schema::Str audience : request->spec.audiences) claims.audiences.emplace_back(audience);
+  if (claims.audiences.empty()) claims.audiences.push_back(tokens_->issuer());
+  claims.issuedAt = registry_.env().clock.unixSeconds();
+  claims.expires = claims.issuedAt + seconds;
+  claims.id = env::randomUuid(registry_.env().random);
+  if (const auto* bound = request->spec.boundObjectRef) {
+    std::string_view plural = bound->kind == "Pod" ? "pods" : bound->kind == "Secret" ? "secrets" : bound->kind == "Node" ? "nodes" : "";
+    const ServedResource* resource = registry_.find("", "v1", plural);
+    if (!resource) co_return fail(Reason::BadRequest, fmt::format("cannot bind token for serviceaccount {} to type {}", quote(name), bound->kind));
+    Ref<> target = CO_TRY(co_await registry_.get(*resource, resource->info->namespaced ? nameSpace : "", std::string(bound->name), ""));
+    if (!bound->uid.empty() && bound->uid != schema::metadataOf(target).uid)
+      co_return Unexpected(conflictError(*resource->info, bound->name,
+                                         fmt::format("the UID in the bound object reference ({}) does not match the UID in record. The "
+                                                     "object might have been deleted and then recreated",
+                                                     bound->uid)));
+    claims.bound = {std::string(bound->kind), std::string(bound->name), std::string(schema::metadataOf(target).uid)};
+    if (bound->kind == "Pod") claims.nodeName = Ref<corev1::Pod>(target)->spec.nodeName;
+  }
+  request->spec.expirationSeconds = seconds;
+  if (request->spec.audiences.empty()) request->spec.audiences.append(request.arena()) = request.str(tokens_->issuer());
+  request->status.token = request.str(CO_TRY(tokens_->sign(claims)));
+  request->status.expirationTimestamp = schema::Time::fromUnix(claims.expires);
+  request->metadata.name = request.str(name);
+  request->metadata.namespace_ = request.str(nameSpace);
+  request->metadata.creationTimestamp = schema::Time::fromUnix(claims.issuedAt);
+  co_return std::move(request).publish();
+}
+
+Task<Result<Ref<>>> Api::update(ContextPtr context, const schema::ResourceInfo& info, std::string nameSpace, std::string name,
+                                Mut<> object, client::WriteOptions options, bool* created) {
+  const ServedResource* resource = served(info);
+  if (!resource) co_return notServed();
+  if (info.subresource == "scale")
+    co_return co_await updateScale(context, *resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
+  CO_TRY(checkUpdateTarget(*resource, nameSpace, name, object));
+  std::string manager = fieldManagerOf(*context, options);
+  env::Env environment = registry_.env();
+  auto wanted = std::make_shared<Ref<>>(std::move(object).publish());
+  std::string subresource(info.subresource);
+  Registry::Transform transform = [wanted, resource, manager, environment, subresource](const Ref<>& old) -> Result<Mut<>> {
+    Mut<> next = schema::edit(*wanted);
+    if (!old) return trackCreate(*resource, std::move(next), manager, environment);
+    return trackUpdate(*resource, subresource, std::move(next), old, manager, environment);
+  };
+  bool allowCreate = resource->strategy->allowCreateOnUpdate && info.subresource.empty();
+  co_return co_await registry_.update(context, *resource, subresource, std::move(nameSpace), std::move(name), transform,
+                                      std::move(options), allowCreate, created);
+}
+
+Task<Result<Ref<>>> Api::updateScale(ContextPtr context, const ServedResource& resource, std::string nameSpace, std::string name,
+                                     Mut<> scale, client::WriteOptions options) {
+  auto wanted = std::make_shared<Mut<>>(std::move(scale));
+  std::string manager = fieldManagerOf(*context, options);
+  env::Env environment = registry_.env();
+  const ServedResource* served = &resource;
+  Registry::Transform transform = [wanted, served, manager, environment](const Ref<>& old) -> Result<Mut<>> {
+    Mut<> next = TRY(withScale(old, wanted->object()));
+    return trackUpdate(*served, "scale", std::move(next), old, manager, environment);
+  };
+  Ref<> updated = CO_TRY(co_await registry_.update(context, resource, "scale", std::move(nameSpace), std::move(name), transform,
+                                                   std::move(options), false, nullptr));
+  co_return CO_TRY(scaleOf(updated)).publish();
+}
+
+Task<Result<Ref<>>> Api::patch(ContextPtr context, const schema::ResourceInfo& info, std::string nameSpace, std::string name,
+                               client::PatchType type, std::string body, client::WriteOptions options, bool* created) {
+  const ServedResource* resource = served(info);
+  if (!resource) co_return notServed();
+  auto request = std::make_shared<PatchRequest>();
+  request->resource = resource;
+  request->subresource = info.subresource;
+  request->nameSpace = nameSpace;
+  request->name = name;
+  request->type = type;
+  request->body = std::move(body);
+  request->options = options;
+  request->manager = fieldManagerOf(*context, options);
+  CO_TRY(preparePatch(*request));
+  env::Env environment = registry_.env();
+  Registry::Transform transform = [request, environment, context](const Ref<>& old) {
+    return applyPatch(*request, old, environment, context->warnings);
+  };
+  Ref<> updated = CO_TRY(co_await registry_.update(context, *resource, request->subresource, std::move(nameSpace), std::move(name),
+                                                   transform, std::move(options), type == client::PatchType::Apply && info.subresource.empty(),
+                                                   created));
+  if (info.subresource == "scale") co_return CO_TRY(scaleOf(updated)).publish();
+  co_return updated;
+}
+
+Task<Result<Registry::Deleted>> Api::remove(ContextPtr context, const schema::ResourceInfo& info, std::string nameSpace,
+                                            std::string name, client::DeleteOptions options) {
+  const ServedResource* resource = served(info);
+  if (!resource) co_return notServed();
+  if (!info.subresource.empty()) co_return methodNotAllowed();
+  co_return co_await registry_.remove(context, *resource, std::move(nameSpace), std::move(name), std::move(options));
+}
+
+Task<Result<ListResult>> Api::removeCollection(ContextPtr context, const schema::ResourceInfo& info, std::string nameSpace,
+                                               client::DeleteOptions options, client::ListOptions selection) {
+  const ServedResource* resource = served(info);
+  if (!resource) co_return notServed();
+  Selection selected = CO_TRY(registry_.select(*resource, std::move(nameSpace), selection.labelSelector, selection.fieldSelector));
+  co_return co_await registry_.removeCollection(context, *resource, std::move(selected), std::move(options), std::move(selection));
+}
+
+}  // namespace knarr::apiserver

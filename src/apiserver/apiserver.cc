@@ -1,0 +1,280 @@
+#include "apiserver/apiserver.h"
+
+#include <fmt/format.h>
+
+#include "apiserver/admission/plugins.h"
+#include "apiserver/api.h"
+#include "apiserver/authenticator.h"
+#include "apiserver/authorizer.h"
+#include "apiserver/bootstrap.h"
+#include "apiserver/discovery.h"
+#include "apiserver/handlers.h"
+#include "apiserver/near_client.h"
+#include "apiserver/openapi_documents.h"
+#include "apiserver/responses.h"
+#include "apiserver/reviews.h"
+#include "apiserver/streaming.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "codec/codec.h"
+#include "wire/http.h"
+
+namespace knarr::apiserver {
+namespace {
+
+constexpr std::string_view kAggregatedType = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+// Whether the client prefers the aggregated discovery document. v2beta1 is not served: clients that only know it get the
+// legacy document.
+bool wantsAggregated(std::string_view accept) {
+  for (const AcceptClause& clause : parseAccept(accept)) {
+    if (clause.type == "*" || clause.subtype == "*") return false;
+    if (clause.subtype != "json") continue;
+    if (clause.parameter("as").empty()) return false;
+    if (clause.parameter("as") == "APIGroupDiscoveryList" && clause.parameter("g") == "apidiscovery.k8s.io" && clause.parameter("v") == "v2")
+      return true;
+  }
+  return false;
+}
+
+std::vector<const schema::ResourceInfo*> servedResources(const std::vector<std::string>& groupVersions) {
+  std::vector<const schema::ResourceInfo*> out;
+  for (const schema::ResourceInfo& info : schema::allResources()) {
+    std::string gv = info.group.empty() ? std::string(info.version) : fmt::format("{}/{}", info.group, info.version);
+    bool wanted = groupVersions.empty() || std::find(groupVersions.begin(), groupVersions.end(), gv) != groupVersions.end();
+    if (wanted) out.push_back(&info);
+  }
+  return out;
+}
+
+// Reviews are answered and forgotten; everything else that can be listed is stored.
+bool hasStorage(const schema::ResourceInfo& info) {
+  if (!info.subresource.empty() || !info.type || info.type->metadataOffset < 0) return false;
+  bool lists = false;
+  for (std::string_view verb : info.verbs) lists = lists || verb == "watch";
+  return lists;
+}
+
+}  // namespace
+
+class ApiServer::Impl {
+ public:
+  Impl(env::Env environment, store::Store& store, ApiServerConfig config)
+      : env_(environment),
+        config_(std::move(config)),
+        resources_(servedResources(config_.servedGroupVersions)),
+        registry_(environment, store, admission_),
+        tokens_(environment, config_.serviceAccountIssuer, config_.serviceAccountKeyPem, config_.serviceAccountPublicKeys),
+        api_(registry_, &tokens_),
+        authenticator_(registry_, &tokens_),
+        authorizer_(registry_),
+        discovery_(resources_),
+        openApi_(discovery_),
+        gate_(environment.executor) {
+    for (const schema::ResourceInfo* info : resources_)
+      if (hasStorage(*info)) registry_.serve(*info);
+    addAdmissionPlugins(admission_, registry_, AdmissionConfig{config_.serviceClusterIpRange});
+  }
+
+  Task<Result<void>> start() {
+    CO_TRY(co_await registry_.start(gate_, stop_.token()));
+    auto client = clientFor(UserInfo{"system:apiserver", "", {std::string(kGroupMasters)}, {}});
+    CO_TRY(co_await makeBootstrapObjects(*client, BootstrapConfig{config_.serviceClusterIpRange, config_.advertiseAddress, config_.securePort}));
+    auto kubelet = wire::TlsClientContext::make(env_.clock, config_.kubeletClient);
+    if (kubelet) streaming_ = std::make_unique<Streaming>(env_, registry_, *kubelet);
+    ready_ = true;
+    co_return Result<void>();
+  }
+
+  Result<std::string> listen(const std::string& address) {
+    if (!server_) {
+      wire::HttpServerOptions options;
+      options.tls = TRY(wire::TlsServerContext::make(env_.clock, config_.tls));
+      server_ = std::make_unique<wire::HttpServer>(env_, options, [this](std::shared_ptr<wire::ServerExchange> exchange) {
+        return serve(this, std::move(exchange));
+      });
+    }
+    return server_->listen(address);
+  }
+
+  std::unique_ptr<client::Client> clientFor(UserInfo user) { return makeNearClient(api_, authorizer_, std::move(user)); }
+
+  Task<void> stop(env::Duration grace) {
+    ready_ = false;
+    if (server_) co_await server_->shutdown(grace);
+    stop_.requestStop();
+    co_await gate_.close();
+  }
+
+ private:
+  static Task<void> serve(Impl* self, std::shared_ptr<wire::ServerExchange> exchange) {
+    auto call = std::make_shared<HttpCall>();
+    call->exchange = exchange;
+    call->context = std::make_shared<RequestContext>();
+    const wire::Request& request = exchange->request();
+    call->context->userAgent = request.headers.get("User-Agent");
+    call->auditId = request.headers.get("Audit-Id");
+    if (call->auditId.empty() || call->auditId.size() > 64) call->auditId = env::randomUuid(self->env_.random);
+    auto done = co_await self->route(call);
+    if (!done && !exchange->responseStarted()) co_await respondError(call, std::move(done).error());
+  }
+
+  // Authentication, authorization, dispatch; an error is the answer.
+  Task<Result<void>> route(HttpCallPtr call) {
+    const wire::Request& request = call->exchange->request();
+    auto path = percentDecode(request.path(), false);
+    if (!path) co_return fail(Reason::BadRequest, fmt::format("malformed escape in the path {}", quote(request.path())));
+    Query query = CO_TRY(Query::parse(request.query()));
+    RequestInfo info = CO_TRY(resolveRequestInfo(request.method, *path, query));
+    call->context->user = CO_TRY(authenticator_.authenticate(request));
+    CO_TRY(impersonate(call));
+    CO_TRY(authorizer_.check(call->context->user, attributesOf(info)));
+    if (!info.isResourceRequest) co_return co_await routeNonResource(call, info, query);
+    const schema::ResourceInfo* resource = nullptr;
+    for (const schema::ResourceInfo* one : resources_)
+      if (one->group == info.apiGroup && one->version == info.apiVersion && one->resource == info.resource &&
+          one->subresource == info.subresource)
+        resource = one;
+    if (!discovery_.serves(info.apiGroup, info.apiVersion)) {
+      co_await respondText(call, 404, "404 page not found\n");
+      co_return Result<void>();
+    }
+    if (!resource || info.parts.size() > 3) {
+      if (!resource || !isStreamingSubresource(info)) co_return fail(Reason::NotFound, "the server could not find the requested resource");
+    }
+    if (isStreamingSubresource(info)) {
+      if (!streaming_) co_return fail(Reason::ServiceUnavailable, "the connection to kubelets is not configured");
+      co_return co_await streaming_->handle(call, info, query);
+    }
+    const ServedResource* served = registry_.find(info.apiGroup, info.apiVersion, info.resource);
+    if (!served) co_return co_await handleReview(call, info, *resource, authenticator_, authorizer_);
+    co_await handleResource(call, &api_, std::move(info), std::move(query), served, resource, env_);
+    co_return Result<void>();
+  }
+
+  // Impersonate-User and its companions. Source: k8s.io/apiserver/pkg/endpoints/filters/impersonation.
+  Result<void> impersonate(const HttpCallPtr& call) {
+    const wire::Headers& headers = call->exchange->request().headers;
+    std::string user(headers.get("Impersonate-User"));
+    auto groups = headers.all("Impersonate-Group");
+    if (user.empty()) {
+      if (groups.empty() && headers.get("Impersonate-Uid").empty()) return {};
+      return fail(Reason::BadRequest, "requested impersonation of groups or uid without impersonating a user name");
+    }
+    auto allow = [&](std::string_view resource, std::string name) {
+      AuthorizationAttributes attributes;
+      attributes.verb = "impersonate";
+      attributes.resource = resource;
+      attributes.name = std::move(name);
+      attributes.apiVersion = "v1";
+      return authorizer_.check(call->context->user, attributes);
+    };
+    TRY(allow("users", user));
+    UserInfo next;
+    next.name = user;
+    next.uid = headers.get("Impersonate-Uid");
+    for (std::string_view group : groups) {
+      TRY(allow("groups", std::string(group)));
+      next.groups.emplace_back(group);
+    }
+    if (next.name != kUserAnonymous && !next.inGroup(kGroupAuthenticated)) next.groups.emplace_back(kGroupAuthenticated);
+    call->context->user = std::move(next);
+    return {};
+  }
+
+  Task<Result<void>> routeNonResource(HttpCallPtr call, RequestInfo info, Query query) {
+    const wire::Request& request = call->exchange->request();
+    std::string path = info.path;
+    if (path.size() > 1 && path.ends_with('/')) path.pop_back();
+    if (path == "/healthz" || path == "/livez" || path == "/readyz" || path.starts_with("/healthz/") || path.starts_with("/livez/") ||
+        path.starts_with("/readyz/")) {
+      co_await respondHealth(call, path, query);
+      co_return Result<void>();
+    }
+    if (path == "/version") {
+      co_await respondJson(call, 200, versionJson());
+      co_return Result<void>();
+    }
+    if (path == "/openapi/v3" || path.starts_with("/openapi/v3/")) {
+      co_await openApi_.respond(call, path.size() > 12 ? path.substr(12) : "", query);
+      co_return Result<void>();
+    }
+    std::string accept(request.headers.get("Accept"));
+    std::string document;
+    if (path == "/api") {
+      if (wantsAggregated(accept)) co_return co_await respondAggregated(call, discovery_.aggregatedCore());
+      document = discovery_.apiVersions(fmt::format("{}:{}", config_.advertiseAddress, config_.securePort));
+    } else if (path == "/apis") {
+      if (wantsAggregated(accept)) co_return co_await respondAggregated(call, discovery_.aggregatedGroups());
+      document = discovery_.apiGroupList();
+    } else if (path == "/") {
+      document = "{\"paths\":[\"/api\",\"/api/v1\",\"/apis\",\"/healthz\",\"/livez\",\"/openapi/v3\",\"/readyz\",\"/version\"]}";
+    } else {
+      auto parts = split(std::string_view(path).substr(1), '/');
+      if (parts.size() == 2 && parts[0] == "api") document = discovery_.apiResourceList("", parts[1]);
+      if (parts.size() == 2 && parts[0] == "apis") document = discovery_.apiGroup(parts[1]);
+      if (parts.size() == 3 && parts[0] == "apis") document = discovery_.apiResourceList(parts[1], parts[2]);
+    }
+    if (document.empty())
+      co_await respondText(call, 404, "404 page not found\n");
+    else
+      co_await respondJson(call, 200, std::move(document));
+    co_return Result<void>();
+  }
+
+  Task<Result<void>> respondAggregated(HttpCallPtr call, const std::string& document) {
+    wire::Headers headers;
+    headers.add("Audit-Id", call->auditId);
+    headers.add("Cache-Control", "public");
+    headers.add("Vary", "Accept");
+    headers.add("Content-Type", std::string(kAggregatedType));
+    std::string etag = fmt::format("\"{}\"", toHex(wire::sha256(document)));
+    headers.add("ETag", etag);
+    bool same = call->exchange->request().headers.get("If-None-Match") == etag;
+    CO_TRY(co_await call->exchange->respond(same ? 304 : 200, std::move(headers), same ? std::string() : document));
+    co_return Result<void>();
+  }
+
+  Task<void> respondHealth(HttpCallPtr call, std::string path, Query query) {
+    bool readiness = path.starts_with("/readyz");
+    bool healthy = ready_ || !readiness;
+    std::string_view name = std::string_view(path).substr(1, path.find('/', 1) - 1);
+    std::string text = healthy ? "ok" : "[-]poststarthook failed: reason withheld\nreadyz check failed\n";
+    if (healthy && query.has("verbose"))
+      text = fmt::format("[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]informer-sync ok\n{} check passed\n", name);
+    co_await respondText(call, healthy ? 200 : 500, std::move(text));
+  }
+
+  static std::string versionJson() {
+    return "{\"major\":\"1\",\"minor\":\"36\",\"emulationMajor\":\"1\",\"emulationMinor\":\"36\",\"minCompatibilityMajor\":\"1\","
+           "\"minCompatibilityMinor\":\"35\",\"gitVersion\":\"v1.36.3+knarr\",\"gitCommit\":\"\",\"gitTreeState\":\"clean\",\"buildDate\":\"\","
+           "\"goVersion\":\"\",\"compiler\":\"clang\",\"platform\":\"linux/amd64\"}";
+  }
+
+  env::Env env_;
+  ApiServerConfig config_;
+  std::vector<const schema::ResourceInfo*> resources_;
+  AdmissionChain admission_;
+  Registry registry_;
+  ServiceAccountTokens tokens_;
+  Api api_;
+  Authenticator authenticator_;
+  Authorizer authorizer_;
+  Discovery discovery_;
+  OpenApiDocuments openApi_;
+  async::StopSource stop_;
+  async::Gate gate_;
+  std::unique_ptr<Streaming> streaming_;
+  std::unique_ptr<wire::HttpServer> server_;
+  bool ready_ = false;
+};
+
+ApiServer::ApiServer(env::Env environment, store::Store& store, ApiServerConfig config)
+    : impl_(std::make_unique<Impl>(environment, store, std::move(config))) {}
+ApiServer::~ApiServer() = default;
+Task<Result<void>> ApiServer::start() { return impl_->start(); }
+Result<std::string> ApiServer::listen(const std::string& address) { return impl_->listen(address); }
+std::unique_ptr<client::Client> ApiServer::clientFor(UserInfo user) { return impl_->clientFor(std::move(user)); }
+Task<void> ApiServer::stop(env::Duration grace) { return impl_->stop(grace); }
+
+}  // namespace knarr::apiserver

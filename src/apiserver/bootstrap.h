@@ -1,0 +1,29 @@
+// The objects of a fresh cluster: namespaces, RBAC, the kubernetes Service, priority classes.
+//
+// Run at every start; what exists is completed, never reduced. Source: plugin/pkg/auth/authorizer/rbac/bootstrappolicy,
+// pkg/controlplane/controller/{systemnamespaces,kubernetesservice}, pkg/registry/scheduling/rest.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "async/task.h"
+#include "client/client.h"
+
+namespace knarr::apiserver {
+
+struct BootstrapConfig {
+  std::string serviceClusterIpRange;
+  std::string advertiseAddress;
+  int securePort = 6443;
+};
+
+async::Task<Result<void>> makeBootstrapObjects(client::Client& client, BootstrapConfig config);
+
+// The RBAC objects of a policy text (api/rbac_bootstrap.policy says its form). A malformed text is our bug.
+std::vector<schema::Ref<>> parseBootstrapPolicy(std::string_view text);
+// The text compiled into this program.
+std::string_view bootstrapPolicyText();
+
+}  // namespace knarr::apiserver

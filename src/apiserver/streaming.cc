@@ -1,0 +1,243 @@
+#include "apiserver/streaming.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "api/core_v1.h"
+#include "base/log.h"
+#include "base/strings.h"
+
+namespace knarr::apiserver {
+namespace {
+
+constexpr size_t kSpliceBytes = 32 * 1024;
+constexpr size_t kKubeletErrorBytesMax = 50000;
+constexpr int32_t kKubeletPort = 10250;
+
+// Resumes when the stream can be read (written).
+Task<void> readable(env::Env environment, env::Stream* stream, async::StopToken stop) {
+  async::Promise<bool> ready(environment.executor);
+  auto registration = stop.onStop([ready] { ready.set(true); });
+  stream->whenReadable([ready] { ready.set(true); });
+  co_await ready.get();
+}
+Task<void> writable(env::Env environment, env::Stream* stream, async::StopToken stop) {
+  async::Promise<bool> ready(environment.executor);
+  auto registration = stop.onStop([ready] { ready.set(true); });
+  stream->whenWritable([ready] { ready.set(true); });
+  co_await ready.get();
+}
+
+// Copies bytes from one stream to another until the source ends; then the target is told so.
+Task<void> copyStream(env::Env environment, std::shared_ptr<env::Stream> from, std::shared_ptr<env::Stream> to,
+                      std::shared_ptr<async::StopSource> stop) {
+  std::array<char, kSpliceBytes> buffer;
+  async::StopToken token = stop->token();
+  while (!token.stopRequested()) {
+    env::IoStep step = from->read(buffer);
+    if (step.kind == env::IoStep::WouldBlock) {
+      co_await readable(environment, from.get(), token);
+      continue;
+    }
+    if (step.kind != env::IoStep::Done) break;
+    size_t sent = 0;
+    while (sent < step.bytes && !token.stopRequested()) {
+      env::IoStep out = to->write(std::span<const char>(buffer).subspan(sent, step.bytes - sent));
+      if (out.kind == env::IoStep::WouldBlock) {
+        co_await writable(environment, to.get(), token);
+      } else if (out.kind == env::IoStep::Done) {
+        sent += out.bytes;
+      } else {
+        stop->requestStop();
+        co_return;
+      }
+    }
+  }
+  to->shutdownWrite();
+}
+
+// The kubelet's end finishes the session; the client's end is only told on.
+Task<void> splice(env::Env environment, std::shared_ptr<env::Stream> client, std::shared_ptr<env::Stream> kubelet) {
+  auto stop = std::make_shared<async::StopSource>();
+  async::Gate gate(environment.executor);
+  gate.spawn(copyStream(environment, client, kubelet, stop));
+  co_await copyStream(environment, kubelet, client, stop);
+  stop->requestStop();
+  co_await gate.close();
+}
+
+template <class Containers>
+void appendNames(const Containers& containers, std::vector<std::string>& names) {
+  for (const auto& container : containers) names.emplace_back(container.name);
+}
+
+std::string copyParameters(const Query& query, std::initializer_list<std::string_view> names) {
+  std::string out;
+  for (std::string_view name : names)
+    for (const std::string& value : query.all(name))
+      out += fmt::format("{}{}={}", out.empty() ? "?" : "&", name, percentEncode(value));
+  return out;
+}
+
+Result<void> checkLogOptions(const Query& query, const std::string& pod) {
+  using namespace apimachinery;
+  FieldErrors errors;
+  auto check = [&](std::string_view name, int64_t least, std::string_view detail) -> Result<void> {
+    std::string text = query.get(name);
+    if (text.empty()) return {};
+    auto value = parseInt(text);
+    if (!value) return fail(Reason::BadRequest, fmt::format("strconv.ParseInt: parsing {}: invalid syntax", quote(text)));
+    if (*value < least) errors.push_back(invalidError(FieldPath(std::string(name)), *value, detail));
+    return {};
+  };
+  TRY(check("tailLines", 0, "must be greater than or equal to 0"));
+  TRY(check("limitBytes", 1, "must be greater than 0"));
+  TRY(check("sinceSeconds", 1, "must be greater than 0"));
+  if (query.has("sinceTime") && query.has("sinceSeconds"))
+    errors.push_back(apimachinery::forbiddenError(FieldPath(""), "at most one of `sinceTime` or `sinceSeconds` may be specified"));
+  if (errors.empty()) return {};
+  return Unexpected(invalidStatus("", "PodLogOptions", pod, errors));
+}
+
+// What the kubelet is asked for: exec and attach rename their parameters.
+std::string kubeletTarget(const RequestInfo& info, const Query& query, const std::string& container) {
+  if (info.subresource == "portforward") {
+    std::string ports = join(query.all("ports"), ",");
+    return fmt::format("/portForward/{}/{}{}", info.nameSpace, info.name, ports.empty() ? "" : "?port=" + percentEncode(ports));
+  }
+  std::string target = fmt::format("/{}/{}/{}/{}?", info.subresource, info.nameSpace, info.name, container);
+  for (const std::string& word : query.all("command")) target += fmt::format("command={}&", percentEncode(word));
+  if (query.flag("stdin")) target += "input=1&";
+  if (query.flag("stdout")) target += "output=1&";
+  if (query.flag("stderr")) target += "error=1&";
+  if (query.flag("tty")) target += "tty=1&";
+  target.pop_back();
+  return target;
+}
+
+}  // namespace
+
+bool isStreamingSubresource(const RequestInfo& info) {
+  if (!info.apiGroup.empty() || info.resource != "pods") return false;
+  return info.subresource == "log" || info.subresource == "exec" || info.subresource == "attach" || info.subresource == "portforward";
+}
+
+Result<std::string> containerOf(const Ref<>& object, const std::string& asked) {
+  Ref<corev1::Pod> pod(object);
+  if (asked.empty() && pod->spec.containers.size() == 1) return std::string(pod->spec.containers[0].name);
+  std::vector<std::string> names;
+  appendNames(pod->spec.containers, names);
+  if (asked.empty()) {
+    auto annotated = schema::valueOf(pod->metadata.annotations, "kubectl.kubernetes.io/default-container");
+    if (std::find(names.begin(), names.end(), annotated) != names.end()) return std::string(annotated);
+  }
+  appendNames(pod->spec.initContainers, names);
+  appendNames(pod->spec.ephemeralContainers, names);
+  if (asked.empty())
+    return fail(Reason::BadRequest, fmt::format("a container name must be specified for pod {}, choose one of: [{}]", pod->metadata.name,
+                                                join(names, " ")));
+  if (std::find(names.begin(), names.end(), asked) == names.end())
+    return fail(Reason::BadRequest, fmt::format("container {} is not valid for pod {}", asked, pod->metadata.name));
+  return asked;
+}
+
+Result<wire::HttpClient*> Streaming::kubeletOf(const std::string& nodeName) {
+  const ServedResource* nodes = registry_.find("", "v1", "nodes");
+  Ref<> object = nodes ? nodes->cache->get(nodeName) : Ref<>();
+  if (!object) return fail(Reason::NotFound, fmt::format("nodes {} not found", quote(nodeName)));
+  Ref<corev1::Node> node(object);
+  std::string host;
+  for (const auto& address : node->status.addresses)
+    if (address.type == "InternalIP" && host.empty()) host = address.address;
+  if (host.empty()) return fail(Reason::BadRequest, fmt::format("no preferred addresses found for node {}", quote(nodeName)));
+  int32_t port = node->status.daemonEndpoints.kubeletEndpoint.Port;
+  if (port == 0) port = kKubeletPort;
+  std::string address = host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
+  auto& client = kubelets_[address];
+  if (!client) {
+    wire::HttpClientOptions options;
+    options.address = address;
+    options.tls = tls_;
+    options.serverName = nodeName;
+    client = std::make_unique<wire::HttpClient>(env_, options);
+  }
+  return client.get();
+}
+
+Task<Result<void>> Streaming::handle(HttpCallPtr call, RequestInfo info, Query query) {
+  const ServedResource* pods = registry_.find("", "v1", "pods");
+  Ref<> object = CO_TRY(co_await registry_.get(*pods, info.nameSpace, info.name, ""));
+  Ref<corev1::Pod> pod(object);
+  if (info.subresource == "log") co_return co_await log(call, std::move(info), std::move(query), object);
+  std::string container;
+  if (info.subresource != "portforward") {
+    container = CO_TRY(containerOf(object, query.get("container")));
+    if (!query.flag("stdin") && !query.flag("stdout") && !query.flag("stderr"))
+      co_return fail(Reason::BadRequest, "you must specify at least 1 of stdin, stdout, stderr");
+  }
+  if (pod->spec.nodeName.empty()) co_return fail(Reason::BadRequest, fmt::format("pod {} does not have a host assigned", info.name));
+  if (call->exchange->request().headers.get("Upgrade").empty()) co_return fail(Reason::BadRequest, "Upgrade request required");
+  wire::HttpClient* kubelet = CO_TRY(kubeletOf(std::string(pod->spec.nodeName)));
+  co_return co_await upgrade(call, kubeletTarget(info, query, container), kubelet);
+}
+
+Task<Result<void>> Streaming::upgrade(HttpCallPtr call, std::string target, wire::HttpClient* kubelet) {
+  const wire::Request& request = call->exchange->request();
+  wire::ClientRequest forward;
+  forward.method = request.method;
+  forward.target = std::move(target);
+  for (std::string_view name : {"Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol",
+                                "X-Stream-Protocol-Version"})
+    for (std::string_view value : request.headers.all(name)) forward.headers.add(std::string(name), std::string(value));
+  wire::UpgradeResponse answer = CO_TRY(co_await kubelet->upgrade(std::move(forward), call->exchange->clientGone()));
+  if (answer.status != 101) {
+    int status = answer.status;
+    co_await respondText(call, status, std::move(answer.body));
+    co_return Result<void>();
+  }
+  wire::Headers headers;
+  for (std::string_view name : {"Upgrade", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol", "X-Stream-Protocol-Version"})
+    for (std::string_view value : answer.headers.all(name)) headers.add(std::string(name), std::string(value));
+  std::shared_ptr<env::Stream> client = CO_TRY(co_await call->exchange->upgrade(std::move(headers)));
+  std::shared_ptr<env::Stream> node(std::move(answer.stream));
+  co_await splice(env_, client, node);
+  co_return Result<void>();
+}
+
+Task<Result<void>> Streaming::log(HttpCallPtr call, RequestInfo info, Query query, Ref<> object) {
+  CO_TRY(checkLogOptions(query, info.name));
+  std::string container = CO_TRY(containerOf(object, query.get("container")));
+  std::string nodeName(Ref<corev1::Pod>(object)->spec.nodeName);
+  if (nodeName.empty()) {
+    co_await respondText(call, 204, "");
+    co_return Result<void>();
+  }
+  wire::HttpClient* kubelet = CO_TRY(kubeletOf(nodeName));
+  wire::ClientRequest request;
+  request.target = fmt::format("/containerLogs/{}/{}/{}{}", info.nameSpace, info.name, container,
+                               copyParameters(query, {"follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines",
+                                                      "limitBytes"}));
+  std::unique_ptr<wire::ClientResponse> answer = CO_TRY(co_await kubelet->send(std::move(request), call->exchange->clientGone()));
+  if (answer->status() != 200) {
+    int status = answer->status();
+    std::string text = CO_TRY(co_await answer->readAll(kKubeletErrorBytesMax));
+    if (status == 404) co_return fail(Reason::NotFound, std::string(trim(text)));
+    co_return fail(status == 400 ? Reason::BadRequest : Reason::InternalError, std::string(trim(text)));
+  }
+  wire::Headers headers;
+  headers.add("Audit-Id", call->auditId);
+  headers.add("Cache-Control", "no-cache, private");
+  headers.add("Content-Type", "text/plain");
+  CO_TRY(call->exchange->startResponse(200, std::move(headers)));
+  for (;;) {
+    auto chunk = co_await answer->readChunk();
+    if (!chunk || !*chunk) break;
+    auto written = co_await call->exchange->write(std::move(**chunk));
+    if (!written) co_return Result<void>();
+  }
+  co_await call->exchange->finish();
+  co_return Result<void>();
+}
+
+}  // namespace knarr::apiserver

@@ -1,0 +1,39 @@
+// Subresources that stream between a client and the kubelet: log, exec, attach, portforward.
+//
+// The server looks up the pod and its node, opens the same request at the kubelet and hands bytes over both ways; what is
+// spoken inside (WebSocket channels, SPDY) is between the client and the kubelet.
+// Source: pkg/registry/core/pod/rest, pkg/registry/core/pod/strategy.go.
+#pragma once
+
+#include <map>
+
+#include "apiserver/request_info.h"
+#include "apiserver/responses.h"
+#include "wire/http.h"
+
+namespace knarr::apiserver {
+
+bool isStreamingSubresource(const RequestInfo& info);
+
+class Streaming {
+ public:
+  Streaming(env::Env environment, Registry& registry, std::shared_ptr<wire::TlsClientContext> kubeletTls)
+      : env_(environment), registry_(registry), tls_(std::move(kubeletTls)) {}
+  Task<Result<void>> handle(HttpCallPtr call, RequestInfo info, Query query);
+
+ private:
+  Task<Result<void>> log(HttpCallPtr call, RequestInfo info, Query query, Ref<> pod);
+  Task<Result<void>> upgrade(HttpCallPtr call, std::string target, wire::HttpClient* kubelet);
+  // The client of a node's kubelet, kept for later calls. BadRequest when the node has no address.
+  Result<wire::HttpClient*> kubeletOf(const std::string& nodeName);
+
+  env::Env env_;
+  Registry& registry_;
+  std::shared_ptr<wire::TlsClientContext> tls_;
+  std::map<std::string, std::unique_ptr<wire::HttpClient>> kubelets_;  // by address
+};
+
+// Which container a request means. Source: pkg/registry/core/pod/strategy.go, validateContainer.
+Result<std::string> containerOf(const Ref<>& pod, const std::string& asked);
+
+}  // namespace knarr::apiserver
