@@ -71,6 +71,7 @@ struct FieldInfo {
   std::span<const std::string_view> enumValues;   // of a closed enum; empty otherwise
   std::string_view format;          // OpenAPI format when it is not the usual one
   std::string_view featureGate;     // the gate that must be on for the field to be kept ("A,B": one of); "" when none
+  std::string_view enumName;        // the string type's name ("core/v1.PodPhase"); "" when it is a plain string
   std::span<const std::string_view> validation;   // declarative validation markers ("k8s:maxItems=8")
 
   bool has(FieldFlag flag) const { return (flags & flag) != 0; }

@@ -75,12 +75,13 @@ std::string emitField(const Model& model, const std::string& structName, const F
   std::vector<std::string> enumValues;
   if (declared && declared->closed) enumValues = declared->values;
   return fmt::format(
-      "    {{{}, {}, Kind::{}, Shape::{}, ListType::{}, {}, {}, {}, offsetof({}, {}), {}, {}, {}, {}, {}, {}, {}, {}, {}}},\n",
+      "    {{{}, {}, Kind::{}, Shape::{}, ListType::{}, {}, {}, {}, offsetof({}, {}), {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}},\n",
       stringLiteral(field.json), stringLiteral(protoNameOf(field)), kindOf(field), shapeOf(field.shape),
       listTypeOf(field), field.mapType == "atomic", flagsOf(field), field.tag, structName, field.cppName,
       field.isMessage ? "&" + tableName(field.base) : "nullptr", lists.use(field.keys), stringLiteral(field.patch),
       stringLiteral(field.patchKey), stringLiteral(field.defaultJson), lists.use(enumValues),
-      stringLiteral(field.format), stringLiteral(join(field.gates, ",")), lists.use(field.validation));
+      stringLiteral(field.format), stringLiteral(join(field.gates, ",")),
+      stringLiteral(field.enumName), lists.use(field.validation));
 }
 
 std::string emitIndices(std::string_view name, const std::vector<size_t>& indices) {

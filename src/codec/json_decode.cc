@@ -1,0 +1,669 @@
+// JSON to structs in one pass: the scanner's tokens go straight into the arena, guided by the TypeInfo.
+//
+// Source of the rules: encoding/json and sigs.k8s.io/json (case-sensitive names, null leaves a value alone, last
+// duplicate wins, integers are never read from floats, errors name the innermost struct and the path of JSON names).
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/strings.h"
+#include "codec/codec.h"
+#include "codec/go_time.h"
+#include "codec/json_text.h"
+#include "schema/duration.h"
+#include "schema/layout.h"
+#include "schema/quantity.h"
+
+namespace knarr::codec {
+namespace {
+
+using namespace schema;
+
+// One step of the path from the root to the value being read.
+struct Step {
+  enum class Is : uint8_t { Field, Key, Index };
+  const Step* up;
+  Is is;
+  std::string_view name;
+  size_t index;
+  const TypeInfo* owner;  // of a field: the struct it belongs to in Go
+};
+
+std::string_view shortName(std::string_view fullName) {
+  size_t slash = fullName.find('/');
+  return slash == std::string_view::npos ? fullName : fullName.substr(slash + 1);
+}
+
+std::string goElementType(const FieldInfo& field) {
+  switch (field.kind) {
+    case Kind::String:
+      return field.enumName.empty() ? "string" : std::string(shortName(field.enumName));
+    case Kind::Bool:
+      return "bool";
+    case Kind::Int32:
+      return "int32";
+    case Kind::Int64:
+      return "int64";
+    case Kind::Uint64:
+      return "uint64";
+    case Kind::Double:
+      return "float64";
+    case Kind::Bytes:
+      return "[]uint8";
+    case Kind::Time:
+      return "v1.Time";
+    case Kind::MicroTime:
+      return "v1.MicroTime";
+    case Kind::Duration:
+      return "v1.Duration";
+    case Kind::Quantity:
+      return "resource.Quantity";
+    case Kind::IntOrString:
+      return "intstr.IntOrString";
+    case Kind::RawExtension:
+      return "runtime.RawExtension";
+    case Kind::FieldsV1:
+      return "v1.FieldsV1";
+    case Kind::Json:
+      return "v1.JSON";
+    default:
+      return std::string(shortName(field.message->name));
+  }
+}
+
+std::string goType(const FieldInfo& field) {
+  std::string element = goElementType(field);
+  return field.shape == Shape::List ? "[]" + element : field.shape == Shape::Map ? "map[string]" + element : element;
+}
+
+std::string_view describeToken(Token token) {
+  switch (token) {
+    case Token::ObjectBegin:
+      return "object";
+    case Token::ArrayBegin:
+      return "array";
+    case Token::String:
+      return "string";
+    case Token::Number:
+      return "number";
+    default:
+      return "bool";
+  }
+}
+
+class JsonDecoder {
+ public:
+  JsonDecoder(std::string_view text, Arena& arena, bool strict) : text_(text), scan_(text), arena_(arena), strict_(strict) {}
+
+  Result<void> run(const TypeInfo& type, void* root) {
+    bool ok = structOrNull(type, root, nullptr, kDepthMax);
+    bool complete = ok && scan_.peek() == Token::End;
+    if (complete) return {};
+    if (auto syntax = jsonSyntaxError(text_)) return fail(Reason::BadRequest, std::move(*syntax));
+    return fail(Reason::BadRequest, error_.empty() ? "json: the value could not be read" : std::move(error_));
+  }
+  std::vector<std::string> takeStrictErrors() { return std::move(strictErrors_); }
+
+ private:
+  // ---- errors: every function below returns false after malformed text or after setting error_
+  bool fails(std::string message) {
+    if (error_.empty()) error_ = std::move(message);
+    return false;
+  }
+  bool mismatch(std::string_view value, std::string_view type) {
+    std::string path;
+    const TypeInfo* owner = nullptr;
+    for (const Step* step = path_; step; step = step->up) {
+      if (step->is != Step::Is::Field) continue;
+      if (!owner) owner = step->owner;
+      path = path.empty() ? std::string(step->name) : fmt::format("{}.{}", step->name, path);
+    }
+    if (!owner) return fails(fmt::format("json: cannot unmarshal {} into Go value of type {}", value, type));
+    std::string_view ownerName = owner->name.substr(owner->name.rfind('.') + 1);
+    return fails(fmt::format("json: cannot unmarshal {} into Go struct field {}.{} of type {}", value, ownerName, path,
+                             type));
+  }
+  // Reads over a value of the wrong kind so that malformed text is still found first.
+  bool wrongKind(Token token, std::string_view type) {
+    if (token == Token::End || token == Token::Bad || token == Token::Comma || token == Token::Colon ||
+        token == Token::ObjectEnd || token == Token::ArrayEnd)
+      return false;
+    return mismatch(describeToken(token), type);
+  }
+  std::string strictPath(std::string_view name) const {
+    std::string path(name);
+    for (const Step* step = path_; step; step = step->up) {
+      bool index = step->is == Step::Is::Index;
+      bool glued = !path.empty() && path[0] == '[';
+      path = (index ? fmt::format("[{}]", step->index) : std::string(step->name)) + (glued ? "" : ".") + path;
+    }
+    return path;
+  }
+  void strictError(std::string_view what, std::string_view name) {
+    if (!strict_ || strictErrors_.size() >= kStrictErrorsMax) return;
+    std::string message = fmt::format("{} field {}", what, quote(strictPath(name)));
+    if (std::find(strictErrors_.begin(), strictErrors_.end(), message) == strictErrors_.end())
+      strictErrors_.push_back(std::move(message));
+  }
+
+  // ---- names
+  // The field called `name` in the JSON of `type`, with `root` moved to the struct that holds it.
+  static const FieldInfo* findField(const TypeInfo& type, std::string_view name, size_t& hint, void*& root) {
+    // Members mostly come in declaration order with gaps.
+    for (size_t i = hint; i < type.fields.size() && i < hint + 4; ++i)
+      if (type.fields[i].json == name && !type.fields[i].has(kInline)) {
+        hint = i + 1;
+        return &type.fields[i];
+      }
+    auto at = std::lower_bound(type.fieldsByJson.begin(), type.fieldsByJson.end(), name,
+                               [&](uint16_t index, std::string_view wanted) { return type.fields[index].json < wanted; });
+    if (at != type.fieldsByJson.end() && type.fields[*at].json == name) {
+      hint = *at + size_t{1};
+      return &type.fields[*at];
+    }
+    if (type.fieldsByJson.size() == type.fields.size()) return nullptr;
+    for (const FieldInfo& field : type.fields) {
+      if (!field.has(kInline)) continue;
+      size_t innerHint = 0;
+      void* inner = at_(root, field);
+      if (const FieldInfo* found = findField(*field.message, name, innerHint, inner)) {
+        root = inner;
+        return found;
+      }
+    }
+    return nullptr;
+  }
+  static void* at_(void* root, const FieldInfo& field) { return schema::at(root, field); }
+
+  bool name(std::string_view& out) {
+    if (scan_.peek() != Token::String) return false;
+    std::string_view raw;
+    bool escaped = false;
+    if (!scan_.readString(raw, escaped)) return false;
+    out = escaped ? decodeJsonString(raw, true, arena_) : raw;
+    if (scan_.peek() != Token::Colon) return false;
+    scan_.skipMark();
+    return true;
+  }
+  // Calls member() after each `"name":` of the object whose brace is next.
+  template <class Member>
+  bool object(Member member) {
+    scan_.skipMark();
+    Token token = scan_.peek();
+    if (token == Token::ObjectEnd) {
+      scan_.skipMark();
+      return true;
+    }
+    for (;;) {
+      std::string_view key;
+      if (!name(key) || !member(key)) return false;
+      token = scan_.peek();
+      if (token != Token::Comma && token != Token::ObjectEnd) return false;
+      scan_.skipMark();
+      if (token == Token::ObjectEnd) return true;
+    }
+  }
+  template <class Element>
+  bool array(Element element) {
+    scan_.skipMark();
+    Token token = scan_.peek();
+    if (token == Token::ArrayEnd) {
+      scan_.skipMark();
+      return true;
+    }
+    for (size_t index = 0;; ++index) {
+      if (!element(index)) return false;
+      token = scan_.peek();
+      if (token != Token::Comma && token != Token::ArrayEnd) return false;
+      scan_.skipMark();
+      if (token == Token::ArrayEnd) return true;
+    }
+  }
+
+  // ---- structs
+  // `context`: the field that holds the struct, null for the root.
+  bool structOrNull(const TypeInfo& type, void* root, const FieldInfo* context, int depth) {
+    Token token = scan_.peek();
+    if (token == Token::Null) return scan_.readWord("null");
+    if (type.wrapped) return wrapped(type, root, depth);
+    if (token != Token::ObjectBegin) return wrongKind(token, context ? goElementType(*context) : shortName(type.name));
+    if (depth <= 0) return false;
+    std::vector<const void*> seen;
+    size_t hint = 0;
+    return object([&](std::string_view key) {
+      if (type.hasTypeMeta && (key == "apiVersion" || key == "kind")) return typeMeta(type, key, seen);
+      void* base = root;
+      const FieldInfo* field = findField(type, key, hint, base);
+      if (!field) {
+        strictError("unknown", key);
+        std::string_view skipped;
+        return scan_.skipValue(skipped, depth - 1);
+      }
+      void* target = schema::at(base, *field);
+      if (strict_) noteSeen(seen, target, key);
+      Step step{path_, Step::Is::Field, field->json, 0, &type};
+      path_ = &step;
+      bool ok = member(*field, target, depth - 1);
+      path_ = step.up;
+      return ok;
+    });
+  }
+  void noteSeen(std::vector<const void*>& seen, const void* what, std::string_view key) {
+    if (std::find(seen.begin(), seen.end(), what) != seen.end())
+      strictError("duplicate", key);
+    else
+      seen.push_back(what);
+  }
+  bool typeMeta(const TypeInfo& type, std::string_view key, std::vector<const void*>& seen) {
+    static constexpr char kKind = 0, kApiVersion = 0;
+    if (strict_) noteSeen(seen, key == "kind" ? &kKind : &kApiVersion, key);
+    Token token = scan_.peek();
+    if (token == Token::Null) return scan_.readWord("null");
+    Step step{path_, Step::Is::Field, key == "kind" ? "kind" : "apiVersion", 0, &type};
+    path_ = &step;
+    std::string_view raw;
+    bool escaped = false;
+    bool ok = token == Token::String ? scan_.readString(raw, escaped) : wrongKind(token, "string");
+    path_ = step.up;
+    return ok;
+  }
+  // A struct whose JSON is the list of its only field.
+  bool wrapped(const TypeInfo& type, void* root, int depth) {
+    const FieldInfo& items = type.fields[0];
+    if (scan_.peek() != Token::ArrayBegin) return wrongKind(scan_.peek(), shortName(type.name));
+    return list(items, as<AnyList>(schema::at(root, items)), depth);
+  }
+
+  // ---- fields
+  bool member(const FieldInfo& field, void* target, int depth) {
+    if (scan_.peek() == Token::Null && field.shape != Shape::Value) {
+      std::memset(target, 0, memberSize(field));
+      return scan_.readWord("null");
+    }
+    switch (field.shape) {
+      case Shape::Value:
+        return value(field, target, depth);
+      case Shape::Pointer:
+        return pointer(field, target, depth);
+      case Shape::List:
+        if (scan_.peek() != Token::ArrayBegin) return wrongKind(scan_.peek(), goType(field));
+        return list(field, as<AnyList>(target), depth);
+      case Shape::Map:
+        if (scan_.peek() != Token::ObjectBegin) return wrongKind(scan_.peek(), goType(field));
+        return map(field, as<AnyList>(target), depth);
+    }
+    return false;
+  }
+  static size_t memberSize(const FieldInfo& field) {
+    if (field.shape != Shape::Pointer) return sizeof(AnyList);
+    if (isMessageKind(field.kind)) return sizeof(void*);
+    return isRawJsonKind(field.kind) ? sizeof(Str) : valueSize(field) + 1;
+  }
+  bool pointer(const FieldInfo& field, void* target, int depth) {
+    if (!isMessageKind(field.kind)) {
+      if (!value(field, target, depth)) return false;
+      if (!isRawJsonKind(field.kind)) optPresent(target, field) = true;
+      return true;
+    }
+    void*& held = as<void*>(target);
+    if (!held) {
+      held = arena_.allocate(field.message->size, 16);
+      std::memset(held, 0, field.message->size);
+    }
+    return value(field, held, depth);
+  }
+  bool list(const FieldInfo& field, AnyList& out, int depth) {
+    if (depth <= 0) return false;
+    out = {emptyListData(), 0, 0};
+    size_t size = valueSize(field);
+    return array([&](size_t index) {
+      Step step{path_, Step::Is::Index, {}, index, nullptr};
+      path_ = &step;
+      bool ok = value(field, appendElement(out, size, arena_), depth - 1);
+      path_ = step.up;
+      return ok;
+    });
+  }
+  bool map(const FieldInfo& field, AnyList& out, int depth) {
+    if (depth <= 0) return false;
+    out = {emptyListData(), 0, 0};
+    size_t size = entrySize(field);
+    bool sorted = true;
+    bool ok = object([&](std::string_view key) {
+      char* entry = static_cast<char*>(appendElement(out, size, arena_));
+      if (out.size > 1) sorted = sorted && as<Str>(entry - size) < key;
+      // The text may go away before the object does.
+      as<Str>(entry) = arena_.copy(key);
+      if (key.empty()) as<Str>(entry) = Str(emptyListData(), 0);
+      Step step{path_, Step::Is::Key, as<Str>(entry), 0, nullptr};
+      path_ = &step;
+      bool good = value(field, entry + kEntryValueOffset, depth - 1);
+      path_ = step.up;
+      return good;
+    });
+    if (ok && !sorted) sortEntries(out, size);
+    return ok;
+  }
+  // Orders entries by key; of equal keys the last one stays.
+  void sortEntries(AnyList& entries, size_t size) {
+    std::vector<const char*> order(entries.size);
+    for (size_t i = 0; i < order.size(); ++i) order[i] = entries.data + i * size;
+    std::sort(order.begin(), order.end(), [](const char* a, const char* b) {
+      int c = as<Str>(a).compare(as<Str>(b));
+      return c != 0 ? c < 0 : a < b;
+    });
+    char* sorted = static_cast<char*>(arena_.allocate(entries.size * size, 16));
+    uint32_t kept = 0;
+    for (size_t i = 0; i < order.size(); ++i) {
+      if (i + 1 < order.size() && as<Str>(order[i]) == as<Str>(order[i + 1])) {
+        strictError("duplicate", as<Str>(order[i]));
+        continue;
+      }
+      std::memcpy(sorted + kept++ * size, order[i], size);
+    }
+    entries = {sorted, kept, kept};
+  }
+
+  // ---- values
+  bool value(const FieldInfo& field, void* target, int depth) {
+    Token token = scan_.peek();
+    if (token == Token::Null && !isRawJsonKind(field.kind)) return scan_.readWord("null");
+    switch (field.kind) {
+      case Kind::String:
+        if (token != Token::String) return wrongKind(token, goElementType(field));
+        return string(as<Str>(target));
+      case Kind::Bool:
+        if (token == Token::True) return as<bool>(target) = scan_.readWord("true");
+        if (token != Token::False) return wrongKind(token, "bool");
+        as<bool>(target) = false;
+        return scan_.readWord("false");
+      case Kind::Int32:
+        return integer<int32_t>(field, token, target);
+      case Kind::Int64:
+        return integer<int64_t>(field, token, target);
+      case Kind::Uint64:
+        return integer<uint64_t>(field, token, target);
+      case Kind::Double:
+        return real(token, target);
+      case Kind::Bytes:
+        return bytes(token, as<Bytes>(target));
+      case Kind::Time:
+      case Kind::MicroTime:
+      case Kind::Duration:
+        return time(field.kind, token, target);
+      case Kind::Quantity:
+        return quantity(as<Quantity>(target), depth);
+      case Kind::IntOrString:
+        return intOrString(token, as<IntOrString>(target));
+      case Kind::RawExtension:
+      case Kind::FieldsV1:
+      case Kind::Json:
+        return raw(token, as<RawJson>(target), depth);
+      case Kind::Message:
+        return structOrNull(*field.message, target, &field, depth);
+      case Kind::JsonSchemaPropsOrArray:
+      case Kind::JsonSchemaPropsOrBool:
+      case Kind::JsonSchemaPropsOrStringArray:
+        return schemaOr(field, token, target, depth);
+    }
+    return false;
+  }
+  bool string(Str& out) {
+    std::string_view text;
+    bool escaped = false;
+    if (!scan_.readString(text, escaped)) return false;
+    out = decodeJsonString(text, escaped, arena_);
+    return true;
+  }
+  // The text of a string for kinds that only look at it.
+  bool stringInto(std::string_view& out, std::string& storage) {
+    bool escaped = false;
+    if (!scan_.readString(out, escaped)) return false;
+    if (!escaped) return true;
+    decodeJsonString(out, storage);
+    out = storage;
+    return true;
+  }
+  template <class T>
+  bool integer(const FieldInfo& field, Token token, void* target) {
+    if (token != Token::Number) return wrongKind(token, goElementType(field));
+    std::string_view text;
+    if (!scan_.readNumber(text)) return false;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), as<T>(target));
+    if (error == std::errc() && end == text.data() + text.size()) return true;
+    return mismatch(fmt::format("number {}", text), goElementType(field));
+  }
+  bool real(Token token, void* target) {
+    if (token != Token::Number) return wrongKind(token, "float64");
+    std::string_view text;
+    if (!scan_.readNumber(text)) return false;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), as<double>(target));
+    if (error == std::errc()) return true;
+    return mismatch(fmt::format("number {}", text), "float64");
+  }
+  bool bytes(Token token, Bytes& out) {
+    if (token != Token::String) return wrongKind(token, "[]uint8");
+    std::string storage;
+    std::string_view text;
+    if (!stringInto(text, storage)) return false;
+    // Go's decoder passes over line ends.
+    std::string joined;
+    if (text.find_first_of("\r\n") != std::string_view::npos) {
+      for (char c : text)
+        if (c != '\r' && c != '\n') joined += c;
+      text = joined;
+    }
+    auto decoded = base64Decode(text);
+    if (!decoded) return fails(fmt::format("illegal base64 data at input byte {}", badBase64At(text)));
+    out.bytes = decoded->empty() ? Str(emptyListData(), 0) : arena_.copy(*decoded);
+    return true;
+  }
+  static size_t badBase64At(std::string_view text) {
+    size_t at = text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+    return at == std::string_view::npos ? text.size() - text.size() % 4 : at;
+  }
+  bool time(Kind kind, Token token, void* target) {
+    if (token != Token::String) {
+      if (!startsValue(token)) return false;
+      return fails(fmt::format("json: cannot unmarshal {} into Go value of type string", describeToken(token)));
+    }
+    std::string storage;
+    std::string_view text;
+    if (!stringInto(text, storage)) return false;
+    if (kind == Kind::Duration) {
+      auto nanos = parseDuration(text);
+      if (!nanos) return fails(nanos.error().message());
+      as<Duration>(target).nanos = *nanos;
+      return true;
+    }
+    auto parsed = parseGoTime(text, kind == Kind::Time ? TimeLayout::Rfc3339 : TimeLayout::Rfc3339Micro);
+    if (!parsed) return fails(parsed.error().message());
+    if (kind == Kind::Time)
+      as<Time>(target) = Time::fromUnix(parsed->seconds);
+    else
+      as<MicroTime>(target) = MicroTime::fromUnixMicros(parsed->seconds * 1'000'000 + parsed->nanos / 1000);
+    return true;
+  }
+  static bool startsValue(Token token) {
+    return token != Token::End && token != Token::Bad && token != Token::Comma && token != Token::Colon &&
+           token != Token::ObjectEnd && token != Token::ArrayEnd;
+  }
+  bool quantity(Quantity& out, int depth) {
+    std::string_view text;
+    if (!scan_.skipValue(text, depth)) return false;
+    if (text.size() >= 2 && text[0] == '"') text = text.substr(1, text.size() - 2);
+    text = trim(text);
+    if (text.size() > kQuantityBytesMax) return fails("quantity is too long");
+    if (isPlainInteger(text)) {
+      out.text = arena_.copy(text);
+      return true;
+    }
+    auto canonical = canonicalQuantity(text);
+    if (!canonical) return fails(canonical.error().message());
+    out.text = arena_.copy(*canonical);
+    return true;
+  }
+  // Short forms that are canonical as they stand and need no arithmetic: "0", "2", "250".
+  static bool isPlainInteger(std::string_view text) {
+    if (text.empty() || text.size() > 3) return false;
+    for (char c : text)
+      if (c < '0' || c > '9') return false;
+    return text.size() == 1 || text[0] != '0';
+  }
+  bool intOrString(Token token, IntOrString& out) {
+    if (token == Token::String) {
+      out = {true, 0, {}};
+      return string(out.stringValue);
+    }
+    if (token != Token::Number) {
+      if (!startsValue(token)) return false;
+      return fails(fmt::format("json: cannot unmarshal {} into Go value of type int32", describeToken(token)));
+    }
+    std::string_view text;
+    if (!scan_.readNumber(text)) return false;
+    out = {};
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out.intValue);
+    if (error == std::errc() && end == text.data() + text.size()) return true;
+    return fails(fmt::format("json: cannot unmarshal number {} into Go value of type int32", text));
+  }
+  bool raw(Token token, RawJson& out, int depth) {
+    if (token == Token::Null) {
+      out = {};
+      return scan_.readWord("null");
+    }
+    std::string_view text;
+    if (!scan_.skipValue(text, depth)) return false;
+    if (text.find_first_of(" \n\t\r<>&\xe2") == std::string_view::npos) {
+      out.text = arena_.copy(text);
+      return true;
+    }
+    std::string compact;
+    compact.reserve(text.size());
+    compactKeepingCharacters(compact, text);
+    out.text = arena_.copy(compact);
+    return true;
+  }
+  // Drops blanks between tokens; strings stay as written.
+  static void compactKeepingCharacters(std::string& out, std::string_view json) {
+    bool inString = false;
+    for (size_t i = 0; i < json.size(); ++i) {
+      char c = json[i];
+      if (!inString && (c == ' ' || c == '\n' || c == '\t' || c == '\r')) continue;
+      out += c;
+      if (inString && c == '\\')
+        out += json[++i];
+      else if (c == '"')
+        inString = !inString;
+    }
+  }
+  // Source: apiextensions/v1 marshal.go: the first character decides.
+  bool schemaOr(const FieldInfo& field, Token token, void* target, int depth) {
+    auto part = [&](std::string_view json) -> const FieldInfo& {
+      return *std::find_if(field.message->fields.begin(), field.message->fields.end(),
+                           [&](const FieldInfo& f) { return f.json == json; });
+    };
+    if (token == Token::ObjectBegin) {
+      if (field.kind == Kind::JsonSchemaPropsOrBool) as<bool>(schema::at(target, part("Allows"))) = true;
+      const FieldInfo& inner = part("Schema");
+      return pointer(inner, schema::at(target, inner), depth);
+    }
+    if (field.kind == Kind::JsonSchemaPropsOrBool) {
+      if (token != Token::True && token != Token::False)
+        return startsValue(token) ? fails("boolean or JSON schema expected") : false;
+      const FieldInfo& allows = part("Allows");
+      return value(allows, schema::at(target, allows), depth);
+    }
+    if (token == Token::ArrayBegin) {
+      const FieldInfo& inner = part(field.kind == Kind::JsonSchemaPropsOrArray ? "JSONSchemas" : "Property");
+      return list(inner, as<AnyList>(schema::at(target, inner)), depth);
+    }
+    // Any other value leaves both parts unset.
+    std::string_view skipped;
+    return scan_.skipValue(skipped, depth);
+  }
+
+  static constexpr size_t kQuantityBytesMax = 1024;
+  std::string_view text_;
+  JsonScanner scan_;
+  Arena& arena_;
+  bool strict_;
+  const Step* path_ = nullptr;
+  std::string error_;
+  std::vector<std::string> strictErrors_;
+};
+
+}  // namespace
+
+Result<Decoded> decodeJson(const TypeInfo& type, std::string_view text, const DecodeOptions& options) {
+  if (text.size() > options.bytesMax)
+    return fail(Reason::RequestEntityTooLarge, fmt::format("limit is {}", options.bytesMax));
+  Decoded out;
+  // The struct and about half of the text (its values) fit into the first block.
+  out.object = Mut<void>(type, type.size + text.size() / 2 + 256);
+  JsonDecoder decoder(text, out.object.arena(), options.strict);
+  auto decoded = decoder.run(type, out.object.root());
+  if (!decoded) return std::unexpected(std::move(decoded).error());
+  out.strictErrors = decoder.takeStrictErrors();
+  return out;
+}
+
+Result<void> decodeJsonValue(const TypeInfo& type, std::string_view text, void* value, Arena& arena) {
+  return JsonDecoder(text, arena, false).run(type, value);
+}
+
+std::string_view TypeMeta::group() const {
+  size_t slash = apiVersion.find('/');
+  return slash == std::string::npos ? std::string_view() : std::string_view(apiVersion).substr(0, slash);
+}
+std::string_view TypeMeta::version() const {
+  size_t slash = apiVersion.find('/');
+  return std::string_view(apiVersion).substr(slash == std::string::npos ? 0 : slash + 1);
+}
+
+Result<TypeMeta> peekTypeMeta(std::string_view text) {
+  auto failed = [&](std::string_view otherwise) {
+    auto syntax = jsonSyntaxError(text);
+    return fail(Reason::BadRequest, fmt::format("couldn't get version/kind; json parse error: {}",
+                                                syntax ? std::string_view(*syntax) : otherwise));
+  };
+  TypeMeta out;
+  JsonScanner scan(text);
+  if (scan.peek() == Token::Null && scan.readWord("null") && scan.peek() == Token::End) return out;
+  if (scan.peek() != Token::ObjectBegin)
+    return failed(fmt::format("json: cannot unmarshal {} into Go value of type struct {{ APIVersion string "
+                              "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+                              describeToken(scan.peek())));
+  scan.skipMark();
+  bool haveKind = false, haveVersion = false;
+  for (bool first = true; scan.peek() != Token::ObjectEnd; first = false) {
+    if (!first) {
+      if (scan.peek() != Token::Comma) return failed("");
+      scan.skipMark();
+    }
+    std::string_view raw, skipped;
+    bool escaped = false;
+    if (scan.peek() != Token::String || !scan.readString(raw, escaped) || scan.peek() != Token::Colon) return failed("");
+    scan.skipMark();
+    bool isKind = raw == "kind", isVersion = raw == "apiVersion";
+    if ((!isKind && !isVersion) || scan.peek() == Token::Null) {
+      if (!scan.skipValue(skipped, kDepthMax)) return failed("");
+      continue;
+    }
+    Token token = scan.peek();
+    if (token != Token::String)
+      return failed(fmt::format("json: cannot unmarshal {} into Go struct field .{} of type string",
+                                describeToken(token), raw));
+    if (!scan.readString(skipped, escaped)) return failed("");
+    std::string& target = isKind ? out.kind : out.apiVersion;
+    target.clear();
+    decodeJsonString(skipped, target);
+    (isKind ? haveKind : haveVersion) = true;
+    if (haveKind && haveVersion) return out;
+  }
+  return out;
+}
+
+}  // namespace knarr::codec
