@@ -6,6 +6,7 @@
 #include <set>
 
 #include "api/meta_v1.h"
+#include "apiserver/defaulting.h"
 #include "base/strings.h"
 #include "schema/layout.h"
 
@@ -29,15 +30,15 @@ bool specChanged(const TypeInfo& type, const void* a, const void* b) {
   return spec != nullptr && !schema::equalField(*spec, a, b);
 }
 
-bool hasStatusSubresource(const schema::ResourceInfo& info) {
-  return schema::findResource(info.group, info.version, info.resource, "status") != nullptr;
-}
-
 void clearField(Mut<>& object, const FieldInfo& field) {
   std::memset(schema::at(object.root(), field), 0, schema::memberSize(field));
 }
 
 }  // namespace
+
+bool hasStatus(const ServedResource& resource) {
+  return schema::findResource(resource.info->group, resource.info->version, resource.info->resource, "status") != nullptr;
+}
 
 const FieldInfo* findField(const TypeInfo& type, std::string_view json) {
   for (const FieldInfo& field : type.fields)
@@ -87,11 +88,11 @@ Result<void> beforeCreate(const ServedResource& resource, std::string_view, Mut<
   const Strategy& strategy = *resource.strategy;
   metav1::ObjectMeta& metadata = schema::metadataOf(object);
   metadata.generation = strategy.hasGeneration ? 1 : 0;
-  if (const FieldInfo* status = findField(object.type(), "status"); status && hasStatusSubresource(*resource.info))
+  if (const FieldInfo* status = findField(object.type(), "status"); status && hasStatus(resource))
     clearField(object, *status);
   if (strategy.prepareForCreate) strategy.prepareForCreate(object);
-  // Defaults that fill a cleared status (a Namespace is Active) run again.
-  if (strategy.setDefaults) strategy.setDefaults(object);
+  // Defaults that fill a cleared status (a claim is Pending), or that need the name, run again.
+  setDefaults(object);
   FieldErrors errors = validateObjectMeta(resource, object);
   if (strategy.validate) {
     FieldErrors own = strategy.validate(object);
@@ -120,7 +121,7 @@ Result<void> beforeUpdate(const ServedResource& resource, std::string_view subre
     if (spec) schema::copyField(*spec, object.root(), old.root(), object.arena());
     if (strategy.prepareForStatusUpdate) strategy.prepareForStatusUpdate(object, old);
   } else {
-    if (status && subresource.empty() && hasStatusSubresource(*resource.info)) schema::copyField(*status, object.root(), old.root(), object.arena());
+    if (status && subresource.empty() && hasStatus(resource)) schema::copyField(*status, object.root(), old.root(), object.arena());
     if (strategy.prepareForUpdate && subresource.empty()) strategy.prepareForUpdate(object, old);
     if (strategy.hasGeneration && specChanged(type, object.root(), old.root())) metadata.generation = before.generation + 1;
   }

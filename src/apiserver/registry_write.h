@@ -5,6 +5,9 @@
 
 namespace knarr::apiserver {
 
+// Whether the resource has a status subresource, so that its main resource leaves status alone.
+bool hasStatus(const ServedResource& resource);
+
 struct WriteMoment {
   int64_t unixSeconds = 0;
   std::string uid;           // for a created object

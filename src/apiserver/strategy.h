@@ -20,9 +20,6 @@ using schema::Ref;
 enum class GarbageCollectionPolicy : uint8_t { DeleteDependents, OrphanDependents, Unsupported };
 
 struct Strategy {
-  // Server-side defaults, run on every object that comes from outside, after declared defaults.
-  // Source: pkg/apis/<group>/<version>/defaults.go.
-  void (*setDefaults)(Mut<>& object) = nullptr;
   // Runs after the generic part (status cleared, generation 1).
   void (*prepareForCreate)(Mut<>& object) = nullptr;
   // Runs after the generic part (status kept, generation raised when the spec changed).

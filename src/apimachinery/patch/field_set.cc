@@ -1,0 +1,151 @@
+#include "apimachinery/patch/field_set.h"
+
+#include "base/strings.h"
+#include "codec/value.h"
+
+namespace knarr::apimachinery {
+namespace {
+
+using codec::Value;
+
+std::string elementText(const std::string& element) {
+  std::string_view body = std::string_view(element).substr(2);
+  if (element[0] == 'f') return "." + std::string(body);
+  if (element[0] == 'i') return "[" + std::string(body) + "]";
+  if (element[0] == 'v') return "[=" + std::string(body) + "]";
+  Arena arena;
+  auto keys = codec::parseJsonValue(body, arena);
+  if (!keys || !keys->isObject()) return "[" + std::string(body) + "]";
+  std::string out;
+  for (const codec::Member& member : keys->members()) {
+    out += out.empty() ? "[" : ",";
+    out += std::string(member.name) + "=" + codec::toJson(member.value);
+  }
+  return out + "]";
+}
+
+void collectPaths(const FieldSet& set, const std::string& prefix, std::vector<std::string>& out) {
+  for (const auto& [element, node] : set.nodes()) {
+    std::string path = prefix + elementText(element);
+    if (node.owned) out.push_back(path);
+    collectPaths(node.children, path, out);
+  }
+}
+
+Value toValue(const FieldSet& set, Arena& arena) {
+  Value out = Value::emptyObject();
+  for (const auto& [element, node] : set.nodes()) {
+    Value inner = toValue(node.children, arena);
+    if (node.owned && !node.children.empty()) inner.set(arena, ".", Value::emptyObject());
+    out.set(arena, element, inner);
+  }
+  return out;
+}
+
+Result<void> fromValue(const Value& value, FieldSet& set) {
+  if (!value.isObject()) return fail(Reason::BadRequest, "fieldsV1: expected an object");
+  for (const codec::Member& member : value.members()) {
+    if (member.name == ".") continue;
+    std::string element(member.name);
+    bool known = element.size() >= 2 && element[1] == ':' && std::string_view("fkvi").find(element[0]) != std::string_view::npos;
+    if (!known) return fail(Reason::BadRequest, "fieldsV1: missing colon or unknown path element type in " + quote(element));
+    if (!member.value.isObject()) return fail(Reason::BadRequest, "fieldsV1: expected an object");
+    if (member.value.size() == 0 || member.value.find(".")) set.insertHere(element);
+    if (member.value.size() != 0) TRY(fromValue(member.value, set.child(element)));
+  }
+  return {};
+}
+
+}  // namespace
+
+FieldSet& FieldSet::child(const std::string& element) { return nodes_[element].children; }
+void FieldSet::insertHere(const std::string& element) { nodes_[element].owned = true; }
+
+void FieldSet::insert(const std::vector<std::string>& path) {
+  FieldSet* at = this;
+  for (size_t i = 0; i + 1 < path.size(); ++i) at = &at->child(path[i]);
+  if (!path.empty()) at->insertHere(path.back());
+}
+
+const FieldSet::Node* FieldSet::find(const std::string& element) const {
+  auto found = nodes_.find(element);
+  return found == nodes_.end() ? nullptr : &found->second;
+}
+
+void FieldSet::prune() {
+  for (auto at = nodes_.begin(); at != nodes_.end();) {
+    at->second.children.prune();
+    at = !at->second.owned && at->second.children.empty() ? nodes_.erase(at) : std::next(at);
+  }
+}
+
+FieldSet FieldSet::unite(const FieldSet& a, const FieldSet& b) {
+  FieldSet out = a;
+  for (const auto& [element, node] : b.nodes_) {
+    Node& into = out.nodes_[element];
+    into.owned = into.owned || node.owned;
+    into.children = unite(into.children, node.children);
+  }
+  return out;
+}
+
+FieldSet FieldSet::intersect(const FieldSet& a, const FieldSet& b) {
+  FieldSet out;
+  for (const auto& [element, node] : a.nodes_) {
+    const Node* other = b.find(element);
+    if (!other) continue;
+    Node both{node.owned && other->owned, intersect(node.children, other->children)};
+    if (both.owned || !both.children.empty()) out.nodes_.emplace(element, std::move(both));
+  }
+  return out;
+}
+
+FieldSet FieldSet::subtract(const FieldSet& a, const FieldSet& b) {
+  FieldSet out;
+  for (const auto& [element, node] : a.nodes_) {
+    const Node* other = b.find(element);
+    Node rest = other ? Node{node.owned && !other->owned, subtract(node.children, other->children)} : node;
+    if (rest.owned || !rest.children.empty()) out.nodes_.emplace(element, std::move(rest));
+  }
+  return out;
+}
+
+void FieldSet::removeSubtree(const std::vector<std::string>& path) {
+  FieldSet* at = this;
+  for (size_t i = 0; i + 1 < path.size(); ++i) {
+    auto found = at->nodes_.find(path[i]);
+    if (found == at->nodes_.end()) return;
+    at = &found->second.children;
+  }
+  at->nodes_.erase(path.back());
+  prune();
+}
+
+std::vector<std::string> FieldSet::paths() const {
+  std::vector<std::string> out;
+  collectPaths(*this, "", out);
+  return out;
+}
+
+std::string FieldSet::toJson() const {
+  Arena arena;
+  return codec::toJson(toValue(*this, arena));
+}
+
+Result<FieldSet> FieldSet::fromJson(std::string_view json) {
+  FieldSet set;
+  if (json.empty()) return set;
+  Arena arena;
+  Value value = TRY(codec::parseJsonValue(json, arena));
+  TRY(fromValue(value, set));
+  return set;
+}
+
+bool operator==(const FieldSet& a, const FieldSet& b) {
+  if (a.nodes_.size() != b.nodes_.size()) return false;
+  for (auto x = a.nodes_.begin(), y = b.nodes_.begin(); x != a.nodes_.end(); ++x, ++y)
+    if (x->first != y->first || x->second.owned != y->second.owned || !(x->second.children == y->second.children)) return false;
+  return true;
+}
+
+}  // namespace knarr::apimachinery

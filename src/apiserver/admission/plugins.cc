@@ -1,0 +1,344 @@
+#include "apiserver/admission/plugins.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "api/core_v1.h"
+#include "api/scheduling_v1.h"
+#include "apiserver/ip_range.h"
+#include "base/strings.h"
+
+namespace knarr::apiserver {
+namespace {
+
+using schema::Str;
+
+constexpr int64_t kNotReadySeconds = 300;  // --default-not-ready-toleration-seconds
+constexpr std::string_view kTokenMountPath = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+bool is(const AdmissionAttributes& attributes, std::string_view group, std::string_view resource) {
+  return attributes.resource->group == group && attributes.resource->resource == resource;
+}
+bool isPodCreate(const AdmissionAttributes& attributes) {
+  return attributes.operation == Operation::Create && is(attributes, "", "pods") && attributes.subresource.empty();
+}
+
+// Nothing is made in a namespace that is not there or is going; three namespaces never go.
+// Source: k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle.
+class NamespaceLifecycle : public AdmissionPlugin {
+ public:
+  explicit NamespaceLifecycle(Registry& registry) : registry_(registry) {}
+  std::string_view name() const override { return "NamespaceLifecycle"; }
+
+  Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
+    const ServedResource* namespaces = registry_.find("", "v1", "namespaces");
+    if (attributes.operation == Operation::Delete && is(attributes, "", "namespaces")) {
+      if (attributes.name == "default" || attributes.name == "kube-system" || attributes.name == "kube-public")
+        co_return Unexpected(forbiddenError(*attributes.resource, attributes.name, "this namespace may not be deleted"));
+    }
+    if (!attributes.resource->namespaced || !namespaces || attributes.operation == Operation::Delete) co_return Result<void>();
+    Ref<> object = namespaces->cache->get(attributes.nameSpace);
+    if (!object) {
+      CO_TRY(co_await registry_.hub().waitFresh());
+      object = namespaces->cache->get(attributes.nameSpace);
+    }
+    if (!object) co_return Unexpected(notFoundError(*namespaces->info, attributes.nameSpace));
+    if (attributes.operation != Operation::Create || Ref<corev1::Namespace>(object)->status.phase != "Terminating") co_return Result<void>();
+    Error error = forbiddenError(*attributes.resource, attributes.name,
+                                 fmt::format("unable to create new content in namespace {} because it is being terminated", attributes.nameSpace));
+    error.withCause({"NamespaceTerminating", fmt::format("namespace {} is being terminated", attributes.nameSpace), "metadata.namespace"});
+    co_return Unexpected(std::move(error));
+  }
+
+ private:
+  Registry& registry_;
+};
+
+// Every pod runs as a service account and gets its token. Source: plugin/pkg/admission/serviceaccount.
+class ServiceAccountAdmission : public AdmissionPlugin {
+ public:
+  explicit ServiceAccountAdmission(Registry& registry) : registry_(registry) {}
+  std::string_view name() const override { return "ServiceAccount"; }
+
+  Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
+    if (!isPodCreate(attributes)) co_return Result<void>();
+    auto& pod = *static_cast<corev1::Pod*>(attributes.object->root());
+    if (schema::valueOf(pod.metadata.annotations, "kubernetes.io/config.mirror").size() != 0) co_return Result<void>();
+    if (pod.spec.serviceAccountName.empty()) pod.spec.serviceAccountName = "default";
+    pod.spec.serviceAccount = pod.spec.serviceAccountName;
+    const ServedResource* accounts = registry_.find("", "v1", "serviceaccounts");
+    std::string key = fmt::format("{}/{}", attributes.nameSpace, pod.spec.serviceAccountName);
+    Ref<> found = accounts ? accounts->cache->get(key) : Ref<>();
+    if (!found && accounts) {
+      CO_TRY(co_await registry_.hub().waitFresh());
+      found = accounts->cache->get(key);
+    }
+    if (!found)
+      co_return Unexpected(forbiddenError(*attributes.resource, attributes.name,
+                                          fmt::format("error looking up service account {}: serviceaccount {} not found", key,
+                                                      quote(pod.spec.serviceAccountName))));
+    Ref<corev1::ServiceAccount> account(found);
+    bool mount = pod.spec.automountServiceAccountToken ? *pod.spec.automountServiceAccountToken
+                                                       : account->automountServiceAccountToken.valueOr(true);
+    if (mount) mountToken(*attributes.object, pod);
+    if (pod.spec.imagePullSecrets.empty())
+      for (const auto& secret : account->imagePullSecrets)
+        pod.spec.imagePullSecrets.append(attributes.object->arena()).name = attributes.object->str(secret.name);
+    co_return Result<void>();
+  }
+
+ private:
+  void mountToken(Mut<>& object, corev1::Pod& pod) {
+    Arena& arena = object.arena();
+    Str volumeName;
+    for (const auto& volume : pod.spec.volumes)
+      if (volume.name.starts_with("kube-api-access-")) volumeName = volume.name;
+    bool needed = false;
+    for (auto* list : {&pod.spec.initContainers, &pod.spec.containers})
+      for (auto& container : *list) {
+        bool has = false;
+        for (const auto& mount : container.volumeMounts) has = has || mount.mountPath == kTokenMountPath;
+        if (has) continue;
+        if (volumeName.empty()) volumeName = object.str("kube-api-access-" + env::randomNameSuffix(registry_.env().random, 5));
+        auto& mount = container.volumeMounts.append(arena);
+        mount.name = volumeName;
+        mount.readOnly = true;
+        mount.mountPath = kTokenMountPath;
+        needed = true;
+      }
+    for (const auto& volume : pod.spec.volumes)
+      if (volume.name == volumeName) return;
+    if (!needed) return;
+    auto& volume = pod.spec.volumes.append(arena);
+    volume.name = volumeName;
+    volume.volumeSource.projected = tokenProjection(arena);
+  }
+
+  static corev1::ProjectedVolumeSource* tokenProjection(Arena& arena) {
+    auto* projected = arena.make<corev1::ProjectedVolumeSource>();
+    projected->defaultMode = int32_t{0644};
+    auto* token = arena.make<corev1::ServiceAccountTokenProjection>();
+    token->path = "token";
+    token->expirationSeconds = int64_t{3607};  // one that upstream can tell from a chosen one
+    projected->sources.append(arena).serviceAccountToken = token;
+    auto* ca = arena.make<corev1::ConfigMapProjection>();
+    ca->localObjectReference.name = "kube-root-ca.crt";
+    auto& caItem = ca->items.append(arena);
+    caItem.key = "ca.crt";
+    caItem.path = "ca.crt";
+    projected->sources.append(arena).configMap = ca;
+    auto* downward = arena.make<corev1::DownwardAPIProjection>();
+    auto& item = downward->items.append(arena);
+    item.path = "namespace";
+    item.fieldRef = arena.make<corev1::ObjectFieldSelector>();
+    item.fieldRef->apiVersion = "v1";
+    item.fieldRef->fieldPath = "metadata.namespace";
+    projected->sources.append(arena).downwardAPI = downward;
+    return projected;
+  }
+
+  Registry& registry_;
+};
+
+// The priority of a pod's class. Source: plugin/pkg/admission/priority.
+class PriorityAdmission : public AdmissionPlugin {
+ public:
+  explicit PriorityAdmission(Registry& registry) : registry_(registry) {}
+  std::string_view name() const override { return "Priority"; }
+
+  Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
+    if (!isPodCreate(attributes)) co_return Result<void>();
+    auto& pod = *static_cast<corev1::Pod*>(attributes.object->root());
+    int32_t value = 0;
+    Str policy = "PreemptLowerPriority";
+    const ServedResource* classes = registry_.find("scheduling.k8s.io", "v1", "priorityclasses");
+    if (pod.spec.priorityClassName == "system-node-critical" || pod.spec.priorityClassName == "system-cluster-critical") {
+      value = pod.spec.priorityClassName == "system-node-critical" ? 2000001000 : 2000000000;
+    } else if (!pod.spec.priorityClassName.empty()) {
+      Ref<> found = classes ? classes->cache->get(pod.spec.priorityClassName) : Ref<>();
+      if (!found)
+        co_return Unexpected(forbiddenError(*attributes.resource, attributes.name,
+                                            fmt::format("no PriorityClass with name {} was found", pod.spec.priorityClassName)));
+      Ref<schedulingv1::PriorityClass> priorityClass(found);
+      value = priorityClass->value;
+      policy = attributes.object->str(priorityClass->preemptionPolicy.valueOr(policy));
+    } else if (classes) {
+      for (const auto& [key, object] : classes->cache->objects()) {
+        Ref<schedulingv1::PriorityClass> priorityClass(object);
+        if (!priorityClass->globalDefault) continue;
+        value = priorityClass->value;
+        pod.spec.priorityClassName = attributes.object->str(key);
+        policy = attributes.object->str(priorityClass->preemptionPolicy.valueOr(policy));
+      }
+    }
+    if (pod.spec.priority && *pod.spec.priority != value)
+      co_return Unexpected(forbiddenError(*attributes.resource, attributes.name,
+                                          fmt::format("the integer value of priority ({}) must not be provided in pod spec; priority admission "
+                                                      "controller computed {} from the given PriorityClass name",
+                                                      *pod.spec.priority, value)));
+    pod.spec.priority = value;
+    if (!pod.spec.preemptionPolicy) pod.spec.preemptionPolicy = policy;
+    co_return Result<void>();
+  }
+
+ private:
+  Registry& registry_;
+};
+
+// Pods stay five minutes on a node that is lost. Source: plugin/pkg/admission/defaulttolerationseconds.
+class DefaultTolerationSeconds : public AdmissionPlugin {
+ public:
+  std::string_view name() const override { return "DefaultTolerationSeconds"; }
+  Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
+    if (!isPodCreate(attributes)) co_return Result<void>();
+    auto& pod = *static_cast<corev1::Pod*>(attributes.object->root());
+    for (Str key : {Str("node.kubernetes.io/not-ready"), Str("node.kubernetes.io/unreachable")}) {
+      bool tolerated = false;
+      for (const auto& toleration : pod.spec.tolerations)
+        tolerated = tolerated || ((toleration.key == key || toleration.key.empty()) &&
+                                  (toleration.effect == "NoExecute" || toleration.effect.empty()));
+      if (tolerated) continue;
+      auto& toleration = pod.spec.tolerations.append(attributes.object->arena());
+      toleration.key = key;
+      toleration.operator_ = "Exists";
+      toleration.effect = "NoExecute";
+      toleration.tolerationSeconds = kNotReadySeconds;
+    }
+    co_return Result<void>();
+  }
+};
+
+// A new node takes no pods until its conditions are known. Source: plugin/pkg/admission/nodetaint.
+class TaintNodesByCondition : public AdmissionPlugin {
+ public:
+  std::string_view name() const override { return "TaintNodesByCondition"; }
+  Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
+    if (attributes.operation != Operation::Create || !is(attributes, "", "nodes") || !attributes.subresource.empty()) co_return Result<void>();
+    auto& node = *static_cast<corev1::Node*>(attributes.object->root());
+    for (const auto& taint : node.spec.taints)
+      if (taint.key == "node.kubernetes.io/not-ready") co_return Result<void>();
+    auto& taint = node.spec.taints.append(attributes.object->arena());
+    taint.key = "node.kubernetes.io/not-ready";
+    taint.effect = "NoSchedule";
+    co_return Result<void>();
+  }
+};
+
+// Gives Services their addresses and node ports. Upstream allocates in the registry (pkg/registry/core/service/storage);
+// here it stands with the other steps that fill an object in. Two Services made at once may pick the same number only if
+// both are written before the cache shows either, so what was handed out is remembered until it is seen.
+class ServiceAllocator : public AdmissionPlugin {
+ public:
+  ServiceAllocator(Registry& registry, const std::string& range) : registry_(registry), range_(IpRange::parse(range)) {}
+  std::string_view name() const override { return "ServiceAllocator"; }
+
+  Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
+    if (!is(attributes, "", "services") || !attributes.subresource.empty() || attributes.operation == Operation::Delete) co_return Result<void>();
+    if (!range_) co_return Unexpected(range_.error());
+    CO_TRY(co_await registry_.hub().waitFresh());
+    auto& service = *static_cast<corev1::Service*>(attributes.object->root());
+    CO_TRY(allocateAddress(*attributes.object, service, attributes.nameSpace));
+    CO_TRY(allocatePorts(*attributes.object, service, attributes.nameSpace));
+    co_return Result<void>();
+  }
+
+ private:
+  static constexpr int32_t kNodePortFirst = 30000, kNodePortLast = 32767;
+
+  template <class Visit>
+  void forOtherServices(const corev1::Service& self, const std::string& nameSpace, Visit visit) const {
+    const ServedResource* services = registry_.find("", "v1", "services");
+    std::string key = fmt::format("{}/{}", nameSpace, self.metadata.name);
+    for (const auto& [other, object] : services->cache->objects())
+      if (other != key) visit(*Ref<corev1::Service>(object));
+  }
+
+  Result<void> allocateAddress(Mut<>& object, corev1::Service& service, const std::string& nameSpace) {
+    corev1::ServiceSpec& spec = service.spec;
+    if (spec.type == "ExternalName") return {};
+    if (spec.clusterIPs.empty() && !spec.clusterIP.empty()) spec.clusterIPs.append(object.arena()) = spec.clusterIP;
+    if (spec.clusterIP.empty() && !spec.clusterIPs.empty()) spec.clusterIP = spec.clusterIPs[0];
+    if (!spec.ipFamilyPolicy) spec.ipFamilyPolicy = Str("SingleStack");
+    if (spec.ipFamilies.empty()) spec.ipFamilies.append(object.arena()) = "IPv4";
+    if (spec.clusterIP == "None") return {};
+    std::set<std::string> used;
+    forOtherServices(service, nameSpace, [&](const corev1::Service& other) { used.emplace(other.spec.clusterIP); });
+    if (!spec.clusterIP.empty()) {
+      apimachinery::FieldPath path = apimachinery::FieldPath("spec").child("clusterIPs");
+      std::string why;
+      if (range_->offsetOf(spec.clusterIP) >= range_->size())
+        why = fmt::format("failed to allocate IP {}: the provided IP ({}) is not in the valid range. The range of valid IPs is {}", spec.clusterIP,
+                          spec.clusterIP, range_->at(0));
+      else if (used.contains(std::string(spec.clusterIP)))
+        why = fmt::format("failed to allocate IP {}: provided IP is already allocated", spec.clusterIP);
+      if (why.empty()) return {};
+      return Unexpected(apimachinery::invalidStatus("", "Service", service.metadata.name,
+                                                    {apimachinery::invalidValueError(path, fmt::format("[\"{}\"]", spec.clusterIP), why)}));
+    }
+    // The first addresses stay free for those who choose theirs. Source: KEP-3070.
+    uint32_t size = range_->size();
+    uint32_t reserved = std::min<uint32_t>(std::max<uint32_t>(16, size / 16), 256);
+    uint32_t first = size > 2 * reserved ? reserved : 1;
+    uint32_t start = first + static_cast<uint32_t>(registry_.env().random.below(size - first - 1));
+    for (uint32_t i = 0; i < size - first - 1; ++i) {
+      uint32_t offset = first + (start - first + i) % (size - first - 1);
+      std::string address = range_->at(offset);
+      if (used.contains(address) || !handedOutAddresses_.insert(address).second) continue;
+      if (handedOutAddresses_.size() > 1024) handedOutAddresses_.clear();
+      spec.clusterIP = object.str(address);
+      spec.clusterIPs.append(object.arena()) = spec.clusterIP;
+      return {};
+    }
+    return fail(Reason::InternalError, "Internal error occurred: failed to allocate a serviceIP: range is full");
+  }
+
+  Result<void> allocatePorts(Mut<>&, corev1::Service& service, const std::string& nameSpace) {
+    corev1::ServiceSpec& spec = service.spec;
+    bool wanted = spec.type == "NodePort" || (spec.type == "LoadBalancer" && spec.allocateLoadBalancerNodePorts.valueOr(true));
+    if (!wanted) return {};
+    std::set<int32_t> used;
+    forOtherServices(service, nameSpace, [&](const corev1::Service& other) {
+      for (const auto& port : other.spec.ports) used.insert(port.nodePort);
+    });
+    for (size_t i = 0; i < spec.ports.size(); ++i) {
+      auto& port = spec.ports[i];
+      apimachinery::FieldPath path = apimachinery::FieldPath("spec").child("ports").index(i).child("nodePort");
+      auto refuse = [&](std::string_view why) {
+        return Unexpected(apimachinery::invalidStatus("", "Service", service.metadata.name,
+                                                      {apimachinery::invalidError(path, int64_t{port.nodePort}, why)}));
+      };
+      if (port.nodePort != 0) {
+        if (port.nodePort < kNodePortFirst || port.nodePort > kNodePortLast)
+          return refuse("provided port is not in the valid range. The range of valid ports is 30000-32767");
+        if (!used.insert(port.nodePort).second) return refuse("provided port is already allocated");
+        continue;
+      }
+      int32_t span = kNodePortLast - kNodePortFirst + 1;
+      int32_t start = static_cast<int32_t>(registry_.env().random.below(static_cast<uint64_t>(span)));
+      for (int32_t k = 0; k < span && port.nodePort == 0; ++k) {
+        int32_t candidate = kNodePortFirst + (start + k) % span;
+        if (used.insert(candidate).second) port.nodePort = candidate;
+      }
+      if (port.nodePort == 0) return fail(Reason::InternalError, "Internal error occurred: failed to allocate a nodePort: range is full");
+    }
+    return {};
+  }
+
+  Registry& registry_;
+  Result<IpRange> range_;
+  std::set<std::string> handedOutAddresses_;
+};
+
+}  // namespace
+
+void addAdmissionPlugins(AdmissionChain& chain, Registry& registry, AdmissionConfig config) {
+  chain.add(std::make_unique<NamespaceLifecycle>(registry));
+  chain.add(std::make_unique<ServiceAccountAdmission>(registry));
+  chain.add(std::make_unique<TaintNodesByCondition>());
+  chain.add(std::make_unique<PriorityAdmission>(registry));
+  chain.add(std::make_unique<DefaultTolerationSeconds>());
+  chain.add(std::make_unique<ServiceAllocator>(registry, config.serviceClusterIpRange));
+}
+
+}  // namespace knarr::apiserver
