@@ -98,10 +98,10 @@ std::string encodeYaml(const schema::Object& object);
 // ---- lists of already encoded objects
 // What a list answer says beside its items.
 struct ListHead {
-  std::string apiVersion;  // of the list: "v1"
-  std::string kind;        // "PodList"
-  std::string resourceVersion;
-  std::string continueToken;
+  std::string apiVersion = {};  // of the list: "v1"
+  std::string kind = {};        // "PodList"
+  std::string resourceVersion = {};
+  std::string continueToken = {};
   int64_t remainingItemCount = -1;  // -1: not said
   bool itemsCarryTypeMeta = false;  // items keep kind and apiVersion (custom resources); otherwise they are dropped
 };

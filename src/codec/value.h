@@ -4,7 +4,8 @@
 //   Value value = TRY(parseJsonValue(text, arena));
 //   if (const Value* metadata = value.find("metadata")) use(metadata->find("name"));
 //
-// A Value is trivially copyable; copies share what they point to, deepCopyValue does not. Members of an object are kept
+// A Value is trivially copyable; copies share what they point to, so only one of them may be edited afterwards
+// (deepCopyValue makes a copy of its own). Members of an object are kept
 // sorted by name (the order in which Go writes maps), so look-up is a binary search and encoding is canonical.
 #pragma once
 

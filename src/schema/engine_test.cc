@@ -82,5 +82,26 @@ TEST(Engine, metadata) {
   EXPECT_EQ(static_cast<corev1::PodList*>(list.root())->metadata.resourceVersion, "7");
 }
 
+TEST(Engine, declaredDefaults) {
+  Mut<corev1::Pod> pod = newObject<corev1::Pod>();
+  Arena& arena = pod.arena();
+  corev1::Container& container = pod->spec.containers.append(arena);
+  container.ports.append(arena).containerPort = 80;
+  container.ports.append(arena).protocol = "UDP";
+  container.livenessProbe = arena.make<corev1::Probe>();
+  container.livenessProbe->probeHandler.grpc = arena.make<corev1::GRPCAction>();
+  corev1::Volume& volume = pod->spec.volumes.append(arena);
+  volume.volumeSource.azureDisk = arena.make<corev1::AzureDiskVolumeSource>();
+  volume.volumeSource.azureDisk->fsType = Str("xfs");
+  applyDeclaredDefaults(pod.type(), pod.root(), arena);
+  EXPECT_EQ(container.ports[0].protocol, "TCP");
+  EXPECT_EQ(container.ports[1].protocol, "UDP");
+  EXPECT_TRUE(container.livenessProbe->probeHandler.grpc->service.present);
+  EXPECT_EQ(*volume.volumeSource.azureDisk->fsType, "xfs");
+  EXPECT_EQ(*volume.volumeSource.azureDisk->kind, "Shared");
+  EXPECT_TRUE(volume.volumeSource.azureDisk->readOnly.present);
+  EXPECT_FALSE(*volume.volumeSource.azureDisk->readOnly);
+}
+
 }  // namespace
 }  // namespace knarr::schema

@@ -194,6 +194,11 @@ bool equal(const T& a, const T& b) {
   return deepEqual(typeInfoOf<T>(), &a, &b);
 }
 
+// Sets every declared default (FieldInfo::defaultJson, a JSON scalar) of `root` and of all structs that it holds: an
+// absent pointer becomes present, a zero value becomes the default. Source: the +default markers of k8s.io/api, as
+// generated defaulters apply them. Texts point to constant memory.
+void applyDeclaredDefaults(const TypeInfo& type, void* root, Arena& arena);
+
 // The ObjectMeta (ListMeta) of an object; null when its kind has none.
 const metav1::ObjectMeta* metadataOf(const Object& object);
 metav1::ObjectMeta* metadataOf(Object& object);
