@@ -136,7 +136,7 @@ class HttpServer {
  public:
   HttpServer(env::Env environment, HttpServerOptions options, Handler handler);
   HttpServer(const HttpServer&) = delete;
-  // Cuts every connection. The handlers' frames are destroyed.
+  // Cuts every connection. The handlers' frames are destroyed, so no handler may run this.
   ~HttpServer();
 
   // Listens on "HOST:PORT" or "unix:PATH" too; may be called several times. Returns the bound

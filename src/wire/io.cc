@@ -54,7 +54,7 @@ class PrefixedStream final : public env::Stream {
 }  // namespace
 
 async::Task<bool> waitReady(env::Env environment, env::Stream* stream, Direction direction,
-                            env::Instant deadline) {
+                            env::Instant deadline, async::StopToken stop) {
   // Shared with the stream, which may call after this frame is gone.
   auto wait = std::make_shared<Wait>(environment.executor);
   env::Callback ready = [wait] {
@@ -68,6 +68,7 @@ async::Task<bool> waitReady(env::Env environment, env::Stream* stream, Direction
   }
   TimerGuard timer{environment.executor,
                    environment.executor.at(deadline, [wait] { wait->woken.set(); })};
+  async::StopToken::Registration registration = stop.onStop([wait] { wait->woken.set(); });
   co_await wait->woken.wait();
   co_return wait->ready;
 }

@@ -10,10 +10,10 @@
 namespace knarr::wire {
 
 enum class Direction : uint8_t { Read, Write };
-// Waits until the stream can be read (written) or `deadline`; false at the deadline. The stream may
-// die meanwhile: then the wait lasts to the deadline.
+// Waits until the stream can be read (written) or `deadline`; false at the deadline and on stop.
+// The stream may die meanwhile: then the wait lasts to the deadline.
 async::Task<bool> waitReady(env::Env environment, env::Stream* stream, Direction direction,
-                            env::Instant deadline);
+                            env::Instant deadline, async::StopToken stop = {});
 
 // The failure of a stream as an error: "what: reason".
 Unexpected failStream(std::string_view what, const env::IoStep& step);

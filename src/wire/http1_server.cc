@@ -1,0 +1,579 @@
+// The server's side of one HTTP/1.1 connection: one request at a time. While a handler works and
+// the request is read, the connection watches for the client's leaving and keeps what it pipelines.
+#include "wire/http1_server.h"
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "wire/http1_parser.h"
+#include "wire/io.h"
+
+namespace knarr::wire {
+namespace {
+
+constexpr size_t kReadBytes = 16 << 10;
+// Pipelined input kept while a handler works; then reading pauses.
+constexpr size_t kReadAheadBytesMax = 64 << 10;
+// Smaller bodies are copied behind the header, so that a response is one write.
+constexpr size_t kJoinBytesMax = 16 << 10;
+// What a handler left unread of a body is read and dropped up to this; beyond, the connection
+// closes. Source: net/http maxPostHandlerReadBytes.
+constexpr size_t kDrainBytesMax = 256 << 10;
+// Source: net/http rstAvoidanceDelay.
+constexpr env::Duration kLingerTime = std::chrono::milliseconds(500);
+
+class Connection;
+
+class Exchange final : public ServerExchange {
+ public:
+  Exchange(std::shared_ptr<Connection> connection, Request request)
+      : connection_(std::move(connection)), request_(std::move(request)) {}
+  const Request& request() const override { return request_; }
+  async::StopToken clientGone() const override { return gone_.token(); }
+  async::Task<Result<std::optional<std::string>>> readChunk() override;
+  async::Task<Result<void>> respond(int status, Headers headers, Bytes body) override;
+  Result<void> startResponse(int status, Headers headers) override;
+  async::Task<Result<void>> write(Bytes bytes) override;
+  async::Task<Result<void>> finish(Headers trailers) override;
+  async::Task<Result<std::unique_ptr<env::Stream>>> upgrade(Headers headers) override;
+  bool responseStarted() const override { return status_ != 0; }
+  int responseStatus() const override { return status_; }
+  uint64_t responseBytes() const override { return responseBytes_; }
+
+  bool finished() const { return finished_; }
+  bool continueSent() const { return continueSent_; }
+  void clientLeft() {
+    if (!finished_) gone_.requestStop();
+  }
+  // The handler has ended: nothing may touch the connection through this exchange any more.
+  void detach() { connection_.reset(); }
+
+ private:
+  Result<std::shared_ptr<Connection>> connection() const {
+    if (!connection_) return fail(Reason::ServiceUnavailable, "the HTTP exchange is over");
+    return connection_;
+  }
+  // The status line and fields; decides the framing.
+  Result<std::string> makeHead(Connection& connection, int status, Headers& headers,
+                               std::optional<size_t> length);
+
+  std::shared_ptr<Connection> connection_;
+  Request request_;
+  int status_ = 0;
+  uint64_t responseBytes_ = 0;
+  bool chunked_ = false;
+  bool sendsBody_ = true;
+  bool finished_ = false;
+  std::optional<uint64_t> declared_;  // Content-Length of a streamed response
+  bool continueSent_ = false;
+  async::StopSource gone_;
+};
+
+class Connection final : public Http1ServerConnection,
+                         public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(std::shared_ptr<ServerCore> core, std::unique_ptr<env::Stream> stream,
+             ConnectionFacts facts)
+      : core_(std::move(core)),
+        facts_(std::move(facts)),
+        stream_(std::move(stream)),
+        parser_(Http1Parser::Kind::Request, core_->options.headerBytesMax,
+                core_->options.headerFieldsMax),
+        drained_(core_->environment.executor) {}
+
+  async::Task<void> run() override { return runOn(shared_from_this()); }
+  void drain() override {
+    closing_ = true;
+    drain_.requestStop();
+  }
+  void stopRequests() override {
+    if (auto exchange = current_.lock()) exchange->clientLeft();
+  }
+
+  env::Env environment() const { return core_->environment; }
+  const HttpServerOptions& options() const { return core_->options; }
+  bool closing() const { return closing_; }
+  void closeAfterThis() { closing_ = true; }
+  Http1Parser& parser() { return parser_; }
+
+  // Takes input for the body; false when the client is too slow or gone, with the reason in the
+  // error.
+  static async::Task<Result<void>> readMore(std::shared_ptr<Connection> self,
+                                            env::Duration timeout);
+  Result<void> feedInput();
+  void watchForLeaving();
+
+  void enqueue(std::string_view bytes) { output_ += bytes; }
+  // Tries to send what is queued; the rest follows when the client takes it.
+  void pump();
+  static async::Task<Result<void>> flush(std::shared_ptr<Connection> self);
+  static async::Task<Result<void>> send(std::shared_ptr<Connection> self, Bytes bytes);
+  std::unique_ptr<env::Stream> release();
+  size_t outputBytes() const { return output_.size(); }
+
+ private:
+  static async::Task<void> runOn(std::shared_ptr<Connection> self);
+  static async::Task<Result<bool>> readHead(std::shared_ptr<Connection> self);
+  static async::Task<bool> serveOne(std::shared_ptr<Connection> self);
+  static async::Task<void> refuse(std::shared_ptr<Connection> self, Error error);
+  static async::Task<void> linger(std::shared_ptr<Connection> self);
+  static async::Task<bool> dropRestOfBody(std::shared_ptr<Connection> self);
+  Result<Request> makeRequest();
+  void onLeaveWatch();
+
+  std::shared_ptr<ServerCore> core_;
+  ConnectionFacts facts_;
+  std::unique_ptr<env::Stream> stream_;  // null once upgraded
+  Http1Parser parser_;
+  std::string input_;
+  std::string output_;
+  bool pumping_ = false;  // waits for the stream to become writable
+  bool broken_ = false;
+  bool closing_ = false;
+  async::Event drained_;
+  async::StopSource drain_;
+  // The frame of serveOne owns it; a strong reference here would close a circle.
+  std::weak_ptr<Exchange> current_;
+  bool inBody_ = false;  // a handler, or the drain after it, takes the body
+};
+
+// ---- output
+
+void Connection::pump() {
+  if (pumping_ || broken_ || !stream_) return;
+  while (!output_.empty()) {
+    env::IoStep step = stream_->write(output_);
+    if (step.kind == env::IoStep::Done) {
+      output_.erase(0, step.bytes);
+    } else if (step.kind == env::IoStep::WouldBlock) {
+      pumping_ = true;
+      stream_->whenWritable([weak = weak_from_this()] {
+        auto self = weak.lock();
+        if (!self) return;
+        self->pumping_ = false;
+        self->pump();
+      });
+      return;
+    } else {
+      broken_ = true;
+      output_.clear();
+      stopRequests();
+    }
+  }
+  drained_.notifyAll();
+}
+
+async::Task<Result<void>> Connection::flush(std::shared_ptr<Connection> self) {
+  self->pump();
+  while (!self->output_.empty() && !self->broken_) {
+    size_t before = self->output_.size();
+    // The stall clock begins anew whenever the client takes something.
+    auto timer = std::make_shared<bool>(false);
+    env::TimerId id = self->environment().executor.at(
+        self->environment().clock.now() + self->options().writeStallTimeout,
+        [weak = std::weak_ptr(self), timer] {
+          *timer = true;
+          if (auto connection = weak.lock()) connection->drained_.notifyAll();
+        });
+    co_await self->drained_.wait();
+    self->environment().executor.cancelTimer(id);
+    if (*timer && !self->output_.empty() && self->output_.size() >= before) {
+      self->broken_ = true;
+      self->stopRequests();
+      co_return fail(Reason::Timeout, "write: the client took no byte in time");
+    }
+  }
+  if (self->broken_)
+    co_return fail(Reason::ServiceUnavailable, "write: the client closed the connection");
+  co_return Result<void>();
+}
+
+async::Task<Result<void>> Connection::send(std::shared_ptr<Connection> self, Bytes bytes) {
+  if (bytes->size() <= kJoinBytesMax) {
+    self->enqueue(*bytes);
+    co_return co_await flush(self);
+  }
+  CO_TRY(co_await flush(self));
+  // Large bytes go out from where they are.
+  auto written = co_await writeAll(self->environment(), self->stream_.get(), *bytes,
+                                   self->options().writeStallTimeout);
+  if (!written) {
+    self->broken_ = true;
+    self->stopRequests();
+  }
+  co_return written;
+}
+
+std::unique_ptr<env::Stream> Connection::release() {
+  stream_->whenReadable(nullptr);
+  return makePrefixedStream(environment(), std::exchange(input_, {}), std::move(stream_));
+}
+
+// ---- input
+
+Result<void> Connection::feedInput() {
+  size_t used = 0;
+  while (used < input_.size() && !parser_.complete() && !parser_.hasBodyBytes()) {
+    used += TRY(parser_.feed(std::string_view(input_).substr(used, kReadBytes)));
+    if (parser_.headComplete() && !inBody_) break;  // the body waits for its handler
+  }
+  input_.erase(0, used);
+  return {};
+}
+
+async::Task<Result<void>> Connection::readMore(std::shared_ptr<Connection> self,
+                                               env::Duration timeout) {
+  env::Instant deadline = self->environment().clock.now() + timeout;
+  char buffer[kReadBytes];
+  while (true) {
+    if (!self->stream_ || self->broken_)
+      co_return fail(Reason::ServiceUnavailable, "the client closed the connection");
+    env::IoStep step = self->stream_->read(buffer);
+    if (step.kind == env::IoStep::Done) {
+      self->input_.append(buffer, step.bytes);
+      co_return Result<void>();
+    }
+    if (step.kind != env::IoStep::WouldBlock) {
+      self->broken_ = true;
+      co_return fail(Reason::ServiceUnavailable, "the client closed the connection");
+    }
+    if (!co_await waitReady(self->environment(), self->stream_.get(), Direction::Read, deadline))
+      co_return fail(Reason::Timeout, "the client sent nothing in time");
+  }
+}
+
+void Connection::watchForLeaving() {
+  if (!stream_ || broken_ || input_.size() >= kReadAheadBytesMax) return;
+  stream_->whenReadable([weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->onLeaveWatch();
+  });
+}
+
+void Connection::onLeaveWatch() {
+  if (current_.expired() || !stream_) return;
+  char buffer[kReadBytes];
+  env::IoStep step = stream_->read(buffer);
+  if (step.kind == env::IoStep::Done) {
+    input_.append(buffer, step.bytes);
+  } else if (step.kind != env::IoStep::WouldBlock) {
+    // Source: net/http backgroundRead: a client that ends its direction has left.
+    closing_ = true;
+    return stopRequests();
+  }
+  watchForLeaving();
+}
+
+// False: the connection ended between requests.
+async::Task<Result<bool>> Connection::readHead(std::shared_ptr<Connection> self) {
+  self->parser_.begin();
+  env::Env e = self->environment();
+  env::Instant idleDeadline = e.clock.now() + self->options().idleTimeout;
+  env::Instant headDeadline{};
+  char buffer[kReadBytes];
+  while (true) {
+    CO_TRY(self->feedInput());
+    if (self->parser_.headComplete()) co_return true;
+    bool begun = self->parser_.begun();
+    if (!begun && self->closing_) co_return false;
+    if (begun && headDeadline == env::Instant{})
+      headDeadline = e.clock.now() + self->options().headerTimeout;
+    env::IoStep step = self->stream_->read(buffer);
+    if (step.kind == env::IoStep::Done) {
+      self->input_.append(buffer, step.bytes);
+    } else if (step.kind != env::IoStep::WouldBlock) {
+      self->broken_ = true;
+      co_return false;
+    } else {
+      // A drain wakes the wait between requests; a request that has begun is read on.
+      async::StopToken stop = begun ? async::StopToken() : self->drain_.token();
+      bool ready = co_await waitReady(e, self->stream_.get(), Direction::Read,
+                                      begun ? headDeadline : idleDeadline, stop);
+      if (!ready && begun) co_return fail(Reason::Timeout, "the request header took too long");
+      if (!ready) co_return false;
+    }
+  }
+}
+
+// ---- requests
+
+// "http://host/path" of a request sent as to a proxy.
+void takeAuthorityFromTarget(Request& request) {
+  for (std::string_view scheme : {"http://", "https://"}) {
+    if (!request.target.starts_with(scheme)) continue;
+    std::string rest = request.target.substr(scheme.size());
+    size_t slash = rest.find_first_of("/?");
+    request.authority = rest.substr(0, slash);
+    request.target = slash == std::string::npos ? "/" : rest.substr(slash);
+    if (request.target.starts_with('?')) request.target.insert(0, "/");
+    return;
+  }
+}
+
+Result<Request> Connection::makeRequest() {
+  Http1Head& head = parser_.head();
+  Request request;
+  auto hosts = head.headers.all("Host");
+  if (hosts.size() > 1 || (hosts.empty() && head.minorVersion >= 1))
+    return fail(Reason::BadRequest,
+                hosts.empty() ? "missing required Host header" : "too many Host headers");
+  if (!hosts.empty()) request.authority = hosts.front();
+  request.method = std::move(head.method);
+  request.target = std::move(head.target);
+  request.headers = std::move(head.headers);
+  request.tls = facts_.tls;
+  request.peerAddress = facts_.peerAddress;
+  request.tlsPeer = facts_.tlsPeer;
+  request.contentLength = head.contentLength;
+  request.hasBody = head.chunked || head.contentLength.value_or(0) > 0;
+  takeAuthorityFromTarget(request);
+  return request;
+}
+
+async::Task<void> Connection::refuse(std::shared_ptr<Connection> self, Error error) {
+  int status = error.reason() == Reason::Timeout ? 408 : error.code();
+  std::string text =
+      std::to_string(status) + " " + std::string(statusText(status)) + ": " + error.message();
+  self->enqueue(
+      "HTTP/1.1 " + std::to_string(status) + " " + std::string(statusText(status)) +
+      "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\nContent-Length: " +
+      std::to_string(text.size()) + "\r\n\r\n" + text);
+  (void)co_await flush(self);  // a client that does not listen misses it
+  co_await linger(self);
+}
+
+// Closing with input unread would reset the connection and take our last words with it: reads on
+// for a moment.
+async::Task<void> Connection::linger(std::shared_ptr<Connection> self) {
+  if (self->broken_) co_return;
+  self->stream_->shutdownWrite();
+  env::Instant deadline = self->environment().clock.now() + kLingerTime;
+  char buffer[kReadBytes];
+  for (size_t dropped = 0; dropped < kDrainBytesMax;) {
+    env::IoStep step = self->stream_->read(buffer);
+    if (step.kind == env::IoStep::Done) {
+      dropped += step.bytes;
+    } else if (step.kind != env::IoStep::WouldBlock ||
+               !co_await waitReady(self->environment(), self->stream_.get(), Direction::Read,
+                                   deadline)) {
+      co_return;
+    }
+  }
+}
+
+async::Task<bool> Connection::dropRestOfBody(std::shared_ptr<Connection> self) {
+  size_t dropped = 0;
+  while (!self->parser_.complete()) {
+    if (!self->feedInput()) co_return false;
+    dropped += self->parser_.takeBody().size();
+    if (dropped > kDrainBytesMax) co_return false;
+    if (self->parser_.complete() || !self->input_.empty()) continue;
+    if (!co_await readMore(self, self->options().bodyTimeout)) co_return false;
+  }
+  co_return true;
+}
+
+// True when the connection may serve another request.
+async::Task<bool> Connection::serveOne(std::shared_ptr<Connection> self) {
+  auto request = self->makeRequest();
+  if (!request) {
+    co_await refuse(self, request.error());
+    co_return false;
+  }
+  bool expects = request->headers.containsToken("Expect", "100-continue");
+  if (!self->parser_.head().keepAlive) self->closing_ = true;
+  auto exchange = std::make_shared<Exchange>(self, std::move(*request));
+  self->current_ = exchange;
+  self->inBody_ = true;
+  if (self->parser_.complete()) self->watchForLeaving();
+  {
+    InFlight counted(*self->core_);
+    co_await self->core_->handler(exchange);
+  }
+  if (!self->stream_) {
+    exchange->detach();
+    co_return false;  // upgraded
+  }
+  self->stream_->whenReadable(nullptr);
+  if (!exchange->responseStarted()) {
+    logError("wire", "{} {}: the handler ended without a response", exchange->request().method,
+             exchange->request().path());
+    (void)co_await exchange->respond(500, {{"Content-Type", "text/plain; charset=utf-8"}},
+                                     makeBytes("Internal Server Error\n"));
+  }
+  bool finished = exchange->finished();
+  self->current_.reset();
+  exchange->detach();
+  if (!finished || self->broken_) co_return false;
+  if (self->parser_.complete() && self->closing_) co_return false;
+  // A client that was never told to continue will not send its body.
+  if (expects && !exchange->continueSent() && !self->parser_.complete()) co_return false;
+  bool dropped = co_await dropRestOfBody(self);
+  self->inBody_ = false;
+  if (!dropped) co_await linger(self);
+  co_return dropped && !self->closing_;
+}
+
+async::Task<void> Connection::runOn(std::shared_ptr<Connection> self) {
+  while (true) {
+    auto head = co_await readHead(self);
+    if (!head) {
+      co_await refuse(self, head.error());
+      break;
+    }
+    if (!*head || !co_await serveOne(self)) break;
+  }
+  if (self->stream_) self->stream_->shutdownWrite();
+}
+
+// ---- exchange
+
+async::Task<Result<std::optional<std::string>>> Exchange::readChunk() {
+  std::shared_ptr<Connection> c = CO_TRY(connection());
+  bool expects = !continueSent_ && request_.hasBody && status_ == 0 &&
+                 request_.headers.containsToken("Expect", "100-continue");
+  if (expects) {
+    continueSent_ = true;
+    c->enqueue("HTTP/1.1 100 Continue\r\n\r\n");
+    c->pump();
+  }
+  while (true) {
+    if (!c->parser().hasBodyBytes() && !c->parser().complete()) {
+      if (auto fed = c->feedInput(); !fed) {
+        c->closeAfterThis();
+        co_return std::unexpected(std::move(fed).error());
+      }
+    }
+    if (c->parser().hasBodyBytes()) co_return c->parser().takeBody();
+    if (c->parser().complete()) {
+      c->watchForLeaving();
+      co_return std::optional<std::string>();
+    }
+    if (auto read = co_await Connection::readMore(c, c->options().bodyTimeout); !read) {
+      c->closeAfterThis();
+      if (read.error().reason() == Reason::ServiceUnavailable) clientLeft();
+      co_return std::unexpected(std::move(read).error());
+    }
+  }
+}
+
+Result<std::string> Exchange::makeHead(Connection& c, int status, Headers& headers,
+                                       std::optional<size_t> length) {
+  if (status_ != 0) return fail(Reason::InternalError, "the HTTP response has already begun");
+  TRY(checkHeaders(headers));
+  bool head = request_.method == "HEAD";
+  sendsBody_ = statusHasBody(status) && !head;
+  std::string text =
+      "HTTP/1.1 " + std::to_string(status) + " " + std::string(statusText(status)) + "\r\n";
+  for (const Headers::Field& field : headers.fields()) {
+    if (isConnectionField(field.name)) continue;
+    if (equalsIgnoreCase(field.name, "Content-Length")) {
+      if (!length) declared_ = parseUint(field.value);
+      if (length || !statusHasBody(status)) continue;
+    }
+    text += field.name + ": " + field.value + "\r\n";
+  }
+  if (length && statusHasBody(status))
+    text += "Content-Length: " + std::to_string(*length) + "\r\n";
+  if (!length && !declared_ && statusHasBody(status)) {
+    bool http11 = c.parser().head().minorVersion >= 1;
+    chunked_ = http11;
+    if (http11) {
+      text += "Transfer-Encoding: chunked\r\n";
+    } else {
+      c.closeAfterThis();  // the end of the connection is the end of the body
+    }
+  }
+  if (!headers.contains("Date"))
+    text += "Date: " + httpDate(c.environment().clock.unixSeconds()) + "\r\n";
+  if (!c.options().serverHeader.empty()) text += "Server: " + c.options().serverHeader + "\r\n";
+  if (c.closing()) {
+    text += "Connection: close\r\n";
+  } else if (c.parser().head().minorVersion == 0) {
+    text += "Connection: keep-alive\r\n";
+  }
+  text += "\r\n";
+  status_ = status;
+  return text;
+}
+
+async::Task<Result<void>> Exchange::respond(int status, Headers headers, Bytes body) {
+  std::shared_ptr<Connection> c = CO_TRY(connection());
+  size_t size = body ? body->size() : 0;
+  c->enqueue(CO_TRY(makeHead(*c, status, headers, size)));
+  finished_ = true;
+  if (size == 0 || !sendsBody_) co_return co_await Connection::flush(c);
+  responseBytes_ = size;
+  co_return co_await Connection::send(c, std::move(body));
+}
+
+Result<void> Exchange::startResponse(int status, Headers headers) {
+  std::shared_ptr<Connection> c = TRY(connection());
+  c->enqueue(TRY(makeHead(*c, status, headers, std::nullopt)));
+  c->pump();
+  return {};
+}
+
+async::Task<Result<void>> Exchange::write(Bytes bytes) {
+  std::shared_ptr<Connection> c = CO_TRY(connection());
+  if (status_ == 0 || finished_)
+    co_return fail(Reason::InternalError, "no HTTP response is open for writing");
+  if (!bytes || bytes->empty() || !sendsBody_) co_return Result<void>();
+  responseBytes_ += bytes->size();
+  if (declared_ && responseBytes_ > *declared_)
+    co_return fail(Reason::InternalError, "the HTTP response is longer than its Content-Length");
+  if (!chunked_) co_return co_await Connection::send(c, std::move(bytes));
+  char size[24];
+  int length = std::snprintf(size, sizeof size, "%zx\r\n", bytes->size());
+  c->enqueue(std::string_view(size, static_cast<size_t>(length)));
+  if (bytes->size() <= kJoinBytesMax) {
+    c->enqueue(*bytes);
+    c->enqueue("\r\n");
+    co_return co_await Connection::flush(c);
+  }
+  CO_TRY(co_await Connection::send(c, std::move(bytes)));
+  c->enqueue("\r\n");
+  co_return co_await Connection::flush(c);
+}
+
+async::Task<Result<void>> Exchange::finish(Headers trailers) {
+  std::shared_ptr<Connection> c = CO_TRY(connection());
+  if (status_ == 0 || finished_)
+    co_return fail(Reason::InternalError, "no HTTP response is open for writing");
+  CO_TRY(checkHeaders(trailers));
+  if (declared_ && sendsBody_ && responseBytes_ != *declared_)
+    co_return fail(Reason::InternalError, "the HTTP response is shorter than its Content-Length");
+  finished_ = true;
+  if (chunked_ && sendsBody_) {
+    c->enqueue("0\r\n");
+    for (const Headers::Field& field : trailers.fields())
+      c->enqueue(field.name + ": " + field.value + "\r\n");
+    c->enqueue("\r\n");
+  }
+  co_return co_await Connection::flush(c);
+}
+
+async::Task<Result<std::unique_ptr<env::Stream>>> Exchange::upgrade(Headers headers) {
+  std::shared_ptr<Connection> c = CO_TRY(connection());
+  if (status_ != 0) co_return fail(Reason::InternalError, "the HTTP response has already begun");
+  if (!c->parser().head().upgrade || !c->parser().complete())
+    co_return fail(Reason::BadRequest, "the request does not ask for an upgrade of its connection");
+  CO_TRY(checkHeaders(headers));
+  std::string text = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n";
+  for (const Headers::Field& field : headers.fields()) {
+    if (!equalsIgnoreCase(field.name, "Connection"))
+      text += field.name + ": " + field.value + "\r\n";
+  }
+  c->enqueue(text + "\r\n");
+  status_ = 101;
+  CO_TRY(co_await Connection::flush(c));
+  finished_ = true;
+  co_return c->release();
+}
+
+}  // namespace
+
+std::shared_ptr<Http1ServerConnection> Http1ServerConnection::make(
+    std::shared_ptr<ServerCore> core, std::unique_ptr<env::Stream> stream, ConnectionFacts facts) {
+  return std::make_shared<Connection>(std::move(core), std::move(stream), std::move(facts));
+}
+
+}  // namespace knarr::wire
