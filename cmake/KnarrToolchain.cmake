@@ -16,7 +16,8 @@ if(KNARR_CCACHE)
 endif()
 
 add_compile_options(-fno-omit-frame-pointer)
-add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wconversion;-Werror;-Wno-gnu-statement-expression;-Xclang;-fno-pch-timestamp>")
+# -Wno-deprecated-declarations: libstdc++ 12 warns about its own std::stable_sort in C++23.
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wconversion;-Werror;-Wno-gnu-statement-expression;-Wno-deprecated-declarations;-Xclang;-fno-pch-timestamp>")
 add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-fpch-instantiate-templates>")
 add_link_options(-fuse-ld=lld)
 

@@ -18,6 +18,7 @@
 #include "base/strings.h"
 #include "codec/codec.h"
 #include "wire/http.h"
+#include "wire/pki.h"
 
 namespace knarr::apiserver {
 namespace {

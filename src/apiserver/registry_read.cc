@@ -1,11 +1,11 @@
 // Lists and watches of the registry.
 #include <fmt/format.h>
-#include <simdjson.h>
 
 #include "api/meta_v1.h"
 #include "apiserver/registry.h"
 #include "base/strings.h"
 #include "codec/codec.h"
+#include "codec/value.h"
 
 namespace knarr::apiserver {
 namespace {
@@ -32,17 +32,18 @@ Result<ContinueToken> decodeContinue(const std::string& text) {
   };
   auto json = base64UrlDecode(text);
   if (!json) return bad("illegal base64 data");
-  simdjson::dom::parser parser;
-  simdjson::dom::element root;
-  if (parser.parse(*json).get(root) != simdjson::SUCCESS) return bad("unexpected end of JSON input");
-  std::string_view version, start;
-  int64_t revision = 0;
-  if (root["v"].get(version) != simdjson::SUCCESS || version != kContinueVersion)
-    return bad(fmt::format("server does not recognize this encoded version {}", version));
-  if (root["rv"].get(revision) != simdjson::SUCCESS || revision == 0)
-    return bad("incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
-  if (root["start"].get(start) != simdjson::SUCCESS || start.empty())
-    return bad("encoded start key empty (version meta.k8s.io/v1)");
+  Arena arena;
+  auto parsed = codec::parseJsonValue(*json, arena);
+  if (!parsed) return bad("unexpected end of JSON input");
+  const codec::Value* version = parsed->find("v");
+  const codec::Value* revisionValue = parsed->find("rv");
+  const codec::Value* startValue = parsed->find("start");
+  if (!version || version->stringOr() != kContinueVersion)
+    return bad(fmt::format("server does not recognize this encoded version {}", version ? version->stringOr() : ""));
+  int64_t revision = revisionValue && revisionValue->isInt() ? revisionValue->integer() : 0;
+  if (revision == 0) return bad("incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
+  std::string_view start = startValue ? startValue->stringOr() : std::string_view();
+  if (start.empty()) return bad("encoded start key empty (version meta.k8s.io/v1)");
   if (("/" + std::string(start)).find("/../") != std::string::npos) return bad(start);
   return ContinueToken{revision, std::string(start)};
 }

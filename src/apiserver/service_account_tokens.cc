@@ -1,10 +1,10 @@
 #include "apiserver/service_account_tokens.h"
 
 #include <fmt/format.h>
-#include <simdjson.h>
 
 #include "base/strings.h"
 #include "codec/codec.h"
+#include "codec/value.h"
 #include "wire/pki.h"
 
 namespace knarr::apiserver {
@@ -17,16 +17,17 @@ std::string reference(std::string_view name, std::string_view uid) {
   return fmt::format("{{\"name\":{},\"uid\":{}}}", codec::quoteJson(name), codec::quoteJson(uid));
 }
 
-std::string text(simdjson::dom::element at, std::string_view pointer) {
-  std::string_view value;
-  if (at.at_pointer(pointer).get(value) != simdjson::SUCCESS) return "";
-  return std::string(value);
+// The string at a path of member names; "" when there is none.
+std::string text(const codec::Value& root, std::initializer_list<std::string_view> path) {
+  const codec::Value* at = &root;
+  for (std::string_view name : path)
+    if (at) at = at->find(name);
+  return at ? std::string(at->stringOr()) : std::string();
 }
 
-int64_t number(simdjson::dom::element at, std::string_view name) {
-  double value = 0;
-  if (at[name].get(value) != simdjson::SUCCESS) return 0;
-  return static_cast<int64_t>(value);
+int64_t number(const codec::Value& root, std::string_view name) {
+  const codec::Value* value = root.find(name);
+  return value && value->isNumber() ? static_cast<int64_t>(value->number()) : 0;
 }
 
 std::string lowerFirst(std::string name) {
@@ -74,42 +75,40 @@ Result<TokenClaims> ServiceAccountTokens::verify(std::string_view token, const s
     if (payload) break;
   }
   if (!payload) return refuse("the token could not be verified by any of the known keys");
-  simdjson::dom::parser parser;
-  simdjson::dom::element root;
-  if (parser.parse(*payload).get(root) != simdjson::SUCCESS) return refuse("its claims are not JSON");
-  if (text(root, "/iss") != issuer_) return refuse("it was issued by another issuer");
+  Arena arena;
+  auto parsed = codec::parseJsonValue(*payload, arena);
+  if (!parsed) return refuse("its claims are not JSON");
+  const codec::Value& root = *parsed;
+  if (text(root, {"iss"}) != issuer_) return refuse("it was issued by another issuer");
   TokenClaims claims;
   claims.issuedAt = number(root, "iat");
   claims.expires = number(root, "exp");
-  claims.id = text(root, "/jti");
+  claims.id = text(root, {"jti"});
   int64_t now = env_.clock.unixSeconds();
   if (now > claims.expires + kLeewaySeconds) return refuse("service account token has expired");
   if (now < number(root, "nbf") - kLeewaySeconds) return refuse("service account token is not valid yet");
-  simdjson::dom::array list;
-  if (root["aud"].get(list) == simdjson::SUCCESS)
-    for (simdjson::dom::element one : list) {
-      std::string_view audience;
-      if (one.get(audience) == simdjson::SUCCESS) claims.audiences.emplace_back(audience);
-    }
+  if (const codec::Value* list = root.find("aud"); list && list->isArray())
+    for (const codec::Value& audience : list->items())
+      if (audience.isString()) claims.audiences.emplace_back(audience.string());
   bool meet = false;
   for (const std::string& audience : claims.audiences)
     meet = meet || std::find(audiences.begin(), audiences.end(), audience) != audiences.end();
   if (!meet) return refuse("token audiences are not meant for this server");
-  claims.nameSpace = text(root, "/kubernetes.io/namespace");
-  claims.serviceAccountName = text(root, "/kubernetes.io/serviceaccount/name");
-  claims.serviceAccountUid = text(root, "/kubernetes.io/serviceaccount/uid");
+  claims.nameSpace = text(root, {"kubernetes.io", "namespace"});
+  claims.serviceAccountName = text(root, {"kubernetes.io", "serviceaccount", "name"});
+  claims.serviceAccountUid = text(root, {"kubernetes.io", "serviceaccount", "uid"});
   for (const char* kind : {"Pod", "Secret", "Node"}) {
-    std::string at = fmt::format("/kubernetes.io/{}", lowerFirst(kind));
-    std::string name = text(root, at + "/name");
+    std::string member = lowerFirst(kind);
+    std::string name = text(root, {"kubernetes.io", member, "name"});
     if (name.empty()) continue;
     if (std::string_view(kind) == "Node" && !claims.bound.kind.empty()) {
       claims.nodeName = name;
-      claims.nodeUid = text(root, at + "/uid");
+      claims.nodeUid = text(root, {"kubernetes.io", member, "uid"});
     } else {
-      claims.bound = {kind, name, text(root, at + "/uid")};
+      claims.bound = {kind, name, text(root, {"kubernetes.io", member, "uid"})};
     }
   }
-  if (text(root, "/sub") != fmt::format("system:serviceaccount:{}:{}", claims.nameSpace, claims.serviceAccountName))
+  if (text(root, {"sub"}) != fmt::format("system:serviceaccount:{}:{}", claims.nameSpace, claims.serviceAccountName))
     return refuse("its subject does not fit its claims");
   return claims;
 }

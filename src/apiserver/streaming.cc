@@ -133,7 +133,7 @@ Result<std::string> containerOf(const Ref<>& object, const std::string& asked) {
     if (std::find(names.begin(), names.end(), annotated) != names.end()) return std::string(annotated);
   }
   appendNames(pod->spec.initContainers, names);
-  appendNames(pod->spec.ephemeralContainers, names);
+  for (const auto& container : pod->spec.ephemeralContainers) names.emplace_back(container.ephemeralContainerCommon.name);
   if (asked.empty())
     return fail(Reason::BadRequest, fmt::format("a container name must be specified for pod {}, choose one of: [{}]", pod->metadata.name,
                                                 join(names, " ")));
@@ -151,7 +151,7 @@ Result<wire::HttpClient*> Streaming::kubeletOf(const std::string& nodeName) {
   for (const auto& address : node->status.addresses)
     if (address.type == "InternalIP" && host.empty()) host = address.address;
   if (host.empty()) return fail(Reason::BadRequest, fmt::format("no preferred addresses found for node {}", quote(nodeName)));
-  int32_t port = node->status.daemonEndpoints.kubeletEndpoint.Port;
+  int32_t port = node->status.daemonEndpoints.kubeletEndpoint.port;
   if (port == 0) port = kKubeletPort;
   std::string address = host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
   auto& client = kubelets_[address];

@@ -43,7 +43,7 @@ void setLifecycleDefaults(corev1::Lifecycle* lifecycle) {
   if (lifecycle->preStop && lifecycle->preStop->httpGet) setHttpGetDefaults(*lifecycle->preStop->httpGet);
 }
 
-void setResourceListDefaults(corev1::ResourceList& list, Arena& arena) {
+void setResourceListDefaults(schema::Map<schema::Quantity>& list, Arena& arena) {
   // Amounts finer than a thousandth are rounded up. Source: core/v1/defaults.go, SetDefaults_ResourceList.
   for (auto& [name, quantity] : list) {
     schema::Amount amount = schema::amountOf(quantity);
