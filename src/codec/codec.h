@@ -111,8 +111,6 @@ void writeJsonList(const ListHead& head, std::span<const Ref<void>> items, const
 // The same in protobuf, with the envelope.
 void writeProtobufList(const ListHead& head, std::span<const Ref<void>> items, const Sink& sink);
 
-// Sets every field that is unset and has a declared default (FieldInfo::defaultJson), at any depth.
-void applyDeclaredDefaults(const TypeInfo& type, void* root, Arena& arena);
 // "text" as a JSON string with Go's escapes.
 std::string quoteJson(std::string_view text);
 

@@ -497,4 +497,10 @@ std::string_view decodeJsonString(std::string_view raw, bool escaped, Arena& are
   return arena.copy(decoded);
 }
 
+std::string quoteJson(std::string_view text) {
+  std::string out;
+  appendJsonString(out, text);
+  return out;
+}
+
 }  // namespace knarr::codec

@@ -3,7 +3,6 @@
 #include "api/rbac_v1.h"
 #include "apiserver/defaulting.h"
 #include "apiserver/defaults/defaults.h"
-#include "codec/codec.h"
 
 namespace knarr::apiserver {
 
@@ -102,7 +101,7 @@ DefaultsFunction defaultsOf(const schema::TypeInfo& type) {
 }
 
 void setDefaults(Mut<>& object) {
-  codec::applyDeclaredDefaults(object.type(), object.root(), object.arena());
+  schema::applyDeclaredDefaults(object.type(), object.root(), object.arena());
   if (DefaultsFunction own = defaultsOf(object.type())) own(object);
 }
 
