@@ -225,7 +225,7 @@ class HttpClient {
  public:
   HttpClient(env::Env environment, HttpClientOptions options);
   HttpClient(const HttpClient&) = delete;
-  // Cancels what is in flight; responses that live on fail.
+  // Cancels what is in flight; responses that live on may fail.
   ~HttpClient();
   // Returns when the response's header is there. `stop` cancels at any time, also while the body is
   // read: Timeout.

@@ -266,6 +266,11 @@ class Connection final : public Http2ServerConnection,
                                        makeBytes("Internal Server Error\n"));
     }
     if (!exchange->finished()) {
+      // What was written goes out first; only then the client learns that it is not all.
+      if (exchange->responseStarted())
+        (void)co_await waitForOutput(self->core_->environment, self->session_, stream, 0,
+                                     self->core_->options.writeStallTimeout);
+      self->session_->flushNow();
       self->session_->reset(*stream, NGHTTP2_INTERNAL_ERROR);
     }
     self->session_->dropInput(*stream);

@@ -89,6 +89,7 @@ struct Http2Session::Callbacks {
   static int onFrame(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
     Http2Session& self = session(user);
     if (frame->hd.type == NGHTTP2_GOAWAY) self.peerGoesAway_ = true;
+    if (frame->hd.type == NGHTTP2_SETTINGS && self.onRoom) self.onRoom();
     if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK))
       self.pingSent_ = false;
     Http2Stream* stream = streamOf(raw, frame->hd.stream_id);
@@ -133,6 +134,7 @@ struct Http2Session::Callbacks {
     self.streams_.erase(found);
     if (self.streams_.empty()) self.idleSince_ = self.environment_.clock.now();
     self.announceClose(std::move(stream), code);
+    if (self.onRoom) self.onRoom();
     return 0;
   }
 
@@ -361,6 +363,7 @@ void Http2Session::close(std::string reason) {
   streams_.clear();
   for (auto& [id, stream] : streams) announceClose(std::move(stream), NGHTTP2_CANCEL);
   endedEvent_.set();
+  if (onRoom) onRoom();
 }
 
 // ---- bytes

@@ -65,6 +65,9 @@ class Http2Session : public std::enable_shared_from_this<Http2Session> {
   // Server: called for each request whose head is complete.
   std::function<void(std::shared_ptr<Http2Stream>)> onRequest;
 
+  // Client: a further request may be accepted now, or the session has ended. Must not call back.
+  std::function<void()> onRoom;
+
   void start(std::string_view prefix);
   bool ended() const { return ended_; }
   const std::string& endReason() const { return endReason_; }
@@ -91,6 +94,8 @@ class Http2Session : public std::enable_shared_from_this<Http2Session> {
   // GOAWAY with an error, then the end.
   void terminate(uint32_t code);
   void close(std::string reason);
+  // Hands what is queued to the socket. Not from a callback of this session.
+  void flushNow() { flush(); }
 
  private:
   struct Callbacks;

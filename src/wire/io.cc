@@ -66,8 +66,9 @@ async::Task<bool> waitReady(env::Env environment, env::Stream* stream, Direction
   } else {
     stream->whenWritable(std::move(ready));
   }
-  TimerGuard timer{environment.executor,
-                   environment.executor.at(deadline, [wait] { wait->woken.set(); })};
+  TimerGuard timer{environment.executor, 0};
+  if (deadline != kNever)
+    timer.timer = environment.executor.at(deadline, [wait] { wait->woken.set(); });
   async::StopToken::Registration registration = stop.onStop([wait] { wait->woken.set(); });
   co_await wait->woken.wait();
   co_return wait->ready;
@@ -80,14 +81,15 @@ Unexpected failStream(std::string_view what, const env::IoStep& step) {
 }
 
 async::Task<Result<void>> writeAll(env::Env environment, env::Stream* stream,
-                                   std::string_view bytes, env::Duration stallTimeout) {
+                                   std::string_view bytes, env::Duration stallTimeout,
+                                   async::StopToken stop) {
   while (!bytes.empty()) {
     env::IoStep step = stream->write(std::span(bytes.data(), bytes.size()));
     if (step.kind == env::IoStep::Done) {
       bytes.remove_prefix(step.bytes);
     } else if (step.kind == env::IoStep::WouldBlock) {
       if (!co_await waitReady(environment, stream, Direction::Write,
-                              environment.clock.now() + stallTimeout))
+                              environment.clock.now() + stallTimeout, stop))
         co_return fail(Reason::Timeout, "write: the peer took no byte in time");
     } else {
       co_return failStream("write", step);

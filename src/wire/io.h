@@ -9,6 +9,9 @@
 
 namespace knarr::wire {
 
+// No deadline.
+inline constexpr env::Instant kNever = env::Instant::max();
+
 enum class Direction : uint8_t { Read, Write };
 // Waits until the stream can be read (written) or `deadline`; false at the deadline and on stop.
 // The stream may die meanwhile: then the wait lasts to the deadline.
@@ -21,7 +24,8 @@ Unexpected failStream(std::string_view what, const env::IoStep& step);
 // Writes all of `bytes`, which the caller keeps alive. Timeout when the peer takes nothing for
 // `stallTimeout`.
 async::Task<Result<void>> writeAll(env::Env environment, env::Stream* stream,
-                                   std::string_view bytes, env::Duration stallTimeout);
+                                   std::string_view bytes, env::Duration stallTimeout,
+                                   async::StopToken stop = {});
 
 // A stream that first gives bytes that were read ahead.
 std::unique_ptr<env::Stream> makePrefixedStream(env::Env environment, std::string prefix,

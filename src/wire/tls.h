@@ -117,6 +117,7 @@ async::Task<Result<std::unique_ptr<TlsStream>>> acceptTls(env::Env environment,
 // address.
 async::Task<Result<std::unique_ptr<TlsStream>>> connectTls(
     env::Env environment, std::shared_ptr<TlsClientContext> context,
-    std::unique_ptr<env::Stream> raw, std::string serverName, env::Duration timeout);
+    std::unique_ptr<env::Stream> raw, std::string serverName, env::Duration timeout,
+    std::vector<std::string> alpn = {});
 
 }  // namespace knarr::wire

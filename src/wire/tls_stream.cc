@@ -122,6 +122,14 @@ class OpensslStream final : public TlsStream {
     if (!isAddress && !name.empty()) SSL_set_tlsext_host_name(ssl_.get(), name.c_str());
   }
 
+  void offer(const std::vector<std::string>& alpn) {
+    std::string wire;
+    for (const std::string& name : alpn) wire += static_cast<char>(name.size()) + name;
+    if (!wire.empty())
+      SSL_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(wire.data()),
+                          static_cast<unsigned>(wire.size()));
+  }
+
   // One step of the handshake. Done when it is over; WouldBlock: wait on waitsFor().
   Result<env::IoStep::Kind> handshakeStep() {
     ERR_clear_error();
@@ -297,10 +305,12 @@ async::Task<Result<std::unique_ptr<TlsStream>>> acceptTls(env::Env environment,
 
 async::Task<Result<std::unique_ptr<TlsStream>>> connectTls(
     env::Env environment, std::shared_ptr<TlsClientContext> context,
-    std::unique_ptr<env::Stream> raw, std::string serverName, env::Duration timeout) {
+    std::unique_ptr<env::Stream> raw, std::string serverName, env::Duration timeout,
+    std::vector<std::string> alpn) {
   auto stream =
       std::make_unique<OpensslStream>(environment, context->state()->current, std::move(raw));
   stream->expectServer(serverName);
+  stream->offer(alpn);
   return runHandshake(environment, std::move(stream), timeout);
 }
 
