@@ -94,6 +94,26 @@ std::string_view describeToken(Token token) {
   }
 }
 
+// The members that a struct has had so far; few enough for a linear search.
+class SeenMembers {
+ public:
+  // False when it was there already.
+  bool add(const void* what) {
+    if (std::find(few_, few_ + count_, what) != few_ + count_ || std::find(more_.begin(), more_.end(), what) != more_.end())
+      return false;
+    if (count_ < std::size(few_))
+      few_[count_++] = what;
+    else
+      more_.push_back(what);
+    return true;
+  }
+
+ private:
+  const void* few_[24];
+  size_t count_ = 0;
+  std::vector<const void*> more_;
+};
+
 class JsonDecoder {
  public:
   JsonDecoder(std::string_view text, Arena& arena, bool strict) : text_(text), scan_(text), arena_(arena), strict_(strict) {}
@@ -150,11 +170,16 @@ class JsonDecoder {
   }
 
   // ---- names
+  // Names differ mostly in length or in an end, so the common case needs no call.
+  static bool sameName(std::string_view a, std::string_view b) {
+    if (a.size() != b.size() || a.empty()) return false;
+    return a.back() == b.back() && a[0] == b[0] && std::memcmp(a.data(), b.data(), a.size()) == 0;
+  }
   // The field called `name` in the JSON of `type`, with `root` moved to the struct that holds it.
   static const FieldInfo* findField(const TypeInfo& type, std::string_view name, size_t& hint, void*& root) {
     // Members mostly come in declaration order with gaps.
     for (size_t i = hint; i < type.fields.size() && i < hint + 4; ++i)
-      if (type.fields[i].json == name && !type.fields[i].has(kInline)) {
+      if (sameName(type.fields[i].json, name) && !type.fields[i].has(kInline)) {
         hint = i + 1;
         return &type.fields[i];
       }
@@ -231,7 +256,7 @@ class JsonDecoder {
     if (type.wrapped) return wrapped(type, root, depth);
     if (token != Token::ObjectBegin) return wrongKind(token, context ? goElementType(*context) : shortName(type.name));
     if (depth <= 0) return false;
-    std::vector<const void*> seen;
+    SeenMembers seen;
     size_t hint = 0;
     return object([&](std::string_view key) {
       if (type.hasTypeMeta && (key == "apiVersion" || key == "kind")) return typeMeta(type, key, seen);
@@ -251,13 +276,10 @@ class JsonDecoder {
       return ok;
     });
   }
-  void noteSeen(std::vector<const void*>& seen, const void* what, std::string_view key) {
-    if (std::find(seen.begin(), seen.end(), what) != seen.end())
-      strictError("duplicate", key);
-    else
-      seen.push_back(what);
+  void noteSeen(SeenMembers& seen, const void* what, std::string_view key) {
+    if (!seen.add(what)) strictError("duplicate", key);
   }
-  bool typeMeta(const TypeInfo& type, std::string_view key, std::vector<const void*>& seen) {
+  bool typeMeta(const TypeInfo& type, std::string_view key, SeenMembers& seen) {
     static constexpr char kKind = 0, kApiVersion = 0;
     if (strict_) noteSeen(seen, key == "kind" ? &kKind : &kApiVersion, key);
     Token token = scan_.peek();
@@ -315,10 +337,35 @@ class JsonDecoder {
     }
     return value(field, held, depth);
   }
+  // Elements gather on the stack while they are few, so that the arena gets an array of exactly their number. Deep
+  // inside a document the stack is spared.
+  static constexpr size_t kGatherBytes = 2048;
+  static constexpr int kGatherDepth = 40;
+  struct Gathered {
+    alignas(16) char bytes[kGatherBytes];
+  };
   bool list(const FieldInfo& field, AnyList& out, int depth) {
     if (depth <= 0) return false;
     out = {emptyListData(), 0, 0};
     size_t size = valueSize(field);
+    if (depth < kDepthMax - kGatherDepth) return listElements(field, out, size, depth);
+    return gather(out, size, [&] { return listElements(field, out, size, depth); });
+  }
+  template <class Read>
+  bool gather(AnyList& out, size_t size, Read read) {
+    Gathered local;
+    out = {local.bytes, 0, static_cast<uint32_t>(kGatherBytes / size)};
+    bool ok = read();
+    if (out.data != local.bytes) return ok;
+    char* exact = emptyListData();
+    if (out.size != 0) {
+      exact = static_cast<char*>(arena_.allocate(out.size * size, 8));
+      std::memcpy(exact, local.bytes, out.size * size);
+    }
+    out = {exact, out.size, out.size};
+    return ok;
+  }
+  bool listElements(const FieldInfo& field, AnyList& out, size_t size, int depth) {
     return array([&](size_t index) {
       Step step{path_, Step::Is::Index, {}, index, nullptr};
       path_ = &step;
@@ -331,8 +378,16 @@ class JsonDecoder {
     if (depth <= 0) return false;
     out = {emptyListData(), 0, 0};
     size_t size = entrySize(field);
-    bool sorted = true;
-    bool ok = object([&](std::string_view key) {
+    bool sorted = true, ok = false;
+    if (depth < kDepthMax - kGatherDepth)
+      ok = mapEntries(field, out, size, sorted, depth);
+    else
+      ok = gather(out, size, [&] { return mapEntries(field, out, size, sorted, depth); });
+    if (ok && !sorted) sortEntries(out, size);
+    return ok;
+  }
+  bool mapEntries(const FieldInfo& field, AnyList& out, size_t size, bool& sorted, int depth) {
+    return object([&](std::string_view key) {
       char* entry = static_cast<char*>(appendElement(out, size, arena_));
       if (out.size > 1) sorted = sorted && as<Str>(entry - size) < key;
       // The text may go away before the object does.
@@ -344,8 +399,6 @@ class JsonDecoder {
       path_ = step.up;
       return good;
     });
-    if (ok && !sorted) sortEntries(out, size);
-    return ok;
   }
   // Orders entries by key; of equal keys the last one stays.
   void sortEntries(AnyList& entries, size_t size) {
@@ -536,28 +589,15 @@ class JsonDecoder {
     }
     std::string_view text;
     if (!scan_.skipValue(text, depth)) return false;
-    if (text.find_first_of(" \n\t\r<>&\xe2") == std::string_view::npos) {
+    if (!mayNeedCompacting(text)) {
       out.text = arena_.copy(text);
       return true;
     }
     std::string compact;
     compact.reserve(text.size());
-    compactKeepingCharacters(compact, text);
+    appendWithoutBlanks(compact, text);
     out.text = arena_.copy(compact);
     return true;
-  }
-  // Drops blanks between tokens; strings stay as written.
-  static void compactKeepingCharacters(std::string& out, std::string_view json) {
-    bool inString = false;
-    for (size_t i = 0; i < json.size(); ++i) {
-      char c = json[i];
-      if (!inString && (c == ' ' || c == '\n' || c == '\t' || c == '\r')) continue;
-      out += c;
-      if (inString && c == '\\')
-        out += json[++i];
-      else if (c == '"')
-        inString = !inString;
-    }
   }
   // Source: apiextensions/v1 marshal.go: the first character decides.
   bool schemaOr(const FieldInfo& field, Token token, void* target, int depth) {
@@ -601,8 +641,8 @@ Result<Decoded> decodeJson(const TypeInfo& type, std::string_view text, const De
   if (text.size() > options.bytesMax)
     return fail(Reason::RequestEntityTooLarge, fmt::format("limit is {}", options.bytesMax));
   Decoded out;
-  // The struct and about half of the text (its values) fit into the first block.
-  out.object = Mut<void>(type, type.size + text.size() / 2 + 256);
+  // Room for everything in one block: objects take up to 1.35 times their compact text beside the root struct.
+  out.object = Mut<void>(type, type.size + text.size() * 11 / 8 + 64);
   JsonDecoder decoder(text, out.object.arena(), options.strict);
   auto decoded = decoder.run(type, out.object.root());
   if (!decoded) return std::unexpected(std::move(decoded).error());

@@ -22,6 +22,24 @@ constexpr auto kPlain = [] {
 }();
 bool isPlain(char c) { return kPlain[static_cast<unsigned char>(c)]; }
 
+// The first position from `at` on whose character is not plain, or the size.
+size_t plainUntil(std::string_view text, size_t at) {
+#if defined(__SSE2__)
+  while (text.size() - at >= 16) {
+    __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + at));
+    auto is = [&](char c) { return _mm_cmpeq_epi8(block, _mm_set1_epi8(c)); };
+    __m128i special = _mm_or_si128(_mm_or_si128(is('"'), is('\\')), _mm_or_si128(is('<'), _mm_or_si128(is('>'), is('&'))));
+    // Signed: below a blank are control characters and everything outside ASCII.
+    special = _mm_or_si128(special, _mm_cmplt_epi8(block, _mm_set1_epi8(0x20)));
+    auto mask = static_cast<unsigned>(_mm_movemask_epi8(special));
+    if (mask != 0) return at + static_cast<size_t>(__builtin_ctz(mask));
+    at += 16;
+  }
+#endif
+  while (at < text.size() && isPlain(text[at])) ++at;
+  return at;
+}
+
 // Bytes of the UTF-8 sequence at the start of `text`; 0 when it is invalid.
 size_t utf8Length(std::string_view text) {
   auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -116,18 +134,12 @@ void appendJsonString(std::string& out, std::string_view text) {
   out += '"';
   size_t from = 0;
   for (size_t i = 0; i < text.size();) {
-    if (isPlain(text[i])) {
-      ++i;
-      continue;
-    }
+    i = plainUntil(text, i);
+    if (i == text.size()) break;
     std::string_view rest = text.substr(i);
     size_t length = utf8Length(rest);
     if (length > 1 && !isLineSeparator(rest)) {
       i += length;
-      continue;
-    }
-    if (length == 1 && static_cast<unsigned char>(text[i]) == 0x7f) {
-      ++i;
       continue;
     }
     out.append(text, from, i - from);
@@ -195,6 +207,10 @@ void appendBase64(std::string& out, std::string_view bytes) {
 }
 
 void appendCompactJson(std::string& out, std::string_view json) {
+  if (!mayNeedCompacting(json)) {
+    out += json;
+    return;
+  }
   bool inString = false;
   for (size_t i = 0; i < json.size(); ++i) {
     char c = json[i];
@@ -276,33 +292,23 @@ std::string indentJson(std::string_view json) {
   return out;
 }
 
-Token JsonScanner::peek() {
-  skipBlanks();
-  if (at_ == end_) return Token::End;
-  switch (*at_) {
-    case '{':
-      return Token::ObjectBegin;
-    case '}':
-      return Token::ObjectEnd;
-    case '[':
-      return Token::ArrayBegin;
-    case ']':
-      return Token::ArrayEnd;
-    case '"':
-      return Token::String;
-    case ',':
-      return Token::Comma;
-    case ':':
-      return Token::Colon;
-    case 't':
-      return Token::True;
-    case 'f':
-      return Token::False;
-    case 'n':
-      return Token::Null;
-    default:
-      return *at_ == '-' || isDigit(*at_) ? Token::Number : Token::Bad;
+void appendWithoutBlanks(std::string& out, std::string_view json) {
+  bool inString = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    char c = json[i];
+    if (!inString && (c == ' ' || c == '\n' || c == '\t' || c == '\r')) continue;
+    out += c;
+    if (inString && c == '\\' && i + 1 < json.size())
+      out += json[++i];
+    else if (c == '"')
+      inString = !inString;
   }
+}
+
+bool mayNeedCompacting(std::string_view json) {
+  for (char c : json)
+    if (c <= ' ' || !(isPlain(c) || c == '"' || c == '\\')) return true;
+  return false;
 }
 
 bool JsonScanner::readString(std::string_view& raw, bool& escaped) {

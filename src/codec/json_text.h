@@ -1,6 +1,7 @@
 // JSON as text: strings and numbers as Go writes them, the scanner that reads them, and Go's syntax errors.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -23,6 +24,10 @@ void appendBase64(std::string& out, std::string_view bytes);
 void appendCompactJson(std::string& out, std::string_view json);
 // Indents compact or loose JSON by two blanks a level, as Go's json.Indent.
 std::string indentJson(std::string_view json);
+// Drops blanks between tokens and keeps strings as written.
+void appendWithoutBlanks(std::string& out, std::string_view json);
+// False when appendWithoutBlanks and appendCompactJson would surely give `json` itself.
+bool mayNeedCompacting(std::string_view json);
 
 // ---- reading
 // What stands at a position of a JSON text. The scanner never reads past the end and never fails: Bad tells the caller
@@ -35,7 +40,15 @@ class JsonScanner {
 
   const char* position() const { return at_; }
   // The kind of the next token, which stays unread.
-  Token peek();
+  Token peek() {
+    while (at_ != end_) {
+      Token token = kTokens[static_cast<unsigned char>(*at_)];
+      if (token != kBlank) [[likely]]
+        return token;
+      ++at_;
+    }
+    return Token::End;
+  }
   // Consumes a one-character token that peek() has seen.
   void skipMark() { ++at_; }
   // Consumes a String: the text between the quotes, `escaped` when it needs decodeJsonString. False when it is malformed.
@@ -49,9 +62,26 @@ class JsonScanner {
 
  private:
   bool skipScalar(Token token);
-  void skipBlanks() {
-    while (at_ != end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\t' || *at_ == '\r')) ++at_;
-  }
+  // Stands in the table for the four characters between tokens; peek() never returns it.
+  static constexpr Token kBlank = static_cast<Token>(0xff);
+  static constexpr auto kTokens = [] {
+    std::array<Token, 256> tokens{};
+    tokens.fill(Token::Bad);
+    for (char c : {' ', '\n', '\t', '\r'}) tokens[static_cast<unsigned char>(c)] = kBlank;
+    for (unsigned char c = '0'; c <= '9'; ++c) tokens[c] = Token::Number;
+    tokens['-'] = Token::Number;
+    tokens['"'] = Token::String;
+    tokens['{'] = Token::ObjectBegin;
+    tokens['}'] = Token::ObjectEnd;
+    tokens['['] = Token::ArrayBegin;
+    tokens[']'] = Token::ArrayEnd;
+    tokens[','] = Token::Comma;
+    tokens[':'] = Token::Colon;
+    tokens['t'] = Token::True;
+    tokens['f'] = Token::False;
+    tokens['n'] = Token::Null;
+    return tokens;
+  }();
   const char* at_;
   const char* end_;
 };

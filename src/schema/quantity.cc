@@ -11,9 +11,11 @@ namespace {
 
 using Magnitude = Amount::Magnitude;
 constexpr Magnitude kMagnitudeMax = ~Magnitude{0};
+// Amounts stay below this, so that canonical text, which may append two zeros, can be read again.
+constexpr Magnitude kMagnitudeLimit = kMagnitudeMax / 1000;
 constexpr int32_t kNano = -9;
 // Exponents beyond this are refused: no sum of real resources reaches 10^1000, and text of that size would be a burden.
-constexpr int64_t kExponentMax = 1000;
+constexpr int32_t kExponentMax = 1000;
 
 constexpr std::string_view kFormatWrong =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
@@ -100,7 +102,8 @@ Result<Suffix> interpretSuffix(std::string_view text) {
     std::string_view digits = text.substr(1);
     if (digits[0] == '+') digits.remove_prefix(1);
     auto exponent = digits.empty() || digits[0] == '+' ? std::nullopt : parseInt(digits);
-    if (exponent && *exponent >= -kExponentMax && *exponent <= kExponentMax)
+    // A little more than kExponentMax, which bounds the amount without its trailing zeros.
+    if (exponent && *exponent >= -2 * kExponentMax && *exponent <= 2 * kExponentMax)
       return Suffix{10, static_cast<int32_t>(*exponent), QuantityFormat::DecimalExponent};
   }
   return bad(kSuffix);
@@ -115,8 +118,12 @@ bool readDigits(const Parts& parts, Magnitude& magnitude, int32_t& scale, bool& 
     if (magnitude > (kMagnitudeMax - 9) / 10) return false;
     magnitude = magnitude * 10 + static_cast<unsigned>(c - '0');
   }
+  for (; magnitude > kMagnitudeLimit; ++scale) {
+    if (magnitude % 10 != 0) return false;
+    magnitude /= 10;
+  }
   for (char c : parts.fraction) {
-    if (lost || magnitude > (kMagnitudeMax - 9) / 10 / 1024) {
+    if (lost || scale > 0 || magnitude > (kMagnitudeLimit - 9) / 10) {
       lost = lost || c != '0';
       continue;
     }
@@ -149,18 +156,20 @@ Result<Amount> amountFrom(const Parts& parts, const Suffix& suffix) {
   if (!readDigits(parts, magnitude, scale, lost)) return bad(kNumeric);
   QuantityFormat format = suffix.format;
   if (suffix.base == 10) {
+    for (; magnitude != 0 && magnitude % 10 == 0; ++scale) magnitude /= 10;
     scale += suffix.exponent;
+    if (magnitude != 0 && scale > kExponentMax) return bad(kNumeric);
   } else {
     // The cap comes first: nothing above 2^63 needs the multiplication.
-    if (scale == 0 && magnitude > kMagnitudeMax >> suffix.exponent) magnitude = kMagnitudeMax >> suffix.exponent;
-    while (magnitude > kMagnitudeMax >> suffix.exponent) {
+    if (scale >= 0 && magnitude > kMagnitudeLimit >> suffix.exponent) magnitude = kMagnitudeLimit >> suffix.exponent;
+    while (magnitude > kMagnitudeLimit >> suffix.exponent) {
       lost = lost || magnitude % 10 != 0;
       magnitude /= 10;
       ++scale;
     }
     magnitude <<= suffix.exponent;
   }
-  if (lost && magnitude < kMagnitudeMax) ++magnitude;
+  if (lost) ++magnitude;
   if (scale < kNano) {
     magnitude = scaleDownRoundingUp(magnitude, int64_t{kNano} - scale);
     scale = kNano;
@@ -285,7 +294,7 @@ Amount operator+(const Amount& a, const Amount& b) {
   int32_t scale = std::min(x.scale_, y.scale_);
   for (;; ++scale) {
     Magnitude p = x.roundUp(scale).magnitude_, q = y.roundUp(scale).magnitude_;
-    constexpr Magnitude kHalf = kMagnitudeMax / 2;
+    constexpr Magnitude kHalf = kMagnitudeLimit / 2;
     bool fits = scaleUp(p, std::max(0, x.scale_ - scale)) && scaleUp(q, std::max(0, y.scale_ - scale));
     if (!fits || p > kHalf || q > kHalf) continue;
     if (x.negative_ == y.negative_) return Amount::fromParts(x.negative_, p + q, scale, a.format_);

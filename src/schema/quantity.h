@@ -1,7 +1,7 @@
 // Amount: the number behind a Quantity field, with exact decimal arithmetic.
 //
 // Source: k8s.io/apimachinery/pkg/api/resource (Quantity): suffixes, rounding up to nano, the cap of binary amounts at
-// 2^63-1 and the canonical text are upstream's. An amount holds up to 38 significant digits; a longer text is refused.
+// 2^63-1 and the canonical text are upstream's. An amount holds up to 35 significant digits; a longer text is refused.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +48,7 @@ class Amount {
 
   // <0, 0, >0.
   static int compare(const Amount& a, const Amount& b);
-  // The format is that of `a`, or of `b` when `a` is zero. Digits beyond the 38th are rounded away from zero.
+  // The format is that of `a`, or of `b` when `a` is zero. Digits beyond the 35th are rounded away from zero.
   friend Amount operator+(const Amount& a, const Amount& b);
   friend Amount operator-(const Amount& a, const Amount& b);
   friend bool operator==(const Amount& a, const Amount& b) { return compare(a, b) == 0; }

@@ -39,6 +39,19 @@ TEST(Quantity, refusals) {
   EXPECT_EQ(canonical(std::string(60, '9')), "error: unable to parse numeric part of quantity");
 }
 
+// The canonical text of whatever is accepted is accepted again as the same amount, at the ends of the range too.
+TEST(Quantity, canonicalTextIsAFixedPoint) {
+  for (const std::string& text : {std::string(35, '9') + "e130", "22." + std::string(60, '7') + "e65", std::string("1000E"),
+                                  std::string("1e1000"), std::string(30, '1') + "e902", std::string("9e-9")}) {
+    Amount first = amount(text), second = amount(first.text());
+    EXPECT_TRUE(first == second) << text << " " << first.text();
+    EXPECT_EQ(first.text(), second.text());
+  }
+  EXPECT_FALSE(parseQuantity(std::string(39, '3')));
+  EXPECT_FALSE(parseQuantity("1e1001"));
+  EXPECT_FALSE(parseQuantity("1000e999"));
+}
+
 TEST(Quantity, values) {
   EXPECT_EQ(amount("1500m").value(), 2);
   EXPECT_EQ(amount("-1500m").value(), -2);
