@@ -115,7 +115,6 @@ class Connection final : public Http1ServerConnection,
   static async::Task<Result<bool>> readHead(std::shared_ptr<Connection> self);
   static async::Task<bool> serveOne(std::shared_ptr<Connection> self);
   static async::Task<void> refuse(std::shared_ptr<Connection> self, Error error);
-  static async::Task<void> linger(std::shared_ptr<Connection> self);
   static async::Task<bool> dropRestOfBody(std::shared_ptr<Connection> self);
   Result<Request> makeRequest();
   void onLeaveWatch();
@@ -337,26 +336,8 @@ async::Task<void> Connection::refuse(std::shared_ptr<Connection> self, Error err
       "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\nContent-Length: " +
       std::to_string(text.size()) + "\r\n\r\n" + text);
   (void)co_await flush(self);  // a client that does not listen misses it
-  co_await linger(self);
-}
-
-// Closing with input unread would reset the connection and take our last words with it: reads on
-// for a moment.
-async::Task<void> Connection::linger(std::shared_ptr<Connection> self) {
-  if (self->broken_) co_return;
-  self->stream_->shutdownWrite();
-  env::Instant deadline = self->environment().clock.now() + kLingerTime;
-  char buffer[kReadBytes];
-  for (size_t dropped = 0; dropped < kDrainBytesMax;) {
-    env::IoStep step = self->stream_->read(buffer);
-    if (step.kind == env::IoStep::Done) {
-      dropped += step.bytes;
-    } else if (step.kind != env::IoStep::WouldBlock ||
-               !co_await waitReady(self->environment(), self->stream_.get(), Direction::Read,
-                                   deadline)) {
-      co_return;
-    }
-  }
+  if (!self->broken_)
+    co_await linger(self->environment(), self->stream_.get(), kDrainBytesMax, kLingerTime);
 }
 
 async::Task<bool> Connection::dropRestOfBody(std::shared_ptr<Connection> self) {
@@ -408,7 +389,8 @@ async::Task<bool> Connection::serveOne(std::shared_ptr<Connection> self) {
   if (expects && !exchange->continueSent() && !self->parser_.complete()) co_return false;
   bool dropped = co_await dropRestOfBody(self);
   self->inBody_ = false;
-  if (!dropped) co_await linger(self);
+  if (!dropped && !self->broken_)
+    co_await linger(self->environment(), self->stream_.get(), kDrainBytesMax, kLingerTime);
   co_return dropped && !self->closing_;
 }
 

@@ -98,6 +98,22 @@ async::Task<Result<void>> writeAll(env::Env environment, env::Stream* stream,
   co_return Result<void>();
 }
 
+async::Task<void> linger(env::Env environment, env::Stream* stream, size_t bytesMax,
+                         env::Duration time) {
+  stream->shutdownWrite();
+  env::Instant deadline = environment.clock.now() + time;
+  char buffer[16 << 10];
+  for (size_t dropped = 0; dropped < bytesMax;) {
+    env::IoStep step = stream->read(buffer);
+    if (step.kind == env::IoStep::Done) {
+      dropped += step.bytes;
+    } else if (step.kind != env::IoStep::WouldBlock ||
+               !co_await waitReady(environment, stream, Direction::Read, deadline)) {
+      co_return;
+    }
+  }
+}
+
 std::unique_ptr<env::Stream> makePrefixedStream(env::Env environment, std::string prefix,
                                                 std::unique_ptr<env::Stream> stream) {
   if (prefix.empty()) return stream;

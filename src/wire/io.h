@@ -27,6 +27,11 @@ async::Task<Result<void>> writeAll(env::Env environment, env::Stream* stream,
                                    std::string_view bytes, env::Duration stallTimeout,
                                    async::StopToken stop = {});
 
+// Ends our direction and reads on for a moment: closing with input unread would reset the
+// connection and take our last words with it.
+async::Task<void> linger(env::Env environment, env::Stream* stream, size_t bytesMax,
+                         env::Duration time);
+
 // A stream that first gives bytes that were read ahead.
 std::unique_ptr<env::Stream> makePrefixedStream(env::Env environment, std::string prefix,
                                                 std::unique_ptr<env::Stream> stream);
