@@ -1,0 +1,99 @@
+#include "controllers/garbagecollector/graph.h"
+
+#include <fmt/format.h>
+
+namespace knarr::controllers {
+
+bool GraphNode::hasFinalizer(std::string_view finalizer) const {
+  if (!object) return false;
+  for (schema::Str one : schema::metadataOf(object).finalizers)
+    if (one == finalizer) return true;
+  return false;
+}
+
+const GraphNode* OwnerGraph::find(const std::string& uid) const {
+  auto found = nodes_.find(uid);
+  return found == nodes_.end() ? nullptr : &found->second;
+}
+
+void OwnerGraph::link(GraphNode& node) {
+  for (const metav1::OwnerReference& owner : node.owners) {
+    auto [at, fresh] = nodes_.try_emplace(std::string(owner.uid));
+    if (fresh) {
+      ObjectIdentity& identity = at->second.identity;
+      identity.apiVersion = owner.apiVersion;
+      identity.kind = owner.kind;
+      identity.name = owner.name;
+      identity.uid = owner.uid;
+      size_t slash = identity.apiVersion.find('/');
+      std::string_view version = identity.apiVersion;
+      identity.resource = slash == std::string::npos ? schema::findResourceOfKind("", version, identity.kind)
+                                                     : schema::findResourceOfKind(version.substr(0, slash), version.substr(slash + 1), identity.kind);
+      // A namespaced owner stands in the namespace of what it owns.
+      if (identity.resource && identity.resource->namespaced) identity.nameSpace = node.identity.nameSpace;
+    }
+    at->second.dependents.insert(node.identity.uid);
+  }
+}
+
+void OwnerGraph::unlink(const GraphNode& node) {
+  for (const metav1::OwnerReference& owner : node.owners) {
+    auto at = nodes_.find(std::string(owner.uid));
+    if (at == nodes_.end()) continue;
+    at->second.dependents.erase(node.identity.uid);
+    if (at->second.isVirtual() && at->second.dependents.empty()) nodes_.erase(at);
+  }
+}
+
+OwnerGraph::Affected OwnerGraph::upsert(const client::ResourceInfo& resource, const Ref<>& object) {
+  const metav1::ObjectMeta& metadata = schema::metadataOf(object);
+  std::string uid(metadata.uid);
+  GraphNode& node = nodes_[uid];
+  bool wasDeleting = node.beingDeleted();
+  Affected affected;
+  if (node.object) {
+    // Owners that lost this dependent may be waiting for just that.
+    for (const metav1::OwnerReference& owner : node.owners) affected.emplace_back(owner.uid);
+    unlink(node);
+  }
+  node.object = object;
+  node.identity = {&resource, resource.group.empty() ? std::string(resource.version) : fmt::format("{}/{}", resource.group, resource.version),
+                   std::string(resource.kind), std::string(metadata.namespace_), std::string(metadata.name), uid};
+  node.owners.assign(metadata.ownerReferences.begin(), metadata.ownerReferences.end());
+  link(node);
+  if (!node.owners.empty()) affected.push_back(uid);
+  if (node.beingDeleted() && !wasDeleting) {
+    affected.push_back(uid);
+    if (node.deletingDependents()) affected.insert(affected.end(), node.dependents.begin(), node.dependents.end());
+  }
+  return affected;
+}
+
+OwnerGraph::Affected OwnerGraph::remove(const std::string& uid) {
+  Affected affected;
+  auto at = nodes_.find(uid);
+  if (at == nodes_.end()) return affected;
+  affected.assign(at->second.dependents.begin(), at->second.dependents.end());
+  for (const metav1::OwnerReference& owner : at->second.owners) affected.emplace_back(owner.uid);
+  unlink(at->second);
+  if (at->second.dependents.empty())
+    nodes_.erase(at);
+  else {
+    at->second.object = nullptr;  // its dependents still name it
+    at->second.owners.clear();
+  }
+  return affected;
+}
+
+std::vector<std::string> blockingDependents(const OwnerGraph& graph, const GraphNode& owner) {
+  std::vector<std::string> blocking;
+  for (const std::string& uid : owner.dependents) {
+    const GraphNode* dependent = graph.find(uid);
+    if (!dependent) continue;
+    for (const metav1::OwnerReference& reference : dependent->owners)
+      if (reference.uid == owner.identity.uid && reference.blockOwnerDeletion && *reference.blockOwnerDeletion) blocking.push_back(uid);
+  }
+  return blocking;
+}
+
+}  // namespace knarr::controllers
