@@ -88,6 +88,12 @@ bool Authorizer::visitRules(const UserInfo& user, const std::string& nameSpace, 
       if (visit(rule, why)) return true;
     return false;
   };
+  // The Node authorizer: every kubelet has the rules of system:node without a binding.
+  // Source: plugin/pkg/auth/authorizer/node/node_authorizer.go.
+  if (user.inGroup("system:nodes") && user.name.starts_with("system:node:")) {
+    Ref<> role = clusterRoles->cache->get("system:node");
+    if (role && visitRole(Ref<rbacv1::ClusterRole>(role)->rules, "node")) return true;
+  }
   for (const auto& [key, object] : clusterBindings->cache->objects()) {
     Ref<rbacv1::ClusterRoleBinding> binding(object);
     if (!bindsUser(*binding, user)) continue;
