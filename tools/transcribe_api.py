@@ -6,7 +6,7 @@ upstream release is brought in (run it, then review the difference). Usage:
 
     tools/transcribe_api.py FACTS_DIR API_DIR
 
-FACTS_DIR holds types.jsonl (one type a line), enums.jsonl and resources.jsonl. The language is described in
+FACTS_DIR holds types.jsonl (one type a line), enums.jsonl, resources.jsonl and swagger-1.36-nodesc.json. The language is described in
 src/schema/README.md.
 """
 import collections
@@ -133,7 +133,20 @@ def type_lines(record, package, kind_of):
     return lines
 
 
-def resource_line(r):
+def kinds_returned_by_delete(swagger):
+    """(group, version, kind) of resources whose DELETE answers with the object instead of a Status."""
+    out = set()
+    for item in swagger['paths'].values():
+        operation = item.get('delete', {})
+        if operation.get('x-kubernetes-action') != 'delete':
+            continue
+        if not operation['responses']['200']['schema']['$ref'].endswith('.Status'):
+            gvk = operation['x-kubernetes-group-version-kind']
+            out.add((gvk['group'], gvk['version'], gvk['kind']))
+    return out
+
+
+def resource_line(r, returned):
     words = ['resource', r['r'], r['kind']]
     if r['ns']:
         words.append('namespaced')
@@ -148,6 +161,8 @@ def resource_line(r):
         words.append('kindGV=' + '/'.join(r['kgv']))
     if r.get('svh'):
         words.append('hash=' + r['svh'])
+    if '/' not in r['r'] and (r['g'], r['v'], r['kind']) in returned:
+        words.append('deleteReturnsObject')
     return ' '.join(words)
 
 
@@ -177,6 +192,8 @@ def main():
         package, short = package_of(name), name.rsplit('.', 1)[-1]
         if package in types and short not in ('string', 'GroupName', 'RFC3339Micro', 'AllObjects'):
             enums[package].append((short, record['closed'], record['v']))
+    with open(os.path.join(facts, 'swagger-1.36-nodesc.json')) as file:
+        returned = kinds_returned_by_delete(json.load(file))
     resources = collections.defaultdict(list)
     for record in read(os.path.join(facts, 'resources.jsonl')):
         resources[(record['g'], record['v'])].append(record)
@@ -198,7 +215,7 @@ def main():
             found = resources.pop((group_of[package], version), [])
             if found:
                 lines.append('')
-            lines += [resource_line(r) for r in found]
+            lines += [resource_line(r, returned) for r in found]
         for record in records:
             lines += type_lines(record, package, kind_of)
         path = os.path.join(out, (go_name + '_' + version if version else go_name) + '.api')

@@ -72,6 +72,7 @@ struct FieldInfo {
   std::string_view format;          // OpenAPI format when it is not the usual one
   std::string_view featureGate;     // the gate that must be on for the field to be kept ("A,B": one of); "" when none
   std::string_view enumName;        // the string type's name ("core/v1.PodPhase"); "" when it is a plain string
+  bool granularMap;                 // merged member by member by server-side apply even where its type is atomic
   std::span<const std::string_view> validation;   // declarative validation markers ("k8s:maxItems=8")
 
   bool has(FieldFlag flag) const { return (flags & flag) != 0; }
@@ -116,6 +117,7 @@ struct ResourceInfo {
   std::string_view storageVersionHash;
   const TypeInfo* type;             // null when the kind has no struct here
   const TypeInfo* listType;         // the list kind; null for subresources
+  bool deleteReturnsObject;         // DELETE answers with the object; the others answer with a Status
 };
 
 // The TypeInfo of a generated struct. Specialised by the generator for every type.

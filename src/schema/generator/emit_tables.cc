@@ -75,13 +75,13 @@ std::string emitField(const Model& model, const std::string& structName, const F
   std::vector<std::string> enumValues;
   if (declared && declared->closed) enumValues = declared->values;
   return fmt::format(
-      "    {{{}, {}, Kind::{}, Shape::{}, ListType::{}, {}, {}, {}, offsetof({}, {}), {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}},\n",
+      "    {{{}, {}, Kind::{}, Shape::{}, ListType::{}, {}, {}, {}, offsetof({}, {}), {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}},\n",
       stringLiteral(field.json), stringLiteral(protoNameOf(field)), kindOf(field), shapeOf(field.shape),
       listTypeOf(field), field.mapType == "atomic", flagsOf(field), field.tag, structName, field.cppName,
       field.isMessage ? "&" + tableName(field.base) : "nullptr", lists.use(field.keys), stringLiteral(field.patch),
       stringLiteral(field.patchKey), stringLiteral(field.defaultJson), lists.use(enumValues),
       stringLiteral(field.format), stringLiteral(join(field.gates, ",")),
-      stringLiteral(field.enumName), lists.use(field.validation));
+      stringLiteral(field.enumName), field.mapType == "granular", lists.use(field.validation));
 }
 
 std::string emitIndices(std::string_view name, const std::vector<size_t>& indices) {
@@ -161,13 +161,14 @@ std::string emitResource(const std::vector<NamedType>& kinds, const Package& pac
   const std::string& kindVersion = resource.kindVersion.empty() ? package.version : resource.kindVersion;
   std::string listType = resource.subresource.empty() ? typePointer(kinds, kindGroup, kindVersion, resource.kind + "List")
                                                       : "nullptr";
-  return fmt::format("    {{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}},\n", stringLiteral(package.group),
+  return fmt::format("    {{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}},\n", stringLiteral(package.group),
                      stringLiteral(package.version), stringLiteral(resource.resource),
                      stringLiteral(resource.subresource), stringLiteral(resource.kind),
                      stringLiteral(resource.singular), resource.namespaced, lists.use(resource.verbs),
                      lists.use(resource.shortNames), lists.use(resource.categories), stringLiteral(resource.kindGroup),
                      stringLiteral(resource.kindVersion), stringLiteral(resource.hash),
-                     typePointer(kinds, kindGroup, kindVersion, resource.kind), listType);
+                     typePointer(kinds, kindGroup, kindVersion, resource.kind), listType,
+                     resource.deleteReturnsObject);
 }
 
 }  // namespace

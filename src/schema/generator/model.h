@@ -41,7 +41,7 @@ struct Enum {
 
 struct Resource {
   std::string resource, subresource, kind, singular, hash, kindGroup, kindVersion;
-  bool namespaced = false;
+  bool namespaced = false, deleteReturnsObject = false;
   std::vector<std::string> verbs, shortNames, categories;
 };
 

@@ -188,6 +188,8 @@ Result<Resource> parseResource(const std::vector<std::string>& line) {
     std::string value;
     if (line[i] == "namespaced") {
       resource.namespaced = true;
+    } else if (line[i] == "deleteReturnsObject") {
+      resource.deleteReturnsObject = true;
     } else if (attribute(line[i], "short", value)) {
       resource.shortNames = commaList(value);
     } else if (attribute(line[i], "categories", value)) {
