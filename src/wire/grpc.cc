@@ -102,11 +102,29 @@ ClientRequest makeCall(std::string path, std::string_view message, Headers metad
   return call;
 }
 
+using ResponsePromise = async::Promise<Result<std::unique_ptr<ClientResponse>>>;
+
+// A server may send its first byte with the first message, so the response is awaited in receive.
 class Stream final : public GrpcStream {
  public:
-  Stream(std::unique_ptr<ClientResponse> response, size_t bytesMax)
-      : response_(std::move(response)), reader_(bytesMax) {}
+  Stream(ResponsePromise response, std::shared_ptr<async::StopSource> cancel, async::StopToken stop,
+         size_t bytesMax)
+      : promised_(std::move(response)), cancel_(std::move(cancel)), reader_(bytesMax) {
+    registration_ = stop.onStop([source = cancel_] { source->requestStop(); });
+  }
+  ~Stream() override { cancel_->requestStop(); }
   async::Task<Result<std::optional<std::string>>> receive() override {
+    if (failure_) co_return std::unexpected(*failure_);
+    if (!response_) {
+      auto response = co_await promised_.get();
+      if (response) {
+        response_ = std::move(*response);
+        if (auto fits = checkContentType(*response_); !fits) failure_ = fits.error();
+      } else {
+        failure_ = response.error();
+      }
+      if (failure_) co_return std::unexpected(*failure_);
+    }
     while (true) {
       if (auto message = CO_TRY(reader_.next())) co_return std::move(*message);
       auto chunk = CO_TRY(co_await response_->readChunk());
@@ -122,7 +140,11 @@ class Stream final : public GrpcStream {
   }
 
  private:
+  ResponsePromise promised_;
   std::unique_ptr<ClientResponse> response_;
+  std::optional<Error> failure_;  // of the opening; told again to who asks again
+  std::shared_ptr<async::StopSource> cancel_;
+  async::StopToken::Registration registration_;
   MessageReader reader_;
 };
 
@@ -175,21 +197,25 @@ Reason reasonFromGrpcStatus(int status) {
 class GrpcClient::Impl {
  public:
   Impl(env::Env e, GrpcClientOptions o)
-      : environment(e), options(std::move(o)), http(e, httpOptions(options)) {}
+      : environment(e),
+        options(std::move(o)),
+        http(e, httpOptions(options)),
+        gate(std::make_unique<async::Gate>(e.executor)) {}
 
   static async::Task<Result<std::string>> unary(std::shared_ptr<Impl> self, std::string path,
                                                 std::string request, env::Duration timeout,
                                                 async::StopToken stop, Headers metadata);
-  static async::Task<Result<std::unique_ptr<GrpcStream>>> serverStream(std::shared_ptr<Impl> self,
-                                                                       std::string path,
-                                                                       std::string request,
-                                                                       async::StopToken stop,
-                                                                       Headers metadata);
+  static std::unique_ptr<GrpcStream> serverStream(std::shared_ptr<Impl> self, std::string path,
+                                                  std::string request, async::StopToken stop,
+                                                  Headers metadata);
   env::Env environment;
   GrpcClientOptions options;
   HttpClient http;
+  std::unique_ptr<async::Gate> gate;  // of streams that wait for their response
 
  private:
+  static async::Task<void> open(std::shared_ptr<Impl> self, ClientRequest call,
+                                async::StopToken stop, ResponsePromise response);
   static async::Task<Result<std::string>> exchange(std::shared_ptr<Impl> self, ClientRequest call,
                                                    async::StopToken stop);
 };
@@ -237,18 +263,26 @@ async::Task<Result<std::string>> GrpcClient::Impl::unary(std::shared_ptr<Impl> s
   co_return answer;
 }
 
-async::Task<Result<std::unique_ptr<GrpcStream>>> GrpcClient::Impl::serverStream(
-    std::shared_ptr<Impl> self, std::string path, std::string request, async::StopToken stop,
-    Headers metadata) {
-  auto response = CO_TRY(co_await self->http.send(
-      makeCall(std::move(path), request, std::move(metadata)), std::move(stop)));
-  CO_TRY(checkContentType(*response));
-  co_return std::make_unique<Stream>(std::move(response), self->options.messageBytesMax);
+async::Task<void> GrpcClient::Impl::open(std::shared_ptr<Impl> self, ClientRequest call,
+                                         async::StopToken stop, ResponsePromise response) {
+  response.set(co_await self->http.send(std::move(call), std::move(stop)));
+}
+
+std::unique_ptr<GrpcStream> GrpcClient::Impl::serverStream(std::shared_ptr<Impl> self,
+                                                           std::string path, std::string request,
+                                                           async::StopToken stop,
+                                                           Headers metadata) {
+  ResponsePromise response(self->environment.executor);
+  auto cancel = std::make_shared<async::StopSource>();
+  self->gate->spawn(open(self, makeCall(std::move(path), request, std::move(metadata)),
+                         cancel->token(), response));
+  return std::make_unique<Stream>(response, std::move(cancel), std::move(stop),
+                                  self->options.messageBytesMax);
 }
 
 GrpcClient::GrpcClient(env::Env environment, GrpcClientOptions options)
     : impl_(std::make_shared<Impl>(environment, std::move(options))) {}
-GrpcClient::~GrpcClient() = default;
+GrpcClient::~GrpcClient() { impl_->gate.reset(); }
 
 async::Task<Result<std::string>> GrpcClient::unary(std::string path, std::string request,
                                                    env::Duration timeout, async::StopToken stop,
@@ -256,12 +290,18 @@ async::Task<Result<std::string>> GrpcClient::unary(std::string path, std::string
   return Impl::unary(impl_, std::move(path), std::move(request), timeout, std::move(stop),
                      std::move(metadata));
 }
+namespace {
+async::Task<Result<std::unique_ptr<GrpcStream>>> opened(std::unique_ptr<GrpcStream> stream) {
+  co_return std::move(stream);
+}
+}  // namespace
+
 async::Task<Result<std::unique_ptr<GrpcStream>>> GrpcClient::serverStream(std::string path,
                                                                           std::string request,
                                                                           async::StopToken stop,
                                                                           Headers metadata) {
-  return Impl::serverStream(impl_, std::move(path), std::move(request), std::move(stop),
-                            std::move(metadata));
+  return opened(Impl::serverStream(impl_, std::move(path), std::move(request), std::move(stop),
+                                   std::move(metadata)));
 }
 
 }  // namespace knarr::wire

@@ -43,6 +43,8 @@ class GrpcClient {
   async::Task<Result<std::string>> unary(std::string path, std::string request,
                                          env::Duration timeout, async::StopToken stop = {},
                                          Headers metadata = {});
+  // Starts the call and returns without waiting for the server; what goes wrong, also with
+  // connecting, is the first receive's error.
   async::Task<Result<std::unique_ptr<GrpcStream>>> serverStream(std::string path,
                                                                 std::string request,
                                                                 async::StopToken stop = {},

@@ -76,17 +76,13 @@ Task<void> callUnary(GrpcClient* client, std::string path, std::string request,
   call->done = true;
 }
 Task<void> callStream(GrpcClient* client, std::string path, std::shared_ptr<Call> call) {
-  auto stream = co_await client->serverStream(path, "");
-  if (!stream) {
-    call->result = std::unexpected(stream.error());
-  } else {
-    while (true) {
-      auto message = co_await (*stream)->receive();
-      if (!message) call->result = std::unexpected(message.error());
-      if (message && !*message) call->result = std::string("end");
-      if (!message || !*message) break;
-      call->messages.push_back(std::move(**message));
-    }
+  auto stream = std::move(*co_await client->serverStream(path, ""));
+  while (true) {
+    auto message = co_await stream->receive();
+    if (!message) call->result = std::unexpected(message.error());
+    if (message && !*message) call->result = std::string("end");
+    if (!message || !*message) break;
+    call->messages.push_back(std::move(**message));
   }
   call->done = true;
 }
@@ -168,6 +164,26 @@ TEST_F(GrpcTest, serverStreams) {
   EXPECT_EQ(call.result.error().message(), "gone");
   call = stream("Missing");
   EXPECT_EQ(call.result.error().reason(), Reason::NotFound);
+}
+
+Task<void> openStream(GrpcClient* client, std::unique_ptr<GrpcStream>* into) {
+  *into = std::move(*co_await client->serverStream("/s/Slow", ""));
+}
+
+TEST_F(GrpcTest, destroyedStreamsCancelTheirCalls) {
+  std::unique_ptr<GrpcStream> stream;
+  gate.spawn(openStream(client.get(), &stream));
+  world.runFor(1s);
+  EXPECT_EQ(server.requestsInFlight(), 1U);
+  stream.reset();
+  world.runFor(1s);
+  EXPECT_EQ(server.requestsInFlight(), 0U);
+  gate.spawn(openStream(client.get(), &stream));
+  world.runFor(1s);
+  EXPECT_EQ(server.requestsInFlight(), 1U);
+  client.reset();
+  world.runFor(1s);
+  EXPECT_EQ(server.requestsInFlight(), 0U);
 }
 
 TEST(GrpcStatus, everyCodeHasAReason) {

@@ -165,7 +165,8 @@ void Loop::poll() {
       takeFromThreads();
       continue;
     }
-    auto found = watches_.find(events[i].data.u64);
+    uint64_t id = events[i].data.u64;  // a copy: the kernel's array is packed
+    auto found = watches_.find(id);
     if (found == watches_.end()) continue;  // unwatched by an earlier event of this turn
     std::shared_ptr<std::function<void(uint32_t)>> handler = found->second;
     (*handler)(events[i].events);
