@@ -1,0 +1,211 @@
+#include "scheduler/framework.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "api/meta_v1.h"
+#include "base/strings.h"
+
+namespace knarr::scheduler {
+namespace {
+
+// Weights of the default profile. Source: pkg/scheduler/apis/config/v1/default_plugins.go.
+constexpr int64_t kTaintTolerationWeight = 3, kNodeAffinityWeight = 2, kFitWeight = 1, kBalancedWeight = 1, kImageLocalityWeight = 1;
+constexpr int64_t kMaxScore = 100;
+// Source: plugins/imagelocality: images below 23 MiB score nothing, 1000 MiB and more score full.
+constexpr int64_t kImageBytesMin = int64_t{23} << 20, kImageBytesMax = int64_t{1000} << 20;
+
+bool tolerates(const corev1::Toleration& toleration, const corev1::Taint& taint) {
+  if (!toleration.effect.empty() && toleration.effect != taint.effect) return false;
+  if (!toleration.key.empty() && toleration.key != taint.key) return false;
+  if (toleration.operator_ == "Exists") return true;
+  if (toleration.key.empty()) return false;
+  return (toleration.operator_.empty() || toleration.operator_ == "Equal") && toleration.value == taint.value;
+}
+
+bool toleratesTaint(const corev1::Pod& pod, const corev1::Taint& taint) {
+  return std::any_of(pod.spec.tolerations.begin(), pod.spec.tolerations.end(), [&](const auto& t) { return tolerates(t, taint); });
+}
+
+bool matchesRequirement(const corev1::NodeSelectorRequirement& requirement, const schema::Str* value) {
+  auto listed = [&] { return std::find(requirement.values.begin(), requirement.values.end(), *value) != requirement.values.end(); };
+  if (requirement.operator_ == "In") return value && listed();
+  if (requirement.operator_ == "NotIn") return !value || !listed();
+  if (requirement.operator_ == "Exists") return value != nullptr;
+  if (requirement.operator_ == "DoesNotExist") return value == nullptr;
+  if (requirement.values.size() != 1 || !value) return false;
+  auto have = parseInt(*value), bound = parseInt(requirement.values[0]);
+  if (!have || !bound) return false;
+  return requirement.operator_ == "Gt" ? *have > *bound : requirement.operator_ == "Lt" && *have < *bound;
+}
+
+bool matchesTerm(const corev1::NodeSelectorTerm& term, const corev1::Node& node) {
+  if (term.matchExpressions.empty() && term.matchFields.empty()) return false;
+  for (const auto& requirement : term.matchExpressions)
+    if (!matchesRequirement(requirement, node.metadata.labels.find(requirement.key))) return false;
+  for (const auto& requirement : term.matchFields)
+    if (requirement.key != "metadata.name" || !matchesRequirement(requirement, &node.metadata.name)) return false;
+  return true;
+}
+
+void filterResources(const corev1::Pod& pod, const NodeInfo& node, FilterResult& result) {
+  if (static_cast<int64_t>(node.pods.size()) + 1 > node.allowedPods) result.reasons.emplace_back("Too many pods");
+  Resources wanted = podRequests(pod);
+  auto check = [&](std::string_view name, int64_t want, int64_t used, int64_t have) {
+    if (want > 0 && want > have - used) {
+      result.reasons.push_back(fmt::format("Insufficient {}", name));
+      if (want > have) result.unresolvable = true;
+    }
+  };
+  check("cpu", wanted.cpuMilli, node.requested.cpuMilli, node.allocatable.cpuMilli);
+  check("memory", wanted.memoryBytes, node.requested.memoryBytes, node.allocatable.memoryBytes);
+  check("ephemeral-storage", wanted.ephemeralBytes, node.requested.ephemeralBytes, node.allocatable.ephemeralBytes);
+  for (const auto& [name, amount] : wanted.extended) {
+    auto used = node.requested.extended.find(name);
+    auto have = node.allocatable.extended.find(name);
+    check(name, amount, used == node.requested.extended.end() ? 0 : used->second, have == node.allocatable.extended.end() ? 0 : have->second);
+  }
+}
+
+FilterResult unresolvable(std::string reason) { return {{std::move(reason)}, true}; }
+
+// Free share after placing the pod, averaged over CPU and memory. Source: noderesources/least_allocated.go.
+int64_t leastAllocated(const Resources& wanted, const NodeInfo& node) {
+  auto share = [](int64_t want, int64_t used, int64_t have) -> int64_t {
+    if (have == 0 || used + want > have) return 0;
+    return (have - used - want) * kMaxScore / have;
+  };
+  return (share(wanted.cpuMilli, node.requestedNonZero.cpuMilli, node.allocatable.cpuMilli) +
+          share(wanted.memoryBytes, node.requestedNonZero.memoryBytes, node.allocatable.memoryBytes)) / 2;
+}
+
+// How alike the used shares of CPU and memory are. Source: noderesources/balanced_allocation.go.
+int64_t balancedAllocation(const Resources& wanted, const NodeInfo& node) {
+  auto share = [](int64_t want, int64_t used, int64_t have) {
+    return have == 0 ? 1.0 : std::min(1.0, static_cast<double>(used + want) / static_cast<double>(have));
+  };
+  double cpu = share(wanted.cpuMilli, node.requested.cpuMilli, node.allocatable.cpuMilli);
+  double memory = share(wanted.memoryBytes, node.requested.memoryBytes, node.allocatable.memoryBytes);
+  return static_cast<int64_t>((1.0 - std::abs(cpu - memory) / 2.0) * kMaxScore);
+}
+
+int64_t imageLocality(const corev1::Pod& pod, const NodeInfo& node) {
+  int64_t bytes = 0;
+  for (const auto& container : pod.spec.containers)
+    for (const auto& image : node.node->status.images)
+      if (std::find(image.names.begin(), image.names.end(), container.image) != image.names.end()) bytes += image.sizeBytes;
+  int64_t most = kImageBytesMax * static_cast<int64_t>(std::max<size_t>(1, pod.spec.containers.size()));
+  bytes = std::clamp(bytes, kImageBytesMin, most);
+  return kMaxScore * (bytes - kImageBytesMin) / (most - kImageBytesMin);
+}
+
+int64_t preferredAffinityWeight(const corev1::Pod& pod, const corev1::Node& node) {
+  if (!pod.spec.affinity || !pod.spec.affinity->nodeAffinity) return 0;
+  int64_t sum = 0;
+  for (const auto& term : pod.spec.affinity->nodeAffinity->preferredDuringSchedulingIgnoredDuringExecution)
+    if (matchesTerm(term.preference, node)) sum += term.weight;
+  return sum;
+}
+
+int64_t intolerablePreferences(const corev1::Pod& pod, const corev1::Node& node) {
+  int64_t count = 0;
+  for (const auto& taint : node.spec.taints)
+    if (taint.effect == "PreferNoSchedule" && !toleratesTaint(pod, taint)) ++count;
+  return count;
+}
+
+}  // namespace
+
+bool matchesNodeAffinity(const corev1::Pod& pod, const corev1::Node& node) {
+  for (const auto& [key, value] : pod.spec.nodeSelector)
+    if (const schema::Str* have = node.metadata.labels.find(key); !have || *have != value) return false;
+  if (!pod.spec.affinity || !pod.spec.affinity->nodeAffinity) return true;
+  const auto* required = pod.spec.affinity->nodeAffinity->requiredDuringSchedulingIgnoredDuringExecution;
+  if (!required) return true;
+  return std::any_of(required->nodeSelectorTerms.begin(), required->nodeSelectorTerms.end(),
+                     [&](const auto& term) { return matchesTerm(term, node); });
+}
+
+FilterResult filterNode(const corev1::Pod& pod, const NodeInfo& info) {
+  const corev1::Node& node = *info.node;
+  constexpr std::string_view kUnschedulable = "node.kubernetes.io/unschedulable";
+  if (node.spec.unschedulable) {
+    corev1::Taint taint{};
+    taint.key = kUnschedulable;
+    taint.effect = "NoSchedule";
+    if (!toleratesTaint(pod, taint)) return unresolvable("node(s) were unschedulable");
+  }
+  if (!pod.spec.nodeName.empty() && pod.spec.nodeName != node.metadata.name) return unresolvable("node(s) didn't match the requested node name");
+  for (const auto& taint : node.spec.taints) {
+    if ((taint.effect != "NoSchedule" && taint.effect != "NoExecute") || toleratesTaint(pod, taint)) continue;
+    return unresolvable(fmt::format("node(s) had untolerated taint(s)"));
+  }
+  if (!matchesNodeAffinity(pod, node)) return unresolvable("node(s) didn't match Pod's node affinity/selector");
+  for (const HostPort& wanted : hostPortsOf(pod))
+    for (const auto& [uid, other] : info.pods)
+      for (const HostPort& used : hostPortsOf(*other))
+        if (conflicts(wanted, used)) return {{"node(s) didn't have free ports for the requested pod ports"}, false};
+  FilterResult result;
+  filterResources(pod, info, result);
+  return result;
+}
+
+int64_t scoreNode(const corev1::Pod& pod, const NodeInfo& node) {
+  Resources nonZero = podRequestsNonZero(pod);
+  return kFitWeight * leastAllocated(nonZero, node) + kBalancedWeight * balancedAllocation(podRequests(pod), node) +
+         kImageLocalityWeight * imageLocality(pod, node);
+}
+
+namespace {
+
+struct Candidate {
+  const std::string* name;
+  const NodeInfo* node;
+  int64_t score;
+};
+
+// Scores that only mean something relative to the other nodes.
+void addNormalizedScores(const corev1::Pod& pod, std::vector<Candidate>& candidates) {
+  int64_t mostPreferred = 0, mostIntolerable = 0;
+  for (const Candidate& c : candidates) {
+    mostPreferred = std::max(mostPreferred, preferredAffinityWeight(pod, *c.node->node));
+    mostIntolerable = std::max(mostIntolerable, intolerablePreferences(pod, *c.node->node));
+  }
+  for (Candidate& c : candidates) {
+    if (mostPreferred > 0) c.score += kNodeAffinityWeight * kMaxScore * preferredAffinityWeight(pod, *c.node->node) / mostPreferred;
+    int64_t intolerable = intolerablePreferences(pod, *c.node->node);
+    c.score += kTaintTolerationWeight * (mostIntolerable == 0 ? kMaxScore : kMaxScore - kMaxScore * intolerable / mostIntolerable);
+  }
+}
+
+}  // namespace
+
+Decision schedulePod(const corev1::Pod& pod, const Nodes& nodes, const std::function<size_t(size_t)>& tieBreak) {
+  std::vector<Candidate> candidates;
+  std::map<std::string, int> reasons;
+  int known = 0;
+  for (const auto& [name, node] : nodes) {
+    if (!node.node) continue;
+    ++known;
+    FilterResult result = filterNode(pod, node);
+    if (result.reasons.empty()) candidates.push_back({&name, &node, scoreNode(pod, node)});
+    for (const std::string& reason : result.reasons) ++reasons[reason];
+  }
+  if (candidates.empty()) {
+    if (known == 0) return {"", "no nodes available to schedule pods"};
+    std::vector<std::string> parts;
+    for (const auto& [reason, count] : reasons) parts.push_back(fmt::format("{} {}", count, reason));
+    std::sort(parts.begin(), parts.end());
+    return {"", fmt::format("0/{} nodes are available: {}.", known, join(parts, ", "))};
+  }
+  addNormalizedScores(pod, candidates);
+  int64_t best = std::max_element(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) { return a.score < b.score; })->score;
+  std::vector<const Candidate*> equal;
+  for (const Candidate& c : candidates)
+    if (c.score == best) equal.push_back(&c);
+  return {*equal[equal.size() == 1 ? 0 : tieBreak(equal.size())]->name, ""};
+}
+
+}  // namespace knarr::scheduler
