@@ -103,8 +103,8 @@ class ApiServer::Impl {
   Task<void> stop(env::Duration grace) {
     ready_ = false;
     if (server_) co_await server_->shutdown(grace);
+    // The pump waits for the store and ends with this object.
     stop_.requestStop();
-    co_await gate_.close();
   }
 
  private:

@@ -8,36 +8,33 @@
 #include "wire/pki.h"
 
 namespace knarr::apiserver {
+
+namespace openapi = apimachinery::openapi;
+
 namespace {
-
-std::string pathOf(std::string_view group, std::string_view version) {
-  return group.empty() ? fmt::format("api/{}", version) : fmt::format("apis/{}/{}", group, version);
+constexpr std::string_view kServerVersion = "v1.36.3";
 }
-
-}  // namespace
-
 const OpenApiDocuments::Document* OpenApiDocuments::document(const std::string& path) {
   if (auto found = documents_.find(path); found != documents_.end()) return &found->second;
   for (const Discovery::Group& group : discovery_.groups())
     for (const std::string& version : group.versions) {
-      if (pathOf(group.name, version) != path) continue;
-      std::string json = apimachinery::openApiV3Document(group.name, version);
-      Document document{std::make_shared<const std::string>(json), toHex(wire::sha256(json))};
+      if (openapi::pathOf(group.name, version) != path) continue;
+      std::string json = openapi::documentV3(openapi::builtInGroupVersion(group.name, version), kServerVersion);
+      std::string hash = openapi::hashOf(json);
+      Document document{std::make_shared<const std::string>(std::move(json)), std::move(hash)};
       return &documents_.emplace(path, std::move(document)).first->second;
     }
   return nullptr;
 }
 
 std::string OpenApiDocuments::index() {
-  std::string paths;
+  std::vector<std::pair<std::string, std::string>> paths;
   for (const Discovery::Group& group : discovery_.groups())
     for (const std::string& version : group.versions) {
-      std::string path = pathOf(group.name, version);
-      const Document* found = document(path);
-      paths += fmt::format("{}{}:{{\"serverRelativeURL\":{}}}", paths.empty() ? "" : ",", codec::quoteJson(path),
-                           codec::quoteJson(fmt::format("/openapi/v3/{}?hash={}", path, found->hash)));
+      std::string path = openapi::pathOf(group.name, version);
+      paths.emplace_back(path, document(path)->hash);
     }
-  return fmt::format("{{\"paths\":{{{}}}}}", paths);
+  return openapi::indexV3(paths);
 }
 
 Task<void> OpenApiDocuments::respond(HttpCallPtr call, std::string path, Query query) {
@@ -49,7 +46,7 @@ Task<void> OpenApiDocuments::respond(HttpCallPtr call, std::string path, Query q
   std::string hash;
   if (path.empty()) {
     std::string json = index();
-    hash = toHex(wire::sha256(json));
+    hash = openapi::hashOf(json);
     body = wire::makeBytes(std::move(json));
   } else {
     const Document* found = document(path);
