@@ -1,5 +1,6 @@
-// How fast and how small objects are: JSON and protobuf of a Pod as a busy cluster holds it (tests/golden), with the
-// allocations each operation makes. Run: codec_bench [--benchmark_filter=...]; KNARR_SOURCE_DIR names the source tree.
+// How fast and how small objects are: JSON and protobuf of a Pod as a busy cluster holds it
+// (tests/golden), with the allocations each operation makes. Run: codec_bench
+// [--benchmark_filter=...]; KNARR_SOURCE_DIR names the source tree.
 #include <benchmark/benchmark.h>
 
 #include <atomic>
@@ -44,7 +45,8 @@ const std::string& podJson() {
   return json;
 }
 schema::Ref<void> pod() {
-  return std::move(codec::decodeJson(schema::typeInfoOf<corev1::Pod>(), podJson())->object).publish();
+  return std::move(codec::decodeJson(schema::typeInfoOf<corev1::Pod>(), podJson())->object)
+      .publish();
 }
 
 // Runs `operation` and reports bytes per second of `bytes` and allocations per run.
@@ -69,7 +71,8 @@ BENCHMARK(decodeJsonPod);
 
 void decodeJsonPodStrict(benchmark::State& state) {
   measure(state, podJson().size(), [] {
-    auto decoded = codec::decodeJson(schema::typeInfoOf<corev1::Pod>(), podJson(), {.strict = true});
+    auto decoded =
+        codec::decodeJson(schema::typeInfoOf<corev1::Pod>(), podJson(), {.strict = true});
     benchmark::DoNotOptimize(decoded);
   });
 }
@@ -77,7 +80,8 @@ BENCHMARK(decodeJsonPodStrict);
 
 void encodeJsonPod(benchmark::State& state) {
   auto object = pod();
-  measure(state, podJson().size(), [&] { benchmark::DoNotOptimize(codec::encodeJson(object.object())); });
+  measure(state, podJson().size(),
+          [&] { benchmark::DoNotOptimize(codec::encodeJson(object.object())); });
 }
 BENCHMARK(encodeJsonPod);
 
@@ -87,8 +91,8 @@ void decodeProtobufPod(benchmark::State& state) {
     auto decoded = codec::decodeProtobuf(schema::typeInfoOf<corev1::Pod>(), bytes);
     benchmark::DoNotOptimize(decoded);
   });
-  state.counters["resident"] =
-      static_cast<double>(codec::decodeProtobuf(schema::typeInfoOf<corev1::Pod>(), bytes)->object().bytesResident());
+  state.counters["resident"] = static_cast<double>(
+      codec::decodeProtobuf(schema::typeInfoOf<corev1::Pod>(), bytes)->object().bytesResident());
 }
 BENCHMARK(decodeProtobufPod);
 
@@ -108,7 +112,8 @@ BENCHMARK(editPod);
 
 void equalPods(benchmark::State& state) {
   auto a = pod(), b = pod();
-  measure(state, podJson().size(), [&] { benchmark::DoNotOptimize(schema::deepEqual(a.type(), a.root(), b.root())); });
+  measure(state, podJson().size(),
+          [&] { benchmark::DoNotOptimize(schema::deepEqual(a.type(), a.root(), b.root())); });
 }
 BENCHMARK(equalPods);
 
@@ -127,7 +132,8 @@ void listOf500Pods(benchmark::State& state) {
   size_t bytes = 0;
   measure(state, podJson().size() * items.size(), [&] {
     bytes = 0;
-    codec::writeJsonList({.apiVersion = "v1", .kind = "PodList"}, items, [&](std::string_view piece) { bytes += piece.size(); });
+    codec::writeJsonList({.apiVersion = "v1", .kind = "PodList"}, items,
+                         [&](std::string_view piece) { bytes += piece.size(); });
   });
   benchmark::DoNotOptimize(bytes);
 }

@@ -1,4 +1,5 @@
-// RFC 3339 times as Go's time.Parse reads them, with its errors. Source: Go package time, format.go.
+// RFC 3339 times as Go's time.Parse reads them, with its errors. Source: Go package time,
+// format.go.
 #pragma once
 
 #include <string_view>

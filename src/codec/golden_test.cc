@@ -1,5 +1,6 @@
-// Round trips of recorded objects: every kind in JSON, YAML and protobuf decodes to equal objects and encodes back byte
-// for byte. Our own few objects always run; the corpus of all kinds runs where ../shared/golden lies beside the tree.
+// Round trips of recorded objects: every kind in JSON, YAML and protobuf decodes to equal objects
+// and encodes back byte for byte. Our own few objects always run; the corpus of all kinds runs
+// where ../shared/golden lies beside the tree.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -36,7 +37,8 @@ std::string withoutNewline(std::string text) {
 const schema::TypeInfo* typeOfStem(const std::string& stem) {
   size_t kindAt = stem.rfind('.'), versionAt = stem.rfind('.', kindAt - 1);
   std::string group = stem.substr(0, versionAt);
-  return schema::findType(group == "core" ? "" : group, stem.substr(versionAt + 1, kindAt - versionAt - 1),
+  return schema::findType(group == "core" ? "" : group,
+                          stem.substr(versionAt + 1, kindAt - versionAt - 1),
                           stem.substr(kindAt + 1));
 }
 
@@ -44,8 +46,8 @@ struct Count {
   int objects = 0, unknownKinds = 0;
 };
 
-// The bytes that encoding must give: those of the file, or of its "after_roundtrip" twin where an older release's object
-// holds fields that are gone.
+// The bytes that encoding must give: those of the file, or of its "after_roundtrip" twin where an
+// older release's object holds fields that are gone.
 std::string expectedBytes(const fs::path& jsonPath, const char* extension) {
   fs::path twin = jsonPath;
   twin.replace_extension(std::string("after_roundtrip.") + extension);
@@ -62,10 +64,12 @@ void checkObject(const fs::path& jsonPath, const schema::TypeInfo& type) {
 
   auto fromPb = decodeProtobuf(type, readFile(fs::path(jsonPath).replace_extension("pb")));
   ASSERT_TRUE(fromPb) << fromPb.error().message();
-  EXPECT_TRUE(schema::deepEqual(type, object.root(), fromPb->root())) << encodeJsonPretty(fromPb->object());
+  EXPECT_TRUE(schema::deepEqual(type, object.root(), fromPb->root()))
+      << encodeJsonPretty(fromPb->object());
   EXPECT_EQ(encodeProtobuf(object), expectedBytes(jsonPath, "pb")) << "protobuf bytes differ";
 
-  auto fromYaml = decodeYaml(type, readFile(fs::path(jsonPath).replace_extension("yaml")), {.strict = true});
+  auto fromYaml =
+      decodeYaml(type, readFile(fs::path(jsonPath).replace_extension("yaml")), {.strict = true});
   ASSERT_TRUE(fromYaml) << fromYaml.error().message();
   if (current) EXPECT_EQ(fromYaml->strictErrors, std::vector<std::string>());
   EXPECT_TRUE(schema::deepEqual(type, object.root(), fromYaml->object.root()));
@@ -128,7 +132,8 @@ TEST_P(GoldenCorpus, roundTrips) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GoldenCorpus,
-                         testing::Values(std::pair("v1.36.3", 137), std::pair("apiextensions-v1.36.3", 2),
+                         testing::Values(std::pair("v1.36.3", 137),
+                                         std::pair("apiextensions-v1.36.3", 2),
                                          std::pair("older/v1.35.0", 130)));
 
 }  // namespace

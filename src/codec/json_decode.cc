@@ -1,17 +1,20 @@
-// JSON to structs in one pass: the scanner's tokens go straight into the arena, guided by the TypeInfo.
+// JSON to structs in one pass: the scanner's tokens go straight into the arena, guided by the
+// TypeInfo.
 //
-// Source of the rules: encoding/json and sigs.k8s.io/json (case-sensitive names, null leaves a value alone, last
-// duplicate wins, integers are never read from floats, errors name the innermost struct and the path of JSON names).
+// Source of the rules: encoding/json and sigs.k8s.io/json (case-sensitive names, null leaves a
+// value alone, last duplicate wins, integers are never read from floats, errors name the innermost
+// struct and the path of JSON names).
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <limits>
 #include <vector>
 
-#include <fmt/format.h>
-
 #include "base/strings.h"
 #include "codec/codec.h"
 #include "codec/go_time.h"
+#include "codec/json_names.h"
 #include "codec/json_text.h"
 #include "schema/duration.h"
 #include "schema/layout.h"
@@ -22,108 +25,18 @@ namespace {
 
 using namespace schema;
 
-// One step of the path from the root to the value being read.
-struct Step {
-  enum class Is : uint8_t { Field, Key, Index };
-  const Step* up;
-  Is is;
-  std::string_view name;
-  size_t index;
-  const TypeInfo* owner;  // of a field: the struct it belongs to in Go
-};
-
-std::string_view shortName(std::string_view fullName) {
-  size_t slash = fullName.find('/');
-  return slash == std::string_view::npos ? fullName : fullName.substr(slash + 1);
-}
-
-std::string goElementType(const FieldInfo& field) {
-  switch (field.kind) {
-    case Kind::String:
-      return field.enumName.empty() ? "string" : std::string(shortName(field.enumName));
-    case Kind::Bool:
-      return "bool";
-    case Kind::Int32:
-      return "int32";
-    case Kind::Int64:
-      return "int64";
-    case Kind::Uint64:
-      return "uint64";
-    case Kind::Double:
-      return "float64";
-    case Kind::Bytes:
-      return "[]uint8";
-    case Kind::Time:
-      return "v1.Time";
-    case Kind::MicroTime:
-      return "v1.MicroTime";
-    case Kind::Duration:
-      return "v1.Duration";
-    case Kind::Quantity:
-      return "resource.Quantity";
-    case Kind::IntOrString:
-      return "intstr.IntOrString";
-    case Kind::RawExtension:
-      return "runtime.RawExtension";
-    case Kind::FieldsV1:
-      return "v1.FieldsV1";
-    case Kind::Json:
-      return "v1.JSON";
-    default:
-      return std::string(shortName(field.message->name));
-  }
-}
-
-std::string goType(const FieldInfo& field) {
-  std::string element = goElementType(field);
-  return field.shape == Shape::List ? "[]" + element : field.shape == Shape::Map ? "map[string]" + element : element;
-}
-
-std::string_view describeToken(Token token) {
-  switch (token) {
-    case Token::ObjectBegin:
-      return "object";
-    case Token::ArrayBegin:
-      return "array";
-    case Token::String:
-      return "string";
-    case Token::Number:
-      return "number";
-    default:
-      return "bool";
-  }
-}
-
-// The members that a struct has had so far; few enough for a linear search.
-class SeenMembers {
- public:
-  // False when it was there already.
-  bool add(const void* what) {
-    if (std::find(few_, few_ + count_, what) != few_ + count_ || std::find(more_.begin(), more_.end(), what) != more_.end())
-      return false;
-    if (count_ < std::size(few_))
-      few_[count_++] = what;
-    else
-      more_.push_back(what);
-    return true;
-  }
-
- private:
-  const void* few_[24];
-  size_t count_ = 0;
-  std::vector<const void*> more_;
-};
-
 class JsonDecoder {
  public:
-  JsonDecoder(std::string_view text, Arena& arena, bool strict) : text_(text), scan_(text), arena_(arena), strict_(strict) {}
+  JsonDecoder(std::string_view text, Arena& arena, bool strict)
+      : text_(text), scan_(text), arena_(arena), strict_(strict) {}
 
   Result<void> run(const TypeInfo& type, void* root) {
     bool ok = structOrNull(type, root, nullptr, kDepthMax);
     bool complete = ok && scan_.peek() == Token::End;
     if (complete) return {};
     if (auto syntax = jsonSyntaxError(text_)) return fail(Reason::BadRequest, std::move(*syntax));
-    return fail(Reason::BadRequest, error_.empty() ? "json: the value could not be read" : std::move(error_));
+    return fail(Reason::BadRequest,
+                error_.empty() ? "json: the value could not be read" : std::move(error_));
   }
   std::vector<std::string> takeStrictErrors() { return std::move(strictErrors_); }
 
@@ -134,37 +47,18 @@ class JsonDecoder {
     return false;
   }
   bool mismatch(std::string_view value, std::string_view type) {
-    std::string path;
-    const TypeInfo* owner = nullptr;
-    for (const Step* step = path_; step; step = step->up) {
-      if (step->is != Step::Is::Field) continue;
-      if (!owner) owner = step->owner;
-      path = path.empty() ? std::string(step->name) : fmt::format("{}.{}", step->name, path);
-    }
-    if (!owner) return fails(fmt::format("json: cannot unmarshal {} into Go value of type {}", value, type));
-    std::string_view ownerName = owner->name.substr(owner->name.rfind('.') + 1);
-    return fails(fmt::format("json: cannot unmarshal {} into Go struct field {}.{} of type {}", value, ownerName, path,
-                             type));
+    return fails(mismatchText(path_, value, type));
   }
   // Reads over a value of the wrong kind so that malformed text is still found first.
   bool wrongKind(Token token, std::string_view type) {
-    if (token == Token::End || token == Token::Bad || token == Token::Comma || token == Token::Colon ||
-        token == Token::ObjectEnd || token == Token::ArrayEnd)
+    if (token == Token::End || token == Token::Bad || token == Token::Comma ||
+        token == Token::Colon || token == Token::ObjectEnd || token == Token::ArrayEnd)
       return false;
     return mismatch(describeToken(token), type);
   }
-  std::string strictPath(std::string_view name) const {
-    std::string path(name);
-    for (const Step* step = path_; step; step = step->up) {
-      bool index = step->is == Step::Is::Index;
-      bool glued = !path.empty() && path[0] == '[';
-      path = (index ? fmt::format("[{}]", step->index) : std::string(step->name)) + (glued ? "" : ".") + path;
-    }
-    return path;
-  }
   void strictError(std::string_view what, std::string_view name) {
     if (!strict_ || strictErrors_.size() >= kStrictErrorsMax) return;
-    std::string message = fmt::format("{} field {}", what, quote(strictPath(name)));
+    std::string message = fmt::format("{} field {}", what, quote(strictPath(path_, name)));
     if (std::find(strictErrors_.begin(), strictErrors_.end(), message) == strictErrors_.end())
       strictErrors_.push_back(std::move(message));
   }
@@ -175,24 +69,37 @@ class JsonDecoder {
     if (a.size() != b.size() || a.empty()) return false;
     return a.back() == b.back() && a[0] == b[0] && std::memcmp(a.data(), b.data(), a.size()) == 0;
   }
+  // Where the next member is likely to stand: behind the last one, in declaration order or in order
+  // of names.
+  struct Hint {
+    size_t declared = 0, named = 0;
+  };
+  static constexpr size_t kLookAhead = 4;
   // The field called `name` in the JSON of `type`, with `root` moved to the struct that holds it.
-  static const FieldInfo* findField(const TypeInfo& type, std::string_view name, size_t& hint, void*& root) {
-    // Members mostly come in declaration order with gaps.
-    for (size_t i = hint; i < type.fields.size() && i < hint + 4; ++i)
-      if (sameName(type.fields[i].json, name) && !type.fields[i].has(kInline)) {
-        hint = i + 1;
+  static const FieldInfo* findField(const TypeInfo& type, std::string_view name, Hint& hint,
+                                    void*& root) {
+    const auto& byJson = type.fieldsByJson;
+    for (size_t i = hint.declared; i < type.fields.size() && i < hint.declared + kLookAhead; ++i)
+      if (sameName(type.fields[i].json, name)) {
+        hint.declared = i + 1;
         return &type.fields[i];
       }
-    auto at = std::lower_bound(type.fieldsByJson.begin(), type.fieldsByJson.end(), name,
-                               [&](uint16_t index, std::string_view wanted) { return type.fields[index].json < wanted; });
-    if (at != type.fieldsByJson.end() && type.fields[*at].json == name) {
-      hint = *at + size_t{1};
+    for (size_t i = hint.named; i < byJson.size() && i < hint.named + kLookAhead; ++i)
+      if (sameName(type.fields[byJson[i]].json, name)) {
+        hint.named = i + 1;
+        return &type.fields[byJson[i]];
+      }
+    auto at = std::lower_bound(
+        byJson.begin(), byJson.end(), name,
+        [&](uint16_t index, std::string_view wanted) { return type.fields[index].json < wanted; });
+    if (at != byJson.end() && type.fields[*at].json == name) {
+      hint = {*at + size_t{1}, static_cast<size_t>(at - byJson.begin()) + 1};
       return &type.fields[*at];
     }
-    if (type.fieldsByJson.size() == type.fields.size()) return nullptr;
+    if (byJson.size() == type.fields.size()) return nullptr;
     for (const FieldInfo& field : type.fields) {
       if (!field.has(kInline)) continue;
-      size_t innerHint = 0;
+      Hint innerHint;
       void* inner = at_(root, field);
       if (const FieldInfo* found = findField(*field.message, name, innerHint, inner)) {
         root = inner;
@@ -254,12 +161,14 @@ class JsonDecoder {
     Token token = scan_.peek();
     if (token == Token::Null) return scan_.readWord("null");
     if (type.wrapped) return wrapped(type, root, depth);
-    if (token != Token::ObjectBegin) return wrongKind(token, context ? goElementType(*context) : shortName(type.name));
+    if (token != Token::ObjectBegin)
+      return wrongKind(token, context ? goElementType(*context) : goShortName(type.name));
     if (depth <= 0) return false;
     SeenMembers seen;
-    size_t hint = 0;
+    Hint hint;
     return object([&](std::string_view key) {
-      if (type.hasTypeMeta && (key == "apiVersion" || key == "kind")) return typeMeta(type, key, seen);
+      if (type.hasTypeMeta && (key == "apiVersion" || key == "kind"))
+        return typeMeta(type, key, seen);
       void* base = root;
       const FieldInfo* field = findField(type, key, hint, base);
       if (!field) {
@@ -295,7 +204,7 @@ class JsonDecoder {
   // A struct whose JSON is the list of its only field.
   bool wrapped(const TypeInfo& type, void* root, int depth) {
     const FieldInfo& items = type.fields[0];
-    if (scan_.peek() != Token::ArrayBegin) return wrongKind(scan_.peek(), shortName(type.name));
+    if (scan_.peek() != Token::ArrayBegin) return wrongKind(scan_.peek(), goShortName(type.name));
     return list(items, as<AnyList>(schema::at(root, items)), depth);
   }
 
@@ -337,8 +246,8 @@ class JsonDecoder {
     }
     return value(field, held, depth);
   }
-  // Elements gather on the stack while they are few, so that the arena gets an array of exactly their number. Deep
-  // inside a document the stack is spared.
+  // Elements gather on the stack while they are few, so that the arena gets an array of exactly
+  // their number. Deep inside a document the stack is spared.
   static constexpr size_t kGatherBytes = 2048;
   static constexpr int kGatherDepth = 40;
   struct Gathered {
@@ -378,18 +287,18 @@ class JsonDecoder {
     if (depth <= 0) return false;
     out = {emptyListData(), 0, 0};
     size_t size = entrySize(field);
-    bool sorted = true, ok = false;
+    bool ok = false;
     if (depth < kDepthMax - kGatherDepth)
-      ok = mapEntries(field, out, size, sorted, depth);
+      ok = mapEntries(field, out, size, depth);
     else
-      ok = gather(out, size, [&] { return mapEntries(field, out, size, sorted, depth); });
-    if (ok && !sorted) sortEntries(out, size);
+      ok = gather(out, size, [&] { return mapEntries(field, out, size, depth); });
+    if (ok)
+      for (Str key : sortMapEntries(out, size, arena_)) strictError("duplicate", key);
     return ok;
   }
-  bool mapEntries(const FieldInfo& field, AnyList& out, size_t size, bool& sorted, int depth) {
+  bool mapEntries(const FieldInfo& field, AnyList& out, size_t size, int depth) {
     return object([&](std::string_view key) {
       char* entry = static_cast<char*>(appendElement(out, size, arena_));
-      if (out.size > 1) sorted = sorted && as<Str>(entry - size) < key;
       // The text may go away before the object does.
       as<Str>(entry) = arena_.copy(key);
       if (key.empty()) as<Str>(entry) = Str(emptyListData(), 0);
@@ -400,26 +309,6 @@ class JsonDecoder {
       return good;
     });
   }
-  // Orders entries by key; of equal keys the last one stays.
-  void sortEntries(AnyList& entries, size_t size) {
-    std::vector<const char*> order(entries.size);
-    for (size_t i = 0; i < order.size(); ++i) order[i] = entries.data + i * size;
-    std::sort(order.begin(), order.end(), [](const char* a, const char* b) {
-      int c = as<Str>(a).compare(as<Str>(b));
-      return c != 0 ? c < 0 : a < b;
-    });
-    char* sorted = static_cast<char*>(arena_.allocate(entries.size * size, 16));
-    uint32_t kept = 0;
-    for (size_t i = 0; i < order.size(); ++i) {
-      if (i + 1 < order.size() && as<Str>(order[i]) == as<Str>(order[i + 1])) {
-        strictError("duplicate", as<Str>(order[i]));
-        continue;
-      }
-      std::memcpy(sorted + kept++ * size, order[i], size);
-    }
-    entries = {sorted, kept, kept};
-  }
-
   // ---- values
   bool value(const FieldInfo& field, void* target, int depth) {
     Token token = scan_.peek();
@@ -510,18 +399,21 @@ class JsonDecoder {
       text = joined;
     }
     auto decoded = base64Decode(text);
-    if (!decoded) return fails(fmt::format("illegal base64 data at input byte {}", badBase64At(text)));
+    if (!decoded)
+      return fails(fmt::format("illegal base64 data at input byte {}", badBase64At(text)));
     out.bytes = decoded->empty() ? Str(emptyListData(), 0) : arena_.copy(*decoded);
     return true;
   }
   static size_t badBase64At(std::string_view text) {
-    size_t at = text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+    size_t at =
+        text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
     return at == std::string_view::npos ? text.size() - text.size() % 4 : at;
   }
   bool time(Kind kind, Token token, void* target) {
     if (token != Token::String) {
       if (!startsValue(token)) return false;
-      return fails(fmt::format("json: cannot unmarshal {} into Go value of type string", describeToken(token)));
+      return fails(fmt::format("json: cannot unmarshal {} into Go value of type string",
+                               describeToken(token)));
     }
     std::string storage;
     std::string_view text;
@@ -532,17 +424,19 @@ class JsonDecoder {
       as<Duration>(target).nanos = *nanos;
       return true;
     }
-    auto parsed = parseGoTime(text, kind == Kind::Time ? TimeLayout::Rfc3339 : TimeLayout::Rfc3339Micro);
+    auto parsed =
+        parseGoTime(text, kind == Kind::Time ? TimeLayout::Rfc3339 : TimeLayout::Rfc3339Micro);
     if (!parsed) return fails(parsed.error().message());
     if (kind == Kind::Time)
       as<Time>(target) = Time::fromUnix(parsed->seconds);
     else
-      as<MicroTime>(target) = MicroTime::fromUnixMicros(parsed->seconds * 1'000'000 + parsed->nanos / 1000);
+      as<MicroTime>(target) =
+          MicroTime::fromUnixMicros(parsed->seconds * 1'000'000 + parsed->nanos / 1000);
     return true;
   }
   static bool startsValue(Token token) {
-    return token != Token::End && token != Token::Bad && token != Token::Comma && token != Token::Colon &&
-           token != Token::ObjectEnd && token != Token::ArrayEnd;
+    return token != Token::End && token != Token::Bad && token != Token::Comma &&
+           token != Token::Colon && token != Token::ObjectEnd && token != Token::ArrayEnd;
   }
   bool quantity(Quantity& out, int depth) {
     std::string_view text;
@@ -573,7 +467,8 @@ class JsonDecoder {
     }
     if (token != Token::Number) {
       if (!startsValue(token)) return false;
-      return fails(fmt::format("json: cannot unmarshal {} into Go value of type int32", describeToken(token)));
+      return fails(fmt::format("json: cannot unmarshal {} into Go value of type int32",
+                               describeToken(token)));
     }
     std::string_view text;
     if (!scan_.readNumber(text)) return false;
@@ -606,7 +501,8 @@ class JsonDecoder {
                            [&](const FieldInfo& f) { return f.json == json; });
     };
     if (token == Token::ObjectBegin) {
-      if (field.kind == Kind::JsonSchemaPropsOrBool) as<bool>(schema::at(target, part("Allows"))) = true;
+      if (field.kind == Kind::JsonSchemaPropsOrBool)
+        as<bool>(schema::at(target, part("Allows"))) = true;
       const FieldInfo& inner = part("Schema");
       return pointer(inner, schema::at(target, inner), depth);
     }
@@ -617,7 +513,8 @@ class JsonDecoder {
       return value(allows, schema::at(target, allows), depth);
     }
     if (token == Token::ArrayBegin) {
-      const FieldInfo& inner = part(field.kind == Kind::JsonSchemaPropsOrArray ? "JSONSchemas" : "Property");
+      const FieldInfo& inner =
+          part(field.kind == Kind::JsonSchemaPropsOrArray ? "JSONSchemas" : "Property");
       return list(inner, as<AnyList>(schema::at(target, inner)), depth);
     }
     // Any other value leaves both parts unset.
@@ -637,11 +534,13 @@ class JsonDecoder {
 
 }  // namespace
 
-Result<Decoded> decodeJson(const TypeInfo& type, std::string_view text, const DecodeOptions& options) {
+Result<Decoded> decodeJson(const TypeInfo& type, std::string_view text,
+                           const DecodeOptions& options) {
   if (text.size() > options.bytesMax)
     return fail(Reason::RequestEntityTooLarge, fmt::format("limit is {}", options.bytesMax));
   Decoded out;
-  // Room for everything in one block: objects take up to 1.35 times their compact text beside the root struct.
+  // Room for everything in one block: objects take up to 1.35 times their compact text beside the
+  // root struct.
   out.object = Mut<void>(type, type.size + text.size() * 11 / 8 + 64);
   JsonDecoder decoder(text, out.object.arena(), options.strict);
   auto decoded = decoder.run(type, out.object.root());
@@ -650,60 +549,9 @@ Result<Decoded> decodeJson(const TypeInfo& type, std::string_view text, const De
   return out;
 }
 
-Result<void> decodeJsonValue(const TypeInfo& type, std::string_view text, void* value, Arena& arena) {
+Result<void> decodeJsonValue(const TypeInfo& type, std::string_view text, void* value,
+                             Arena& arena) {
   return JsonDecoder(text, arena, false).run(type, value);
-}
-
-std::string_view TypeMeta::group() const {
-  size_t slash = apiVersion.find('/');
-  return slash == std::string::npos ? std::string_view() : std::string_view(apiVersion).substr(0, slash);
-}
-std::string_view TypeMeta::version() const {
-  size_t slash = apiVersion.find('/');
-  return std::string_view(apiVersion).substr(slash == std::string::npos ? 0 : slash + 1);
-}
-
-Result<TypeMeta> peekTypeMeta(std::string_view text) {
-  auto failed = [&](std::string_view otherwise) {
-    auto syntax = jsonSyntaxError(text);
-    return fail(Reason::BadRequest, fmt::format("couldn't get version/kind; json parse error: {}",
-                                                syntax ? std::string_view(*syntax) : otherwise));
-  };
-  TypeMeta out;
-  JsonScanner scan(text);
-  if (scan.peek() == Token::Null && scan.readWord("null") && scan.peek() == Token::End) return out;
-  if (scan.peek() != Token::ObjectBegin)
-    return failed(fmt::format("json: cannot unmarshal {} into Go value of type struct {{ APIVersion string "
-                              "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
-                              describeToken(scan.peek())));
-  scan.skipMark();
-  bool haveKind = false, haveVersion = false;
-  for (bool first = true; scan.peek() != Token::ObjectEnd; first = false) {
-    if (!first) {
-      if (scan.peek() != Token::Comma) return failed("");
-      scan.skipMark();
-    }
-    std::string_view raw, skipped;
-    bool escaped = false;
-    if (scan.peek() != Token::String || !scan.readString(raw, escaped) || scan.peek() != Token::Colon) return failed("");
-    scan.skipMark();
-    bool isKind = raw == "kind", isVersion = raw == "apiVersion";
-    if ((!isKind && !isVersion) || scan.peek() == Token::Null) {
-      if (!scan.skipValue(skipped, kDepthMax)) return failed("");
-      continue;
-    }
-    Token token = scan.peek();
-    if (token != Token::String)
-      return failed(fmt::format("json: cannot unmarshal {} into Go struct field .{} of type string",
-                                describeToken(token), raw));
-    if (!scan.readString(skipped, escaped)) return failed("");
-    std::string& target = isKind ? out.kind : out.apiVersion;
-    target.clear();
-    decodeJsonString(skipped, target);
-    (isKind ? haveKind : haveVersion) = true;
-    if (haveKind && haveVersion) return out;
-  }
-  return out;
 }
 
 }  // namespace knarr::codec

@@ -1,4 +1,5 @@
-// Structs to JSON, byte for byte as encoding/json writes the Go types: declaration order, omitempty, sorted maps.
+// Structs to JSON, byte for byte as encoding/json writes the Go types: declaration order,
+// omitempty, sorted maps.
 #include <fmt/format.h>
 
 #include "base/strings.h"
@@ -64,9 +65,12 @@ void appendMicroTime(std::string& out, MicroTime time) {
 }
 
 // Quantities hold only characters that need no escape; other text can only come from code.
-void appendQuantity(std::string& out, Str text) { appendJsonString(out, text.empty() ? Str("0") : text); }
+void appendQuantity(std::string& out, Str text) {
+  appendJsonString(out, text.empty() ? Str("0") : text);
+}
 
-void appendStruct(std::string& out, const TypeInfo& type, const void* root, std::string_view typeMeta);
+void appendStruct(std::string& out, const TypeInfo& type, const void* root,
+                  std::string_view typeMeta);
 void appendList(std::string& out, const FieldInfo& field, const AnyList& list);
 
 const FieldInfo& part(const FieldInfo& field, std::string_view json) {
@@ -86,7 +90,8 @@ void appendSchemaOr(std::string& out, const FieldInfo& field, const void* value)
       out += as<bool>(allows) ? "true" : "false";
     return;
   }
-  const FieldInfo& listPart = part(field, field.kind == Kind::JsonSchemaPropsOrArray ? "JSONSchemas" : "Property");
+  const FieldInfo& listPart =
+      part(field, field.kind == Kind::JsonSchemaPropsOrArray ? "JSONSchemas" : "Property");
   const auto& list = as<AnyList>(schema::at(value, listPart));
   if (list.size > 0)
     appendList(out, listPart, list);
@@ -218,8 +223,11 @@ bool isEmptyValue(const FieldInfo& field, const void* value) {
 bool isOmitted(const FieldInfo& field, const void* member) {
   bool empty = false;
   if (field.has(kOmitZero)) {
-    if (field.shape == Shape::Value && field.kind == Kind::Time && as<Time>(member).isZero()) return true;
-    if (field.shape == Shape::Value && field.kind == Kind::Message && isZero(*field.message, member)) return true;
+    if (field.shape == Shape::Value && field.kind == Kind::Time && as<Time>(member).isZero())
+      return true;
+    if (field.shape == Shape::Value && field.kind == Kind::Message &&
+        isZero(*field.message, member))
+      return true;
   }
   if (!field.has(kOmitEmpty) && !field.has(kOmitZero)) return false;
   switch (field.shape) {
@@ -270,7 +278,8 @@ void appendMembers(std::string& out, const TypeInfo& type, const void* root) {
   }
 }
 
-void appendStruct(std::string& out, const TypeInfo& type, const void* root, std::string_view typeMeta) {
+void appendStruct(std::string& out, const TypeInfo& type, const void* root,
+                  std::string_view typeMeta) {
   if (type.wrapped) return appendList(out, type.fields[0], as<AnyList>(root));
   out += '{';
   out += typeMeta;
@@ -290,7 +299,8 @@ std::string typeMetaJson(const TypeInfo& type) {
 }  // namespace
 
 std::string apiVersionOf(const TypeInfo& type) {
-  return type.group.empty() ? std::string(type.version) : fmt::format("{}/{}", type.group, type.version);
+  return type.group.empty() ? std::string(type.version)
+                            : fmt::format("{}/{}", type.group, type.version);
 }
 
 std::string encodeJson(const Object& object) {
@@ -302,7 +312,9 @@ std::string encodeJson(const Object& object) {
 
 std::string encodeJsonPretty(const Object& object) { return indentJson(encodeJson(object)); }
 
-void appendJsonValue(std::string& out, const TypeInfo& type, const void* value) { appendStruct(out, type, value, {}); }
+void appendJsonValue(std::string& out, const TypeInfo& type, const void* value) {
+  appendStruct(out, type, value, {});
+}
 
 std::string encodeJsonValue(const TypeInfo& type, const void* value) {
   std::string out;

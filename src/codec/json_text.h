@@ -1,4 +1,5 @@
-// JSON as text: strings and numbers as Go writes them, the scanner that reads them, and Go's syntax errors.
+// JSON as text: strings and numbers as Go writes them, the scanner that reads them, and Go's syntax
+// errors.
 #pragma once
 
 #include <array>
@@ -13,7 +14,8 @@
 namespace knarr::codec {
 
 // ---- writing
-// "text" with encoding/json's escapes: HTML characters and U+2028/2029 as \u00XX, invalid UTF-8 as \ufffd.
+// "text" with encoding/json's escapes: HTML characters and U+2028/2029 as \u00XX, invalid UTF-8 as
+// \ufffd.
 void appendJsonString(std::string& out, std::string_view text);
 // encoding/json's form of a float64.
 void appendJsonDouble(std::string& out, double value);
@@ -30,9 +32,25 @@ void appendWithoutBlanks(std::string& out, std::string_view json);
 bool mayNeedCompacting(std::string_view json);
 
 // ---- reading
-// What stands at a position of a JSON text. The scanner never reads past the end and never fails: Bad tells the caller
-// to stop and to ask jsonSyntaxError for the words.
-enum class Token : uint8_t { End, Bad, ObjectBegin, ObjectEnd, ArrayBegin, ArrayEnd, String, Number, True, False, Null, Comma, Colon };
+// Bytes of the UTF-8 sequence at the start of `text`, which is not empty; 0 when it is invalid.
+size_t utf8Length(std::string_view text);
+// What stands at a position of a JSON text. The scanner never reads past the end and never fails:
+// Bad tells the caller to stop and to ask jsonSyntaxError for the words.
+enum class Token : uint8_t {
+  End,
+  Bad,
+  ObjectBegin,
+  ObjectEnd,
+  ArrayBegin,
+  ArrayEnd,
+  String,
+  Number,
+  True,
+  False,
+  Null,
+  Comma,
+  Colon
+};
 
 class JsonScanner {
  public:
@@ -51,13 +69,15 @@ class JsonScanner {
   }
   // Consumes a one-character token that peek() has seen.
   void skipMark() { ++at_; }
-  // Consumes a String: the text between the quotes, `escaped` when it needs decodeJsonString. False when it is malformed.
+  // Consumes a String: the text between the quotes, `escaped` when it needs decodeJsonString. False
+  // when it is malformed.
   bool readString(std::string_view& raw, bool& escaped);
   // Consumes a Number: its text. False when it is malformed.
   bool readNumber(std::string_view& text);
   // Consumes true, false or null. False when it is spelled wrong.
   bool readWord(std::string_view word);
-  // Consumes one whole value and says where it stood. False when it is malformed or deeper than `depth` levels.
+  // Consumes one whole value and says where it stood. False when it is malformed or deeper than
+  // `depth` levels.
   bool skipValue(std::string_view& text, int depth);
 
  private:
@@ -86,12 +106,13 @@ class JsonScanner {
   const char* end_;
 };
 
-// The meaning of the text between quotes, in `arena`. Escapes are decoded; lone surrogates and invalid UTF-8 become U+FFFD
-// as in Go. `raw` comes from a scanner, so its escapes are well formed.
+// The meaning of the text between quotes, in `arena`. Escapes are decoded; lone surrogates and
+// invalid UTF-8 become U+FFFD as in Go. `raw` comes from a scanner, so its escapes are well formed.
 std::string_view decodeJsonString(std::string_view raw, bool escaped, Arena& arena);
 void decodeJsonString(std::string_view raw, std::string& out);
 
-// What encoding/json would say about `text`; nothing when it is one well-formed value with nothing after it.
+// What encoding/json would say about `text`; nothing when it is one well-formed value with nothing
+// after it.
 std::optional<std::string> jsonSyntaxError(std::string_view text);
 
 }  // namespace knarr::codec

@@ -1,11 +1,11 @@
-// Protobuf to structs. Outside input: every length is checked against what is left, nesting is bounded, and lists grow
-// only by elements that really stand in the input.
+// Protobuf to structs. Outside input: every length is checked against what is left, nesting is
+// bounded, and lists grow only by elements that really stand in the input.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "codec/codec.h"
 #include "codec/json_text.h"
@@ -39,7 +39,8 @@ class ProtobufDecoder {
         continue;
       }
       void* target = schema::at(root, *field);
-      if (field->shape == Shape::List && as<AnyList>(target).data == nullptr && wire == Wire::LengthDelimited)
+      if (field->shape == Shape::List && as<AnyList>(target).data == nullptr &&
+          wire == Wire::LengthDelimited)
         reserveRun(*field, as<AnyList>(target), reader);
       if (!member(*field, target, reader, wire, depth)) return truncated(type);
     }
@@ -60,14 +61,16 @@ class ProtobufDecoder {
     auto tagAt = [&](size_t i) { return uint32_t{type.fields[type.fieldsByTag[i]].tag}; };
     size_t n = type.fieldsByTag.size();
     if (hint < n && tagAt(hint) == tag) return &type.fields[type.fieldsByTag[hint]];
-    auto at = std::lower_bound(type.fieldsByTag.begin(), type.fieldsByTag.end(), tag,
-                               [&](uint16_t index, uint32_t wanted) { return type.fields[index].tag < wanted; });
+    auto at = std::lower_bound(
+        type.fieldsByTag.begin(), type.fieldsByTag.end(), tag,
+        [&](uint16_t index, uint32_t wanted) { return type.fields[index].tag < wanted; });
     if (at == type.fieldsByTag.end() || type.fields[*at].tag != tag) return nullptr;
     hint = static_cast<size_t>(at - type.fieldsByTag.begin());
     return &type.fields[*at];
   }
 
-  // Elements of a list follow each other: counting them first makes the array exactly as long as they need.
+  // Elements of a list follow each other: counting them first makes the array exactly as long as
+  // they need.
   void reserveRun(const FieldInfo& field, AnyList& list, WireReader reader) {
     uint32_t count = 0, tag = field.tag;
     Wire wire = Wire::LengthDelimited;
@@ -76,7 +79,8 @@ class ProtobufDecoder {
       ++count;
       if (reader.atEnd() || !reader.key(tag, wire)) break;
     }
-    // An element costs at least two bytes of input, but may be a large struct; longer lists grow as they are read.
+    // An element costs at least two bytes of input, but may be a large struct; longer lists grow as
+    // they are read.
     constexpr uint32_t kReserveMax = 64;
     if (count == 0 || count > kReserveMax) return;
     list.data = static_cast<char*>(arena_.allocate(count * valueSize(field), 8));
@@ -99,16 +103,20 @@ class ProtobufDecoder {
 
   bool member(const FieldInfo& field, void* target, WireReader& reader, Wire wire, int depth) {
     Wire wanted = wireOf(field.kind);
-    if (field.shape == Shape::List && wanted != Wire::LengthDelimited && wire == Wire::LengthDelimited)
+    if (field.shape == Shape::List && wanted != Wire::LengthDelimited &&
+        wire == Wire::LengthDelimited)
       return packed(field, as<AnyList>(target), reader);
-    if (field.shape == Shape::Map) return wire == Wire::LengthDelimited && mapEntry(field, target, reader, depth);
+    if (field.shape == Shape::Map)
+      return wire == Wire::LengthDelimited && mapEntry(field, target, reader, depth);
     if (wire != wanted)
-      return fails(fmt::format("proto: wrong wireType = {} for field {}", static_cast<int>(wire), field.protoName));
+      return fails(fmt::format("proto: wrong wireType = {} for field {}", static_cast<int>(wire),
+                               field.protoName));
     switch (field.shape) {
       case Shape::Value:
         return value(field, target, reader, depth);
       case Shape::List:
-        return value(field, appendElement(as<AnyList>(target), valueSize(field), arena_), reader, depth);
+        return value(field, appendElement(as<AnyList>(target), valueSize(field), arena_), reader,
+                     depth);
       default:
         return pointer(field, target, reader, depth);
     }
@@ -158,28 +166,9 @@ class ProtobufDecoder {
   bool sortMaps(const TypeInfo& type, void* root) {
     for (const FieldInfo& field : type.fields) {
       if (field.shape != Shape::Map) continue;
-      auto& entries = as<AnyList>(schema::at(root, field));
-      size_t size = entrySize(field);
-      bool sorted = true;
-      for (uint32_t i = 1; i < entries.size && sorted; ++i)
-        sorted = as<Str>(entries.data + (i - 1) * size) < as<Str>(entries.data + i * size);
-      if (!sorted) sortEntries(entries, size);
+      sortMapEntries(as<AnyList>(schema::at(root, field)), entrySize(field), arena_);
     }
     return true;
-  }
-  void sortEntries(AnyList& entries, size_t size) {
-    std::vector<const char*> order(entries.size);
-    for (size_t i = 0; i < order.size(); ++i) order[i] = entries.data + i * size;
-    std::sort(order.begin(), order.end(), [](const char* a, const char* b) {
-      int c = as<Str>(a).compare(as<Str>(b));
-      return c != 0 ? c < 0 : a < b;
-    });
-    char* sorted = static_cast<char*>(arena_.allocate(entries.size * size, 16));
-    uint32_t kept = 0;
-    for (size_t i = 0; i < order.size(); ++i)
-      if (i + 1 == order.size() || as<Str>(order[i]) != as<Str>(order[i + 1]))
-        std::memcpy(sorted + kept++ * size, order[i], size);
-    entries = {sorted, kept, kept};
   }
 
   bool value(const FieldInfo& field, void* target, WireReader& reader, int depth) {
@@ -229,7 +218,8 @@ class ProtobufDecoder {
         return message(*field.message, target, bytes, depth - 1);
     }
   }
-  // Calls field(tag, wire, reader), which returns whether it took the value, for each field of a small message.
+  // Calls field(tag, wire, reader), which returns whether it took the value, for each field of a
+  // small message.
   template <class Field>
   static bool eachField(std::string_view bytes, Field field) {
     WireReader reader(bytes);
@@ -255,7 +245,8 @@ class ProtobufDecoder {
     auto signedSeconds = static_cast<int64_t>(seconds);
     // Far outside of what a calendar can say; also keeps microseconds inside int64.
     constexpr int64_t kSecondsMax = int64_t{1} << 40;
-    if (signedSeconds > kSecondsMax || signedSeconds < -kSecondsMax) return fails("proto: time is out of range");
+    if (signedSeconds > kSecondsMax || signedSeconds < -kSecondsMax)
+      return fails("proto: time is out of range");
     if (kind == Kind::Time)
       as<Time>(target) = Time::fromUnix(signedSeconds);
     else
@@ -298,7 +289,8 @@ class ProtobufDecoder {
       return reader.skip(wire, 1);
     });
     if (!read) return false;
-    out = type == 1 ? IntOrString{true, 0, arena_.copy(text)} : IntOrString{false, static_cast<int32_t>(number), {}};
+    out = type == 1 ? IntOrString{true, 0, arena_.copy(text)}
+                    : IntOrString{false, static_cast<int32_t>(number), {}};
     return true;
   }
   // Raw values are JSON here; what is stored as anything else cannot be shown to a client.
@@ -339,19 +331,23 @@ bool hasProtobufEnvelope(std::string_view bytes) { return bytes.starts_with(kEnv
 
 Result<ProtobufEnvelope> openProtobufEnvelope(std::string_view bytes) {
   if (!hasProtobufEnvelope(bytes))
-    return fail(Reason::BadRequest,
-                "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+    return fail(
+        Reason::BadRequest,
+        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
   ProtobufEnvelope out;
   std::string_view typeMeta;
   WireReader reader(bytes.substr(kEnvelopeMagic.size()));
-  auto malformed = [] { return fail(Reason::BadRequest, "proto: runtime.Unknown: malformed or truncated message"); };
+  auto malformed = [] {
+    return fail(Reason::BadRequest, "proto: runtime.Unknown: malformed or truncated message");
+  };
   while (!reader.atEnd()) {
     uint32_t tag = 0;
     Wire wire = Wire::Varint;
     if (!reader.key(tag, wire)) return malformed();
     bool known = tag <= 4 && wire == Wire::LengthDelimited;
     std::string_view* targets[] = {&typeMeta, &out.raw, &out.contentEncoding, &out.contentType};
-    if (known ? !reader.bytes(*targets[tag - 1]) : !reader.skip(wire, kDepthMax)) return malformed();
+    if (known ? !reader.bytes(*targets[tag - 1]) : !reader.skip(wire, kDepthMax))
+      return malformed();
   }
   WireReader inner(typeMeta);
   while (!inner.atEnd()) {
@@ -367,13 +363,15 @@ Result<ProtobufEnvelope> openProtobufEnvelope(std::string_view bytes) {
 }
 
 Result<Mut<void>> decodeProtobuf(const TypeInfo& type, std::string_view bytes, size_t bytesMax) {
-  if (bytes.size() > bytesMax) return fail(Reason::RequestEntityTooLarge, fmt::format("limit is {}", bytesMax));
+  if (bytes.size() > bytesMax)
+    return fail(Reason::RequestEntityTooLarge, fmt::format("limit is {}", bytesMax));
   std::string_view message = bytes;
   if (hasProtobufEnvelope(bytes)) message = TRY(openProtobufEnvelope(bytes)).raw;
   // Absent fields take no bytes on the wire but room in structs: about three times the message.
   Mut<void> object(type, type.size + message.size() * 3 + 64);
   ProtobufDecoder decoder(object.arena());
-  if (!decoder.message(type, object.root(), message, kDepthMax)) return fail(Reason::BadRequest, decoder.error());
+  if (!decoder.message(type, object.root(), message, kDepthMax))
+    return fail(Reason::BadRequest, decoder.error());
   return object;
 }
 

@@ -1,10 +1,11 @@
 // Structs to protobuf, byte for byte as gogo-protobuf's generated marshalers write them.
 //
-// A message is written from its end to its start: a nested length is known when its bytes stand, so there is no first
-// pass for sizes. Source: generated.pb.go of k8s.io/api; runtime.Unknown for the envelope.
-#include <cstring>
-
+// A message is written from its end to its start: a nested length is known when its bytes stand, so
+// there is no first pass for sizes. Source: generated.pb.go of k8s.io/api; runtime.Unknown for the
+// envelope.
 #include <fmt/format.h>
+
+#include <cstring>
 
 #include "codec/codec.h"
 #include "codec/json_text.h"
@@ -174,7 +175,8 @@ class ProtobufEncoder {
 };
 
 // What stands before and after the message in an envelope.
-void closeEnvelope(BackwardWriter& out, std::string_view apiVersion, std::string_view kind, size_t messageBefore) {
+void closeEnvelope(BackwardWriter& out, std::string_view apiVersion, std::string_view kind,
+                   size_t messageBefore) {
   out.closeMessage(2, messageBefore);
   size_t before = out.size();
   out.lengthDelimited(2, kind);
@@ -196,7 +198,8 @@ std::string encodeProtobuf(const Object& object) {
   openEnvelope(encoder.out());
   size_t before = encoder.out().size();
   encoder.message(type, object.root());
-  closeEnvelope(encoder.out(), type.hasTypeMeta ? apiVersionOf(type) : "", type.hasTypeMeta ? type.kind : "", before);
+  closeEnvelope(encoder.out(), type.hasTypeMeta ? apiVersionOf(type) : "",
+                type.hasTypeMeta ? type.kind : "", before);
   return std::move(encoder.out()).take();
 }
 
@@ -206,7 +209,8 @@ std::string encodeProtobufValue(const TypeInfo& type, const void* value) {
   return std::move(encoder.out()).take();
 }
 
-std::string wrapProtobuf(std::string_view apiVersion, std::string_view kind, std::string_view message) {
+std::string wrapProtobuf(std::string_view apiVersion, std::string_view kind,
+                         std::string_view message) {
   BackwardWriter out(message.size() + apiVersion.size() + kind.size() + 64);
   openEnvelope(out);
   size_t before = out.size();

@@ -1,11 +1,11 @@
-// JSON to YAML in the shape that sigs.k8s.io/yaml gives it: keys in its natural order, lists not indented, quotes only
-// where a plain scalar would mean something else. libyaml's emitter is the one that goyaml.v2 was translated from.
+// JSON to YAML in the shape that sigs.k8s.io/yaml gives it: keys in its natural order, lists not
+// indented, quotes only where a plain scalar would mean something else. libyaml's emitter is the
+// one that goyaml.v2 was translated from.
+#include <fmt/format.h>
 #include <yaml.h>
 
 #include <algorithm>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "codec/codec.h"
 #include "codec/value.h"
@@ -27,12 +27,14 @@ int64_t numberAt(std::string_view text, size_t& at, int64_t start) {
   return start;
 }
 
-// yaml.v2's order of keys: letters after other characters, runs of digits as numbers. Source: sorter.go keyList.Less.
+// yaml.v2's order of keys: letters after other characters, runs of digits as numbers. Source:
+// sorter.go keyList.Less.
 bool keyBefore(std::string_view a, std::string_view b) {
   for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
     if (a[i] == b[i]) continue;
     bool aLetter = isLetter(a[i]), bLetter = isLetter(b[i]);
-    if (aLetter && bLetter) return static_cast<unsigned char>(a[i]) < static_cast<unsigned char>(b[i]);
+    if (aLetter && bLetter)
+      return static_cast<unsigned char>(a[i]) < static_cast<unsigned char>(b[i]);
     if (aLetter || bLetter) return bLetter;
     int64_t start = 0;
     if (a[i] == '0' || b[i] == '0')
@@ -84,14 +86,16 @@ class YamlWriter {
   void scalar(std::string_view text, yaml_scalar_style_t style) {
     yaml_event_t event;
     const auto* bytes = reinterpret_cast<const yaml_char_t*>(text.data());
-    ASSERT(yaml_scalar_event_initialize(&event, nullptr, nullptr, bytes, static_cast<int>(text.size()), 1, 1, style) != 0);
+    ASSERT(yaml_scalar_event_initialize(&event, nullptr, nullptr, bytes,
+                                        static_cast<int>(text.size()), 1, 1, style) != 0);
     emit(event);
   }
   void string(std::string_view text) {
     if (text.find('\n') != std::string_view::npos)
       scalar(text, YAML_LITERAL_SCALAR_STYLE);
     else
-      scalar(text.empty() ? "" : text, needsYamlQuotes(text) ? YAML_DOUBLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE);
+      scalar(text.empty() ? "" : text,
+             needsYamlQuotes(text) ? YAML_DOUBLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE);
   }
   void node(const Value& value) {
     switch (value.is()) {
@@ -125,7 +129,8 @@ class YamlWriter {
     emit(event);
     std::vector<const Member*> members;
     for (const Member& member : value.members()) members.push_back(&member);
-    std::sort(members.begin(), members.end(), [](const Member* a, const Member* b) { return keyBefore(a->name, b->name); });
+    std::sort(members.begin(), members.end(),
+              [](const Member* a, const Member* b) { return keyBefore(a->name, b->name); });
     for (const Member* member : members) {
       string(member->name);
       node(member->value);

@@ -1,9 +1,9 @@
 #include "codec/yaml_scalar.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <cmath>
-
-#include <fmt/format.h>
 
 namespace knarr::codec {
 namespace {
@@ -55,7 +55,8 @@ bool isYamlFloat(std::string_view text) {
   return at == text.size();
 }
 
-// yyyy-m-d, alone or followed by [Tt ] or blanks and h:mm:ss with fraction and zone. Source: yaml.v2 resolve.go.
+// yyyy-m-d, alone or followed by [Tt ] or blanks and h:mm:ss with fraction and zone. Source:
+// yaml.v2 resolve.go.
 bool isYamlTimestamp(std::string_view text) {
   size_t at = 0;
   auto digits = [&](size_t least, size_t most) {
@@ -104,7 +105,8 @@ ResolvedScalar resolveYamlScalar(std::string_view text) {
     return {YamlScalar::Bool, true};
   if (isOneOf(text, {"n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"}))
     return {YamlScalar::Bool, false};
-  if (isOneOf(text, {".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF"}))
+  if (isOneOf(text, {".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF",
+                     "-.inf", "-.Inf", "-.INF"}))
     return {YamlScalar::NotFinite};
   char first = text[0];
   if (!isDigit(first) && first != '+' && first != '-' && first != '.') return {};
@@ -117,7 +119,8 @@ ResolvedScalar resolveYamlScalar(std::string_view text) {
   if (first != '.' && parseGoInteger(plain, negative, magnitude)) {
     if (negative && magnitude <= uint64_t{1} << 63)
       return {YamlScalar::Int, false, static_cast<int64_t>(uint64_t{0} - magnitude)};
-    if (!negative && magnitude <= INT64_MAX) return {YamlScalar::Int, false, static_cast<int64_t>(magnitude)};
+    if (!negative && magnitude <= INT64_MAX)
+      return {YamlScalar::Int, false, static_cast<int64_t>(magnitude)};
     if (!negative) return {YamlScalar::Uint, false, 0, static_cast<double>(magnitude)};
   }
   if (isYamlFloat(plain)) {
@@ -136,7 +139,8 @@ bool needsYamlQuotes(std::string_view text) {
 std::string formatGoG(double value) {
   if (value == 0) return std::signbit(value) ? "-0" : "0";
   char buffer[64];
-  auto scientific = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
+  auto scientific =
+      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
   std::string_view text(buffer, static_cast<size_t>(scientific.ptr - buffer));
   size_t e = text.find('e');
   std::string_view digits = text.substr(e + 1);
@@ -145,7 +149,8 @@ std::string formatGoG(double value) {
   std::from_chars(digits.data(), digits.data() + digits.size(), exponent);
   // Shortest 'g' turns to exponents below 1e-4 and from 1e6 on.
   if (exponent < -4 || exponent >= 6)
-    return fmt::format("{}e{}{:02}", text.substr(0, e), exponent < 0 ? '-' : '+', std::abs(exponent));
+    return fmt::format("{}e{}{:02}", text.substr(0, e), exponent < 0 ? '-' : '+',
+                       std::abs(exponent));
   auto fixed = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::fixed);
   return std::string(buffer, fixed.ptr);
 }

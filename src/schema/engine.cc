@@ -1,4 +1,5 @@
 // Copy, equality and zero tests over TypeInfo tables: one implementation for all kinds.
+#include <algorithm>
 #include <cstring>
 
 #include "api/meta_v1.h"
@@ -10,7 +11,8 @@ namespace {
 
 alignas(16) char kEmptyListData[16];
 
-void copyList(const FieldInfo& field, AnyList& list, size_t elementSize, size_t valueOffset, Arena& arena);
+void copyList(const FieldInfo& field, AnyList& list, size_t elementSize, size_t valueOffset,
+              Arena& arena);
 
 void copyText(Str& text, Arena& arena) {
   bool isNil = text.data() == nullptr;
@@ -66,7 +68,8 @@ void copyMember(const FieldInfo& field, void* member, Arena& arena) {
   }
 }
 
-void copyList(const FieldInfo& field, AnyList& list, size_t elementSize, size_t valueOffset, Arena& arena) {
+void copyList(const FieldInfo& field, AnyList& list, size_t elementSize, size_t valueOffset,
+              Arena& arena) {
   list.capacity = list.size;
   if (list.data == nullptr) return;
   if (list.size == 0) {
@@ -111,7 +114,8 @@ bool equalValue(const FieldInfo& field, const void* a, const void* b) {
   }
 }
 
-bool equalList(const FieldInfo& field, const AnyList& a, const AnyList& b, size_t elementSize, size_t valueOffset) {
+bool equalList(const FieldInfo& field, const AnyList& a, const AnyList& b, size_t elementSize,
+               size_t valueOffset) {
   if (a.size != b.size) return false;
   for (size_t i = 0, at = 0; i < a.size; ++i, at += elementSize) {
     if (valueOffset != 0 && as<Str>(a.data + at) != as<Str>(b.data + at)) return false;
@@ -170,6 +174,31 @@ bool isZeroValue(const FieldInfo& field, const void* value) {
 
 char* emptyListData() { return kEmptyListData; }
 
+std::vector<Str> sortMapEntries(AnyList& entries, size_t entrySize, Arena& arena) {
+  std::vector<Str> twice;
+  auto keyAt = [&](uint32_t i) { return as<Str>(entries.data + i * entrySize); };
+  bool sorted = true;
+  for (uint32_t i = 1; i < entries.size && sorted; ++i) sorted = keyAt(i - 1) < keyAt(i);
+  if (sorted) return twice;
+  std::vector<const char*> order(entries.size);
+  for (size_t i = 0; i < order.size(); ++i) order[i] = entries.data + i * entrySize;
+  std::sort(order.begin(), order.end(), [](const char* a, const char* b) {
+    int c = as<Str>(a).compare(as<Str>(b));
+    return c != 0 ? c < 0 : a < b;
+  });
+  char* to = static_cast<char*>(arena.allocate(entries.size * entrySize, 16));
+  uint32_t kept = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (i + 1 < order.size() && as<Str>(order[i]) == as<Str>(order[i + 1])) {
+      if (twice.empty() || twice.back() != as<Str>(order[i])) twice.push_back(as<Str>(order[i]));
+      continue;
+    }
+    std::memcpy(to + kept++ * entrySize, order[i], entrySize);
+  }
+  entries = {to, kept, kept};
+  return twice;
+}
+
 void* appendElement(AnyList& list, size_t elementSize, Arena& arena) {
   if (list.size == list.capacity) {
     uint32_t capacity = list.capacity == 0 ? 2 : list.capacity * 2;
@@ -189,7 +218,9 @@ void copyField(const FieldInfo& field, void* toRoot, const void* fromRoot, Arena
   copyMember(field, to, arena);
 }
 
-bool equalField(const FieldInfo& field, const void* a, const void* b) { return equalMember(field, at(a, field), at(b, field)); }
+bool equalField(const FieldInfo& field, const void* a, const void* b) {
+  return equalMember(field, at(a, field), at(b, field));
+}
 
 void deepCopy(const TypeInfo& type, void* to, const void* from, Arena& arena) {
   if (to != from) std::memcpy(to, from, type.size);

@@ -1,15 +1,17 @@
-// How a field lies in memory, for engines that walk TypeInfo without knowing the struct (equality, codecs, patches).
+// How a field lies in memory, for engines that walk TypeInfo without knowing the struct (equality,
+// codecs, patches).
 //
 //   at(root, field)             the member
 //   Shape::Value                the value itself, valueSize() bytes
-//   Shape::Pointer              message: void*; raw JSON: RawJson; others: value followed by `bool present`
-//   Shape::List                 AnyList over elements of valueSize()
-//   Shape::Map                  AnyList over entries of entrySize(): Str key, then the value at kEntryValueOffset
+//   Shape::Pointer              message: void*; raw JSON: RawJson; others: value followed by `bool
+//   present` Shape::List                 AnyList over elements of valueSize() Shape::Map AnyList
+//   over entries of entrySize(): Str key, then the value at kEntryValueOffset
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "base/arena.h"
 #include "schema/type_info.h"
@@ -18,8 +20,8 @@
 namespace knarr::schema {
 
 inline bool isMessageKind(Kind kind) {
-  return kind == Kind::Message || kind == Kind::JsonSchemaPropsOrArray || kind == Kind::JsonSchemaPropsOrBool ||
-         kind == Kind::JsonSchemaPropsOrStringArray;
+  return kind == Kind::Message || kind == Kind::JsonSchemaPropsOrArray ||
+         kind == Kind::JsonSchemaPropsOrBool || kind == Kind::JsonSchemaPropsOrStringArray;
 }
 inline bool isRawJsonKind(Kind kind) {
   return kind == Kind::RawExtension || kind == Kind::FieldsV1 || kind == Kind::Json;
@@ -63,7 +65,9 @@ inline size_t valueAlignment(const FieldInfo& field) {
 
 constexpr size_t kEntryValueOffset = sizeof(Str);
 // Bytes of one MapEntry of a Map field.
-inline size_t entrySize(const FieldInfo& field) { return (kEntryValueOffset + valueSize(field) + 7) & ~size_t{7}; }
+inline size_t entrySize(const FieldInfo& field) {
+  return (kEntryValueOffset + valueSize(field) + 7) & ~size_t{7};
+}
 
 // The common layout of every List<T>.
 struct AnyList {
@@ -72,7 +76,8 @@ struct AnyList {
   uint32_t capacity;
 };
 static_assert(sizeof(AnyList) == sizeof(List<int>));
-static_assert(sizeof(MapEntry<bool>) == 24 && sizeof(MapEntry<Str>) == 32 && sizeof(Map<int>) == sizeof(AnyList));
+static_assert(sizeof(MapEntry<bool>) == 24 && sizeof(MapEntry<Str>) == 32 &&
+              sizeof(Map<int>) == sizeof(AnyList));
 static_assert(offsetof(Opt<int64_t>, present) == 8 && offsetof(Opt<bool>, present) == 1);
 static_assert(offsetof(Opt<IntOrString>, present) == sizeof(IntOrString));
 
@@ -84,7 +89,9 @@ template <class T>
 const T& as(const void* at) {
   return *static_cast<const T*>(at);
 }
-inline void* at(void* root, const FieldInfo& field) { return static_cast<char*>(root) + field.offset; }
+inline void* at(void* root, const FieldInfo& field) {
+  return static_cast<char*>(root) + field.offset;
+}
 inline const void* at(const void* root, const FieldInfo& field) {
   return static_cast<const char*>(root) + field.offset;
 }
@@ -110,18 +117,23 @@ inline size_t memberSize(const FieldInfo& field) {
     case Shape::Pointer:
       if (isMessageKind(field.kind)) return sizeof(void*);
       if (isRawJsonKind(field.kind)) return sizeof(Str);
-      return (valueSize(field) + valueAlignment(field) + valueAlignment(field) - 1) & ~(valueAlignment(field) - 1);
+      return (valueSize(field) + valueAlignment(field) + valueAlignment(field) - 1) &
+             ~(valueAlignment(field) - 1);
     case Shape::Value:
       break;
   }
   return valueSize(field);
 }
-// Replaces one field of `toRoot` by a deep copy of that of `fromRoot`, both structs of the type the field belongs to.
+// Replaces one field of `toRoot` by a deep copy of that of `fromRoot`, both structs of the type the
+// field belongs to.
 void copyField(const FieldInfo& field, void* toRoot, const void* fromRoot, Arena& arena);
 // Deep, semantic equality of one field.
 bool equalField(const FieldInfo& field, const void* a, const void* b);
 // What an empty list that is not nil points to.
 char* emptyListData();
+// Orders the entries of a map by key; of equal keys the last one stays. Returns the keys that stood
+// more than once.
+std::vector<Str> sortMapEntries(AnyList& entries, size_t entrySize, Arena& arena);
 // A zeroed new last element of `elementSize` bytes.
 void* appendElement(AnyList& list, size_t elementSize, Arena& arena);
 

@@ -1,7 +1,8 @@
 // Amount: the number behind a Quantity field, with exact decimal arithmetic.
 //
-// Source: k8s.io/apimachinery/pkg/api/resource (Quantity): suffixes, rounding up to nano, the cap of binary amounts at
-// 2^63-1 and the canonical text are upstream's. An amount holds up to 35 significant digits; a longer text is refused.
+// Source: k8s.io/apimachinery/pkg/api/resource (Quantity): suffixes, rounding up to nano, the cap
+// of binary amounts at 2^63-1 and the canonical text are upstream's. An amount holds up to 35
+// significant digits; a longer text is refused.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +49,8 @@ class Amount {
 
   // <0, 0, >0.
   static int compare(const Amount& a, const Amount& b);
-  // The format is that of `a`, or of `b` when `a` is zero. Digits beyond the 35th are rounded away from zero.
+  // The format is that of `a`, or of `b` when `a` is zero. Digits beyond the 35th are rounded away
+  // from zero.
   friend Amount operator+(const Amount& a, const Amount& b);
   friend Amount operator-(const Amount& a, const Amount& b);
   friend bool operator==(const Amount& a, const Amount& b) { return compare(a, b) == 0; }
@@ -66,10 +68,11 @@ class Amount {
 
 // Reads a quantity. Errors (BadRequest) carry upstream's text.
 Result<Amount> parseQuantity(std::string_view text);
-// The text that upstream writes for a quantity it read as `text`: canonical, except that a text which already looks
-// canonical is kept as it is ("1.100", "+5").
+// The text that upstream writes for a quantity it read as `text`: canonical, except that a text
+// which already looks canonical is kept as it is ("1.100", "+5").
 Result<std::string> canonicalQuantity(std::string_view text);
-// The amount of a field; zero when the field is empty. Decoded fields are always well formed, any other text is zero.
+// The amount of a field; zero when the field is empty. Decoded fields are always well formed, any
+// other text is zero.
 Amount amountOf(const Quantity& quantity);
 // A field's value, its text in `arena`.
 Quantity quantityOf(Arena& arena, const Amount& amount);

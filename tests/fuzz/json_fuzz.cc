@@ -1,5 +1,5 @@
-// JSON into several kinds and into values: no input harms, the scanner and the syntax check agree, and what was accepted
-// is encoded to JSON that gives an equal object.
+// JSON into several kinds and into values: no input harms, the scanner and the syntax check agree,
+// and what was accepted is encoded to JSON that gives an equal object.
 #include <cstdint>
 #include <string_view>
 

@@ -1,4 +1,5 @@
-// Protobuf into several kinds: no input harms, and what was accepted encodes to bytes that give an equal object.
+// Protobuf into several kinds: no input harms, and what was accepted encodes to bytes that give an
+// equal object.
 #include <cstdint>
 #include <string_view>
 

@@ -1,6 +1,7 @@
 // The pieces of a document as JSON values. Private to the room.
 //
-// Everything is built in the form of v2 first (swagger 2.0); documents.cc turns operations into the form of v3.
+// Everything is built in the form of v2 first (swagger 2.0); documents.cc turns operations into the
+// form of v3.
 #pragma once
 
 #include <functional>
@@ -63,7 +64,8 @@ class Definitions {
 
  private:
   codec::Value schemaOf(const schema::TypeInfo& type);
-  void addProperties(const schema::TypeInfo& type, codec::Value& properties, codec::Value& required);
+  void addProperties(const schema::TypeInfo& type, codec::Value& properties,
+                     codec::Value& required);
   codec::Value property(const schema::FieldInfo& field);
   codec::Value valueSchema(const schema::FieldInfo& field, bool withDefault);
   codec::Value kindSchema(const schema::FieldInfo& field, bool& opaque);
@@ -77,6 +79,7 @@ class Definitions {
 };
 
 // The path items of one group and version, in the form of v2.
-codec::Value buildPaths(const GroupVersion& groupVersion, Definitions& definitions, ValueMaker& make);
+codec::Value buildPaths(const GroupVersion& groupVersion, Definitions& definitions,
+                        ValueMaker& make);
 
 }  // namespace knarr::apimachinery::openapi

@@ -1,9 +1,9 @@
 // Path items of resources, in the form of swagger 2.0.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <map>
-
-#include <fmt/format.h>
 
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
@@ -73,10 +73,13 @@ class PathBuilder {
  private:
   using Parameters = std::vector<Value>;
 
-  Value& itemAt(const std::string& path) { return items_.try_emplace(path, Value::emptyObject()).first->second; }
+  Value& itemAt(const std::string& path) {
+    return items_.try_emplace(path, Value::emptyObject()).first->second;
+  }
   const ResourceInfo* parentOf(const ResourceInfo& subresource) const {
     for (const ResourceInfo* resource : gv_.resources)
-      if (resource->subresource.empty() && resource->resource == subresource.resource) return resource;
+      if (resource->subresource.empty() && resource->resource == subresource.resource)
+        return resource;
     return &subresource;
   }
 
@@ -90,7 +93,8 @@ class PathBuilder {
     return out;
   }
   Value body(const Value& ref, bool required) {
-    Value out = make_.object({{"in", make_.text("body")}, {"name", make_.text("body")}, {"schema", ref}});
+    Value out =
+        make_.object({{"in", make_.text("body")}, {"name", make_.text("body")}, {"schema", ref}});
     if (required) out.set(make_.arena(), "required", make_.flag(true));
     return out;
   }
@@ -122,8 +126,10 @@ class PathBuilder {
         return "";
     }
   }
-  void addPathParameters(Parameters& out, const ResourceInfo& resource, bool named, bool allNamespaces) {
-    if (resource.namespaced && !allNamespaces) out.push_back(parameter("path", "namespace", "string"));
+  void addPathParameters(Parameters& out, const ResourceInfo& resource, bool named,
+                         bool allNamespaces) {
+    if (resource.namespaced && !allNamespaces)
+      out.push_back(parameter("path", "namespace", "string"));
     if (named) out.push_back(parameter("path", "name", "string"));
   }
 
@@ -154,7 +160,8 @@ class PathBuilder {
   Value responses(const Value& schema, std::initializer_list<std::string_view> codes) {
     static const std::map<std::string_view, std::string_view> kWords = {
         {"200", "OK"}, {"201", "Created"}, {"202", "Accepted"}, {"401", "Unauthorized"}};
-    Value out = make_.object({{"401", make_.object({{"description", make_.text("Unauthorized")}})}});
+    Value out =
+        make_.object({{"401", make_.object({{"description", make_.text("Unauthorized")}})}});
     for (std::string_view code : codes)
       out.set(make_.arena(), code,
               make_.object({{"description", make_.text(kWords.at(code))}, {"schema", schema}}));
@@ -168,9 +175,10 @@ class PathBuilder {
   };
   void add(const std::string& path, const ResourceInfo& resource, Operation operation) {
     bool ownGroup = resource.kindVersion.empty();
-    Value gvk = make_.object({{"group", make_.text(ownGroup ? gv_.group : resource.kindGroup)},
-                              {"version", make_.text(ownGroup ? gv_.version : resource.kindVersion)},
-                              {"kind", make_.text(resource.kind)}});
+    Value gvk =
+        make_.object({{"group", make_.text(ownGroup ? gv_.group : resource.kindGroup)},
+                      {"version", make_.text(ownGroup ? gv_.version : resource.kindVersion)},
+                      {"kind", make_.text(resource.kind)}});
     Value out = make_.object({{"operationId", make_.text(operation.id)},
                               {"tags", make_.list({make_.text(tag_)})},
                               {"schemes", make_.list({make_.text("https")})},
@@ -180,10 +188,11 @@ class PathBuilder {
                               {"x-kubernetes-action", make_.text(operation.action)},
                               {"x-kubernetes-group-version-kind", gvk}});
     Value parameters = Value::emptyArray();
-    std::sort(operation.parameters.begin(), operation.parameters.end(), [](const Value& a, const Value& b) {
-      return std::pair(a.find("name")->string(), a.find("in")->string()) <
-             std::pair(b.find("name")->string(), b.find("in")->string());
-    });
+    std::sort(operation.parameters.begin(), operation.parameters.end(),
+              [](const Value& a, const Value& b) {
+                return std::pair(a.find("name")->string(), a.find("in")->string()) <
+                       std::pair(b.find("name")->string(), b.find("in")->string());
+              });
     for (const Value& one : operation.parameters) parameters.append(make_.arena(), one);
     out.set(make_.arena(), "parameters", parameters);
     itemAt(path).set(make_.arena(), operation.method, out);
@@ -199,14 +208,16 @@ class PathBuilder {
     for (const Value& candidate : lists[0]->items()) {
       if (candidate.find("in")->string() == "body") continue;
       bool everywhere = std::all_of(lists.begin(), lists.end(), [&](const Value* list) {
-        return std::find(list->items().begin(), list->items().end(), candidate) != list->items().end();
+        return std::find(list->items().begin(), list->items().end(), candidate) !=
+               list->items().end();
       });
       if (everywhere) common.append(make_.arena(), candidate);
     }
     for (codec::Member& method : item.members()) {
       Value rest = Value::emptyArray();
       for (const Value& parameter : method.value.find("parameters")->items())
-        if (std::find(common.items().begin(), common.items().end(), parameter) == common.items().end())
+        if (std::find(common.items().begin(), common.items().end(), parameter) ==
+            common.items().end())
           rest.append(make_.arena(), parameter);
       if (rest.size() == 0)
         method.value.erase("parameters");
@@ -220,31 +231,49 @@ class PathBuilder {
   std::string idOf(std::string_view verb, const ResourceInfo& resource, std::string_view suffix,
                    bool allNamespaces = false) const {
     const ResourceInfo* parent = parentOf(resource);
-    return fmt::format("{}{}{}{}{}", verb, words_, resource.namespaced && !allNamespaces ? "Namespaced" : "", parent->kind,
+    return fmt::format("{}{}{}{}{}", verb, words_,
+                       resource.namespaced && !allNamespaces ? "Namespaced" : "", parent->kind,
                        suffix);
   }
   void addPretty(Parameters& out) { out.push_back(parameter("query", "pretty", "string")); }
 
   void addList(const std::string& path, const ResourceInfo& resource, bool allNamespaces) {
-    Operation op{"get", "list", idOf("list", resource, allNamespaces ? "ForAllNamespaces" : "", allNamespaces), {},
-                 anyType(), mediaTypes(true), responses(listRef(resource), {"200"})};
+    Operation op{"get",
+                 "list",
+                 idOf("list", resource, allNamespaces ? "ForAllNamespaces" : "", allNamespaces),
+                 {},
+                 anyType(),
+                 mediaTypes(true),
+                 responses(listRef(resource), {"200"})};
     addPathParameters(op.parameters, resource, false, allNamespaces);
     addOptions(op.parameters, schema::typeInfoOf<metav1::ListOptions>());
     addPretty(op.parameters);
     add(path, resource, std::move(op));
   }
-  void addWatch(const std::string& path, const ResourceInfo& resource, bool named, bool allNamespaces) {
+  void addWatch(const std::string& path, const ResourceInfo& resource, bool named,
+                bool allNamespaces) {
     std::string suffix = named ? "" : allNamespaces ? "ListForAllNamespaces" : "List";
-    Operation op{"get", named ? "watch" : "watchlist", idOf("watch", resource, suffix, allNamespaces), {}, anyType(),
-                 mediaTypes(true), responses(definitions_.refTo(schema::typeInfoOf<metav1::WatchEvent>()), {"200"})};
+    Operation op{"get",
+                 named ? "watch" : "watchlist",
+                 idOf("watch", resource, suffix, allNamespaces),
+                 {},
+                 anyType(),
+                 mediaTypes(true),
+                 responses(definitions_.refTo(schema::typeInfoOf<metav1::WatchEvent>()), {"200"})};
     addPathParameters(op.parameters, resource, named, allNamespaces);
     addOptions(op.parameters, schema::typeInfoOf<metav1::ListOptions>());
     addPretty(op.parameters);
     add(path, resource, std::move(op));
   }
-  void addCreate(const std::string& path, const ResourceInfo& resource, std::string_view suffix, bool named) {
+  void addCreate(const std::string& path, const ResourceInfo& resource, std::string_view suffix,
+                 bool named) {
     Value ref = kindRef(resource);
-    Operation op{"post", "post", idOf("create", resource, suffix), {body(ref, true)}, anyType(), mediaTypes(false),
+    Operation op{"post",
+                 "post",
+                 idOf("create", resource, suffix),
+                 {body(ref, true)},
+                 anyType(),
+                 mediaTypes(false),
                  responses(ref, {"200", "201", "202"})};
     addPathParameters(op.parameters, resource, named, false);
     addWriteParameters(op.parameters);
@@ -256,7 +285,12 @@ class PathBuilder {
     addPretty(out);
   }
   void addRead(const std::string& path, const ResourceInfo& resource, std::string_view suffix) {
-    Operation op{"get", "get", idOf("read", resource, suffix), {}, anyType(), mediaTypes(false),
+    Operation op{"get",
+                 "get",
+                 idOf("read", resource, suffix),
+                 {},
+                 anyType(),
+                 mediaTypes(false),
                  responses(kindRef(resource), {"200"})};
     addPathParameters(op.parameters, resource, true, false);
     addPretty(op.parameters);
@@ -264,15 +298,25 @@ class PathBuilder {
   }
   void addReplace(const std::string& path, const ResourceInfo& resource, std::string_view suffix) {
     Value ref = kindRef(resource);
-    Operation op{"put", "put", idOf("replace", resource, suffix), {body(ref, true)}, anyType(), mediaTypes(false),
+    Operation op{"put",
+                 "put",
+                 idOf("replace", resource, suffix),
+                 {body(ref, true)},
+                 anyType(),
+                 mediaTypes(false),
                  responses(ref, {"200", "201"})};
     addPathParameters(op.parameters, resource, true, false);
     addWriteParameters(op.parameters);
     add(path, resource, std::move(op));
   }
   void addPatch(const std::string& path, const ResourceInfo& resource, std::string_view suffix) {
-    Operation op{"patch", "patch", idOf("patch", resource, suffix), {body(definitions_.refTo(kPatchName), true)},
-                 patchTypes(), mediaTypes(false), responses(kindRef(resource), {"200", "201"})};
+    Operation op{"patch",
+                 "patch",
+                 idOf("patch", resource, suffix),
+                 {body(definitions_.refTo(kPatchName), true)},
+                 patchTypes(),
+                 mediaTypes(false),
+                 responses(kindRef(resource), {"200", "201"})};
     addPathParameters(op.parameters, resource, true, false);
     addWriteParameters(op.parameters);
     op.parameters.push_back(parameter("query", "force", "boolean"));
@@ -280,17 +324,22 @@ class PathBuilder {
   }
   void addDelete(const std::string& path, const ResourceInfo& resource) {
     Value answer = resource.deleteReturnsObject ? kindRef(resource) : statusRef();
-    Operation op{"delete", "delete", idOf("delete", resource, ""), {deleteBody()}, anyType(), mediaTypes(false),
-                 responses(answer, {"200", "202"})};
+    Operation op{"delete",  "delete",          idOf("delete", resource, ""),     {deleteBody()},
+                 anyType(), mediaTypes(false), responses(answer, {"200", "202"})};
     addPathParameters(op.parameters, resource, true, false);
     addOptions(op.parameters, schema::typeInfoOf<metav1::DeleteOptions>());
     addPretty(op.parameters);
     add(path, resource, std::move(op));
   }
   void addDeleteCollection(const std::string& path, const ResourceInfo& resource) {
-    Operation op{"delete", "deletecollection",
-                 fmt::format("delete{}Collection{}{}", words_, resource.namespaced ? "Namespaced" : "", resource.kind),
-                 {deleteBody()}, anyType(), mediaTypes(false), responses(statusRef(), {"200"})};
+    Operation op{"delete",
+                 "deletecollection",
+                 fmt::format("delete{}Collection{}{}", words_,
+                             resource.namespaced ? "Namespaced" : "", resource.kind),
+                 {deleteBody()},
+                 anyType(),
+                 mediaTypes(false),
+                 responses(statusRef(), {"200"})};
     addPathParameters(op.parameters, resource, false, false);
     addOptions(op.parameters, schema::typeInfoOf<metav1::DeleteOptions>());
     for (const FieldInfo& field : schema::typeInfoOf<metav1::ListOptions>().fields)
@@ -299,13 +348,19 @@ class PathBuilder {
     addPretty(op.parameters);
     add(path, resource, std::move(op));
   }
-  void addConnect(const std::string& path, const ResourceInfo& resource, std::string_view method, bool withPath) {
-    Operation op{method, "connect",
-                 "", {}, anyType(), anyType(),
+  void addConnect(const std::string& path, const ResourceInfo& resource, std::string_view method,
+                  bool withPath) {
+    Operation op{method,
+                 "connect",
+                 "",
+                 {},
+                 anyType(),
+                 anyType(),
                  responses(make_.object({{"type", make_.text("string")}}), {"200"})};
     const ResourceInfo* parent = parentOf(resource);
-    op.id = fmt::format("connect{}{}{}{}{}{}", words_, capitalised(method), resource.namespaced ? "Namespaced" : "",
-                        parent->kind, capitalised(resource.subresource), withPath ? "WithPath" : "");
+    op.id = fmt::format("connect{}{}{}{}{}{}", words_, capitalised(method),
+                        resource.namespaced ? "Namespaced" : "", parent->kind,
+                        capitalised(resource.subresource), withPath ? "WithPath" : "");
     addPathParameters(op.parameters, resource, true, false);
     if (withPath) op.parameters.push_back(parameter("path", "path", "string"));
     addOptions(op.parameters, *resource.type);
@@ -314,7 +369,12 @@ class PathBuilder {
   void addLog(const std::string& path, const ResourceInfo& resource) {
     Value produces = make_.list({make_.text("text/plain")});
     for (const Value& type : mediaTypes(false).items()) produces.append(make_.arena(), type);
-    Operation op{"get", "get", idOf("read", resource, "Log"), {}, anyType(), produces,
+    Operation op{"get",
+                 "get",
+                 idOf("read", resource, "Log"),
+                 {},
+                 anyType(),
+                 produces,
                  responses(make_.object({{"type", make_.text("string")}}), {"200"})};
     addPathParameters(op.parameters, resource, true, false);
     addOptions(op.parameters, schema::typeInfoOf<corev1::PodLogOptions>());
@@ -326,11 +386,14 @@ class PathBuilder {
   Value kindRef(const ResourceInfo& resource) { return definitions_.refTo(*resource.type); }
   Value listRef(const ResourceInfo& resource) { return definitions_.refTo(*resource.listType); }
   Value statusRef() { return definitions_.refTo(schema::typeInfoOf<metav1::Status>()); }
-  Value deleteBody() { return body(definitions_.refTo(schema::typeInfoOf<metav1::DeleteOptions>()), false); }
+  Value deleteBody() {
+    return body(definitions_.refTo(schema::typeInfoOf<metav1::DeleteOptions>()), false);
+  }
 
   void addResource(const ResourceInfo& resource) {
     std::string scope = resource.namespaced ? "/namespaces/{namespace}/" : "/";
-    std::string collection = prefix_ + scope + std::string(resource.resource), item = collection + "/{name}";
+    std::string collection = prefix_ + scope + std::string(resource.resource),
+                item = collection + "/{name}";
     std::string everywhere = prefix_ + "/" + std::string(resource.resource);
     std::string watched = prefix_ + "/watch" + scope + std::string(resource.resource);
     if (hasVerb(resource, "list")) {
@@ -346,12 +409,14 @@ class PathBuilder {
     if (!hasVerb(resource, "watch")) return;
     addWatch(watched, resource, false, false);
     addWatch(watched + "/{name}", resource, true, false);
-    if (resource.namespaced) addWatch(prefix_ + "/watch/" + std::string(resource.resource), resource, false, true);
+    if (resource.namespaced)
+      addWatch(prefix_ + "/watch/" + std::string(resource.resource), resource, false, true);
   }
 
   void addSubresource(const ResourceInfo& resource) {
     std::string scope = resource.namespaced ? "/namespaces/{namespace}/" : "/";
-    std::string path = prefix_ + scope + std::string(resource.resource) + "/{name}/" + std::string(resource.subresource);
+    std::string path = prefix_ + scope + std::string(resource.resource) + "/{name}/" +
+                       std::string(resource.subresource);
     std::string suffix = capitalised(resource.subresource);
     if (resource.subresource == "log") return addLog(path, resource);
     if (resource.kind.ends_with("Options")) {
@@ -381,7 +446,8 @@ class PathBuilder {
          {"consumes", types},
          {"produces", types},
          {"parameters", Value::emptyArray()},
-         {"responses", responses(definitions_.refTo(schema::typeInfoOf<metav1::APIResourceList>()), {"200"})}});
+         {"responses",
+          responses(definitions_.refTo(schema::typeInfoOf<metav1::APIResourceList>()), {"200"})}});
     itemAt(prefix_ + "/").set(make_.arena(), "get", operation);
   }
 

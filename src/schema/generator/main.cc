@@ -1,9 +1,10 @@
-// schema_generator OUT_DIR FILE.api...: writes OUT_DIR/<package>.h and .cc for each schema file, and OUT_DIR/registry.cc.
-// A file whose text did not change is not written again, so nothing that includes it is built again.
+// schema_generator OUT_DIR FILE.api...: writes OUT_DIR/<package>.h and .cc for each schema file,
+// and OUT_DIR/registry.cc. A file whose text did not change is not written again, so nothing that
+// includes it is built again.
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <string>
-
-#include <fmt/format.h>
 
 #include "schema/generator/model.h"
 
@@ -40,9 +41,11 @@ Result<void> generate(const std::string& out, const std::vector<std::string>& fi
   auto checked = checkModel(model);
   if (!checked) return checked;
   for (const auto& [name, package] : model) {
-    auto header = writeIfChanged(fmt::format("{}/{}.h", out, package.fileName()), emitHeader(model, package));
+    auto header =
+        writeIfChanged(fmt::format("{}/{}.h", out, package.fileName()), emitHeader(model, package));
     if (!header) return header;
-    auto tables = writeIfChanged(fmt::format("{}/{}.cc", out, package.fileName()), emitTables(model, package));
+    auto tables = writeIfChanged(fmt::format("{}/{}.cc", out, package.fileName()),
+                                 emitTables(model, package));
     if (!tables) return tables;
   }
   return writeIfChanged(out + "/registry.cc", emitRegistry(model));

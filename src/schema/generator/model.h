@@ -1,5 +1,5 @@
-// The schema language in memory: what api/*.api says, before it becomes C++. The language is described in
-// schema/README.md.
+// The schema language in memory: what api/*.api says, before it becomes C++. The language is
+// described in schema/README.md.
 #pragma once
 
 #include <map>
@@ -14,20 +14,21 @@ namespace knarr::schema::generator {
 enum class Shape { Value, Pointer, List, Map };
 
 struct Field {
-  std::string json;      // "" when inlined
+  std::string json;  // "" when inlined
   std::string cppName;
-  std::string base;      // a built-in kind ("string", "Time") or a full type name ("core/v1.Pod")
+  std::string base;  // a built-in kind ("string", "Time") or a full type name ("core/v1.Pod")
   bool isMessage = false;
   Shape shape = Shape::Value;
   int tag = 0;
-  bool omitEmpty = false, omitZero = false, required = false, isInline = false, pointerItems = false;
+  bool omitEmpty = false, omitZero = false, required = false, isInline = false,
+       pointerItems = false;
   std::string listType, mapType, patch, patchKey, defaultJson, enumName, format;
   std::vector<std::string> keys, gates, validation;
 };
 
 struct Type {
-  std::string name;      // "Pod"
-  std::string group;     // of a root kind, when it is not the package's
+  std::string name;   // "Pod"
+  std::string group;  // of a root kind, when it is not the package's
   bool isKind = false, noTypeMeta = false, atomic = false, wrapped = false;
   std::string unions;
   std::vector<Field> fields;
@@ -46,7 +47,7 @@ struct Resource {
 };
 
 struct Package {
-  std::string name;      // "core/v1"
+  std::string name;  // "core/v1"
   std::string group, version, openApi;
   std::vector<Enum> enums;
   std::vector<Resource> resources;

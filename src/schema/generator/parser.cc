@@ -1,10 +1,11 @@
-// Reads the schema language. One statement a line; a field line is indented and belongs to the type above it.
+// Reads the schema language. One statement a line; a field line is indented and belongs to the type
+// above it.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <functional>
 #include <set>
-
-#include <fmt/format.h>
 
 #include "base/strings.h"
 #include "schema/generator/model.h"
@@ -13,15 +14,17 @@ namespace knarr::schema::generator {
 namespace {
 
 const std::set<std::string, std::less<>> kBuiltins = {
-    "string", "bool",      "int32",    "int64",    "uint64",      "double",       "bytes",    "any",
-    "Time",   "MicroTime", "Duration", "Quantity", "IntOrString", "RawExtension", "FieldsV1", "JSON"};
+    "string",      "bool",         "int32",    "int64",     "uint64",   "double",
+    "bytes",       "any",          "Time",     "MicroTime", "Duration", "Quantity",
+    "IntOrString", "RawExtension", "FieldsV1", "JSON"};
 
 // Words that C++ or a system header keeps for itself.
 const std::set<std::string, std::less<>> kReserved = {
-    "default", "namespace", "operator", "template", "protected", "private", "public",   "enum",  "not",
-    "class",   "delete",    "export",   "register", "continue",  "volatile", "short",   "long",  "static",
-    "auto",    "bool",      "int",      "and",      "or",        "union",    "using",   "new",   "this",
-    "linux",   "unix",      "major",    "minor",    "signed",    "unsigned", "mutable", "throw", "try"};
+    "default",  "namespace", "operator", "template", "protected", "private",  "public",   "enum",
+    "not",      "class",     "delete",   "export",   "register",  "continue", "volatile", "short",
+    "long",     "static",    "auto",     "bool",     "int",       "and",      "or",       "union",
+    "using",    "new",       "this",     "linux",    "unix",      "major",    "minor",    "signed",
+    "unsigned", "mutable",   "throw",    "try"};
 
 Unexpected lineError(std::string_view file, size_t line, std::string_view what) {
   return fail(Reason::Invalid, fmt::format("{}:{}: {}", file, line, what));
@@ -62,8 +65,8 @@ bool attribute(std::string_view word, std::string_view key, std::string& value) 
   return true;
 }
 
-// A JSON name as a C++ member: "x-kubernetes-list-type" to xKubernetesListType, "JSONSchemas" to jsonSchemas,
-// "default" to default_.
+// A JSON name as a C++ member: "x-kubernetes-list-type" to xKubernetesListType, "JSONSchemas" to
+// jsonSchemas, "default" to default_.
 std::string memberName(std::string_view json) {
   std::string out;
   bool upper = false;
@@ -85,8 +88,9 @@ std::string memberName(std::string_view json) {
 }
 
 std::string qualified(std::string_view name, const Package& package) {
-  return name.find('/') != std::string_view::npos || package.name.empty() ? std::string(name)
-                                                                          : package.name + "." + std::string(name);
+  return name.find('/') != std::string_view::npos || package.name.empty()
+             ? std::string(name)
+             : package.name + "." + std::string(name);
 }
 
 Result<void> parseFieldType(std::string_view text, const Package& package, Field& field) {
@@ -105,7 +109,8 @@ Result<void> parseFieldType(std::string_view text, const Package& package, Field
     text.remove_prefix(1);
   }
   if (text.empty() || text.find_first_of("[]*") != std::string_view::npos)
-    return fail(Reason::Invalid, fmt::format("type \"{}\" is not a scalar, a list, a map or a struct", text));
+    return fail(Reason::Invalid,
+                fmt::format("type \"{}\" is not a scalar, a list, a map or a struct", text));
   field.isMessage = !kBuiltins.contains(text);
   field.base = field.isMessage ? qualified(text, package) : std::string(text);
   return {};
@@ -199,7 +204,8 @@ Result<Resource> parseResource(const std::vector<std::string>& line) {
     } else if (attribute(line[i], "kindGV", value)) {
       resource.kindGroup = value.substr(0, value.find('/'));
       resource.kindVersion = value.substr(value.find('/') + 1);
-    } else if (!attribute(line[i], "singular", resource.singular) && !attribute(line[i], "hash", resource.hash)) {
+    } else if (!attribute(line[i], "singular", resource.singular) &&
+               !attribute(line[i], "hash", resource.hash)) {
       return fail(Reason::Invalid, fmt::format("unknown resource attribute \"{}\"", line[i]));
     }
   }
@@ -234,10 +240,11 @@ Result<void> parseLine(std::string_view line, Package& package) {
   return {};
 }
 
-Result<void> checkEmbedding(const Model& model, const std::string& name, std::set<std::string>& open,
-                            std::set<std::string>& done) {
+Result<void> checkEmbedding(const Model& model, const std::string& name,
+                            std::set<std::string>& open, std::set<std::string>& done) {
   if (done.contains(name)) return {};
-  if (!open.insert(name).second) return fail(Reason::Invalid, fmt::format("type {} embeds itself", name));
+  if (!open.insert(name).second)
+    return fail(Reason::Invalid, fmt::format("type {} embeds itself", name));
   for (const Field& field : findType(model, name)->fields) {
     if (!field.isMessage || field.shape != Shape::Value) continue;
     auto checked = checkEmbedding(model, field.base, open, done);
