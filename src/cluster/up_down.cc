@@ -1,0 +1,233 @@
+#include <fmt/format.h>
+
+#include <csignal>
+
+#include "api/runtime_v1.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "cluster/certificates.h"
+#include "cluster/cluster.h"
+#include "cluster/cni_install.h"
+#include "cluster/containerd.h"
+#include "cri/cri.h"
+
+namespace knarr::cluster {
+namespace {
+
+using async::Task;
+
+constexpr env::Duration kUpPatience = std::chrono::seconds(120);
+constexpr env::Duration kServerStopPatience = std::chrono::seconds(15);
+constexpr int64_t kSandboxStopSeconds = 2;
+
+bool isRoot(env::Env environment) {
+  auto status = environment.files.readFile("/proc/self/status", 1 << 16);
+  if (!status) return false;
+  for (std::string_view line : split(*status, '\n'))
+    if (line.starts_with("Uid:")) {
+      auto words = split(trim(line.substr(4)), '\t');
+      return words.size() > 1 && words[1] == "0";
+    }
+  return false;
+}
+
+// Reads lines from one connection of the server that reports its progress.
+Task<void> readReports(env::Env environment, std::shared_ptr<env::Stream> stream, std::function<void(std::string)> onLine) {
+  std::string pending;
+  std::array<char, 1024> buffer;
+  for (;;) {
+    env::IoStep step = stream->read(buffer);
+    if (step.kind == env::IoStep::WouldBlock) {
+      async::Promise<bool> ready(environment.executor);
+      stream->whenReadable([ready] { ready.set(true); });
+      co_await ready.get();
+      continue;
+    }
+    if (step.kind != env::IoStep::Done) co_return;
+    pending.append(buffer.data(), step.bytes);
+    for (size_t end; (end = pending.find('\n')) != std::string::npos; pending.erase(0, end + 1)) onLine(pending.substr(0, end));
+    if (pending.size() > 65536) co_return;
+  }
+}
+
+std::string lastLines(env::Env environment, const std::string& path, size_t count) {
+  auto text = environment.files.readFile(path);
+  if (!text) return "";
+  auto lines = split(trim(*text), '\n');
+  std::string out;
+  for (size_t i = lines.size() > count ? lines.size() - count : 0; i < lines.size(); ++i) out += "\n  " + std::string(lines[i]);
+  return out;
+}
+
+Result<void> mergeUserKubeconfig(env::Env environment, const ClusterConfig& config) {
+  if (config.userKubeconfig.empty()) return {};
+  std::string ours = TRY(environment.files.readFile(config.adminKubeconfig()));
+  auto existing = environment.files.readFile(config.userKubeconfig);
+  if (!existing && !isNotFound(existing.error())) return Unexpected(std::move(existing).error());
+  size_t slash = config.userKubeconfig.rfind('/');
+  TRY(environment.files.makeDirectories(config.userKubeconfig.substr(0, slash), 0700));
+  std::string merged = TRY(mergeKubeconfig(existing.value_or(""), ours, config.name));
+  return environment.files.writeFileAtomically(config.userKubeconfig, merged, 0600);
+}
+
+Result<void> unmergeUserKubeconfig(env::Env environment, const ClusterConfig& config) {
+  if (config.userKubeconfig.empty()) return {};
+  auto existing = environment.files.readFile(config.userKubeconfig);
+  if (!existing) return {};
+  if (existing->find("name: " + config.name) == std::string::npos) return {};
+  std::string rest = TRY(removeFromKubeconfig(*existing, config.name));
+  // A file that held nothing but our entries was made by us.
+  bool empty = rest.find("name:") == std::string::npos;
+  if (empty) return environment.files.removeTree(config.userKubeconfig);
+  return environment.files.writeFileAtomically(config.userKubeconfig, rest, 0600);
+}
+
+// Everything the runtime holds for us: sandboxes with their containers, networks and mounts.
+Task<Result<int>> removeSandboxes(env::Env environment, ClusterConfig config) {
+  auto runtime = cri::makeRuntimeClient(environment, {"unix:" + config.containerdSocket()});
+  auto listed = CO_TRY(co_await runtime->listPodSandbox(schema::newObject<runtimev1::ListPodSandboxRequest>()));
+  auto containers = CO_TRY(co_await runtime->listContainers(schema::newObject<runtimev1::ListContainersRequest>()));
+  for (const auto& container : containers->containers)
+    if (container.state == cri::kContainerRunning) {
+      auto stopped = co_await runtime->stopContainer(std::string(container.id), kSandboxStopSeconds);
+      if (!stopped) logWarning("cluster", "stopping container {}: {}", container.id, stopped.error().describe());
+    }
+  int count = 0;
+  for (const auto& sandbox : listed->items) {
+    std::string id(sandbox.id);
+    CO_TRY(co_await runtime->stopPodSandbox(id));
+    CO_TRY(co_await runtime->removePodSandbox(id));
+    ++count;
+  }
+  co_return count;
+}
+
+// Unmounts what is still mounted below our folders, deepest first.
+Task<void> unmountBelow(env::Env environment, std::vector<std::string> roots) {
+  auto mounts = environment.files.readFile("/proc/self/mountinfo", 16 << 20);
+  if (!mounts) co_return;
+  std::vector<std::string> points;
+  for (std::string_view line : split(*mounts, '\n')) {
+    auto words = split(line, ' ');
+    if (words.size() < 5) continue;
+    for (const std::string& root : roots)
+      if (words[4] == root || words[4].starts_with(root + "/")) points.emplace_back(words[4]);
+  }
+  for (size_t i = points.size(); i-- > 0;) {
+    env::ProcessSpec spec;
+    spec.argv = {"/bin/umount", points[i]};
+    auto done = co_await async::runProcess(environment, std::move(spec));
+    if (!done || done->exitCode != 0) logWarning("cluster", "cannot unmount {}", points[i]);
+  }
+}
+
+Task<void> removeBridge(env::Env environment, std::string bridge) {
+  if (!environment.files.status("/sys/class/net/" + bridge)) co_return;
+  for (const char* path : {"/sbin/ip", "/usr/sbin/ip", "/bin/ip"}) {
+    if (!environment.files.status(path)) continue;
+    env::ProcessSpec spec;
+    spec.argv = {path, "link", "delete", bridge};
+    (void)co_await async::runProcess(environment, std::move(spec));
+    co_return;
+  }
+}
+
+}  // namespace
+
+Result<void> checkMachine(env::Env environment, const ClusterConfig& config) {
+  if (!isRoot(environment))
+    return fail(Reason::Forbidden, "containers and their networks can only be made by root. Run it again as root: sudo knarr up");
+  struct Needed {
+    std::string path, package;
+  };
+  for (const Needed& tool : {Needed{config.containerdPath, "containerd"}, Needed{config.runcPath, "runc"}, Needed{"/usr/bin/ctr", "containerd"}})
+    if (!environment.files.status(tool.path))
+      return fail(Reason::NotFound, fmt::format("{} is missing: the container runtime is not installed. Install it with: apt-get install {}",
+                                                tool.path, tool.package));
+  return {};
+}
+
+async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::string program, std::vector<std::string> flags, Progress progress) {
+  if (livingProcess(environment, config.pidFile(), "server") != 0) {
+    CO_TRY(mergeUserKubeconfig(environment, config));
+    progress("the cluster runs already");
+    co_return Result<void>();
+  }
+  CO_TRY(checkMachine(environment, config));
+  // A port in use is found before anything is made.
+  for (int port : {config.apiPort, config.kubeletPort}) {
+    auto probe = environment.network.listen(fmt::format("{}:{}", config.bindAddress, port), [](std::unique_ptr<env::Stream>) {});
+    if (!probe)
+      co_return fail(Reason::AlreadyExists,
+                     fmt::format("port {} is in use by another program. Stop it (see: ss -ltnp 'sport = :{}'), or choose another with {}", port, port,
+                                 port == config.apiPort ? "--api-port" : "--kubelet-port"));
+  }
+  for (const std::string& directory : {config.runDirectory, config.logDirectory}) CO_TRY(environment.files.makeDirectories(directory));
+  CO_TRY(environment.files.removeTree(config.reportSocket()));
+  async::Promise<Result<void>> outcome(environment.executor);
+  async::Gate gate(environment.executor);
+  auto onLine = [outcome, progress](std::string line) {
+    if (line == "ready")
+      outcome.set(Result<void>());
+    else if (line.starts_with("error: "))
+      outcome.set(fail(Reason::InternalError, line.substr(7)));
+    else
+      progress(std::move(line));
+  };
+  auto listener = CO_TRY(environment.network.listen("unix:" + config.reportSocket(), [&gate, environment, onLine](std::unique_ptr<env::Stream> stream) {
+    gate.spawn(readReports(environment, std::shared_ptr<env::Stream>(std::move(stream)), onLine));
+  }));
+  env::ProcessSpec spec;
+  spec.argv = {program, "server"};
+  spec.argv.insert(spec.argv.end(), flags.begin(), flags.end());
+  spec.environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"};
+  spec.outputPath = config.logFile();
+  spec.newSession = true;
+  int pid = CO_TRY(environment.processes.spawn(std::move(spec), [outcome](env::ProcessExit exit) {
+    outcome.set(fail(Reason::InternalError, fmt::format("the server ended with code {}", exit.exitCode)));
+  }));
+  CO_TRY(environment.files.writeFileAtomically(config.pidFile(), fmt::format("{}\n", pid)));
+  env::TimerId timer = environment.executor.at(environment.clock.now() + kUpPatience, [outcome] {
+    outcome.set(fail(Reason::Timeout, "the node did not become Ready within two minutes"));
+  });
+  Result<void> result = co_await outcome.get();
+  environment.executor.cancelTimer(timer);
+  listener.reset();
+  (void)environment.files.removeTree(config.reportSocket());
+  if (!result) {
+    if (!environment.processes.alive(pid)) (void)environment.files.removeTree(config.pidFile());
+    co_return fail(Reason::InternalError, fmt::format("{}. The end of {}:{}", result.error().message(), config.logFile(),
+                                                      lastLines(environment, config.logFile(), 10)));
+  }
+  co_return mergeUserKubeconfig(environment, config);
+}
+
+async::Task<Result<void>> down(env::Env environment, ClusterConfig config, Progress progress) {
+  if (!isRoot(environment)) co_return fail(Reason::Forbidden, "only root can take the cluster down. Run it again as root: sudo knarr down");
+  if (livingProcess(environment, config.pidFile(), "server") != 0) {
+    co_await endProcess(environment, config.pidFile(), SIGTERM, kServerStopPatience);
+    progress("the server is stopped");
+  }
+  bool runtimeHeld = environment.files.status(config.containerdPidFile()).has_value();
+  if (runtimeHeld) {
+    if (livingProcess(environment, config.containerdPidFile(), "containerd") == 0) CO_TRY(co_await ensureContainerd(environment, config));
+    auto removed = co_await removeSandboxes(environment, config);
+    if (!removed) logWarning("cluster", "removing pods: {}", removed.error().describe());
+    progress(fmt::format("{} pods are removed", removed.value_or(0)));
+    CO_TRY(co_await stopContainerd(environment, config));
+    progress("containerd is stopped");
+  }
+  co_await removeBridge(environment, config.bridgeName);
+  co_await unmountBelow(environment, {config.runDirectory, config.dataDirectory, config.kubeletRootDirectory});
+  CO_TRY(unmergeUserKubeconfig(environment, config));
+  CO_TRY(removeCniPlugins(environment, config));
+  CO_TRY(environment.files.removeTree(config.cniConfigDirectory + "/10-knarr.conflist"));
+  CO_TRY(environment.files.removeTree(config.cniStateDirectory + "/" + config.name));
+  for (const std::string& path : {config.runDirectory, config.dataDirectory, config.configDirectory, config.logDirectory,
+                                  config.kubeletRootDirectory, config.podLogsDirectory, config.containerLogsDirectory})
+    CO_TRY(environment.files.removeTree(path));
+  progress("files are removed");
+  co_return Result<void>();
+}
+
+}  // namespace knarr::cluster
