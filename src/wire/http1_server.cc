@@ -1,139 +1,24 @@
 // The server's side of one HTTP/1.1 connection: one request at a time. While a handler works and
 // the request is read, the connection watches for the client's leaving and keeps what it pipelines.
-#include "wire/http1_server.h"
-
 #include "base/log.h"
 #include "base/strings.h"
-#include "wire/http1_parser.h"
+#include "wire/http1_connection.h"
 #include "wire/io.h"
 
 namespace knarr::wire {
+namespace http1 {
 namespace {
 
 constexpr size_t kReadBytes = 16 << 10;
 // Pipelined input kept while a handler works; then reading pauses.
 constexpr size_t kReadAheadBytesMax = 64 << 10;
-// Smaller bodies are copied behind the header, so that a response is one write.
-constexpr size_t kJoinBytesMax = 16 << 10;
 // What a handler left unread of a body is read and dropped up to this; beyond, the connection
 // closes. Source: net/http maxPostHandlerReadBytes.
 constexpr size_t kDrainBytesMax = 256 << 10;
 // Source: net/http rstAvoidanceDelay.
 constexpr env::Duration kLingerTime = std::chrono::milliseconds(500);
 
-class Connection;
-
-class Exchange final : public ServerExchange {
- public:
-  Exchange(std::shared_ptr<Connection> connection, Request request)
-      : connection_(std::move(connection)), request_(std::move(request)) {}
-  const Request& request() const override { return request_; }
-  async::StopToken clientGone() const override { return gone_.token(); }
-  async::Task<Result<std::optional<std::string>>> readChunk() override;
-  async::Task<Result<void>> respond(int status, Headers headers, Bytes body) override;
-  Result<void> startResponse(int status, Headers headers) override;
-  async::Task<Result<void>> write(Bytes bytes) override;
-  async::Task<Result<void>> finish(Headers trailers) override;
-  async::Task<Result<std::unique_ptr<env::Stream>>> upgrade(Headers headers) override;
-  bool responseStarted() const override { return status_ != 0; }
-  int responseStatus() const override { return status_; }
-  uint64_t responseBytes() const override { return responseBytes_; }
-
-  bool finished() const { return finished_; }
-  bool continueSent() const { return continueSent_; }
-  void clientLeft() {
-    if (!finished_) gone_.requestStop();
-  }
-  // The handler has ended: nothing may touch the connection through this exchange any more.
-  void detach() { connection_.reset(); }
-
- private:
-  Result<std::shared_ptr<Connection>> connection() const {
-    if (!connection_) return fail(Reason::ServiceUnavailable, "the HTTP exchange is over");
-    return connection_;
-  }
-  // The status line and fields; decides the framing.
-  Result<std::string> makeHead(Connection& connection, int status, Headers& headers,
-                               std::optional<size_t> length);
-
-  std::shared_ptr<Connection> connection_;
-  Request request_;
-  int status_ = 0;
-  uint64_t responseBytes_ = 0;
-  bool chunked_ = false;
-  bool sendsBody_ = true;
-  bool finished_ = false;
-  std::optional<uint64_t> declared_;  // Content-Length of a streamed response
-  bool continueSent_ = false;
-  async::StopSource gone_;
-};
-
-class Connection final : public Http1ServerConnection,
-                         public std::enable_shared_from_this<Connection> {
- public:
-  Connection(std::shared_ptr<ServerCore> core, std::unique_ptr<env::Stream> stream,
-             ConnectionFacts facts)
-      : core_(std::move(core)),
-        facts_(std::move(facts)),
-        stream_(std::move(stream)),
-        parser_(Http1Parser::Kind::Request, core_->options.headerBytesMax,
-                core_->options.headerFieldsMax),
-        drained_(core_->environment.executor) {}
-
-  async::Task<void> run() override { return runOn(shared_from_this()); }
-  void drain() override {
-    closing_ = true;
-    drain_.requestStop();
-  }
-  void stopRequests() override {
-    if (auto exchange = current_.lock()) exchange->clientLeft();
-  }
-
-  env::Env environment() const { return core_->environment; }
-  const HttpServerOptions& options() const { return core_->options; }
-  bool closing() const { return closing_; }
-  void closeAfterThis() { closing_ = true; }
-  Http1Parser& parser() { return parser_; }
-
-  // Takes input for the body; false when the client is too slow or gone, with the reason in the
-  // error.
-  static async::Task<Result<void>> readMore(std::shared_ptr<Connection> self,
-                                            env::Duration timeout);
-  Result<void> feedInput();
-  void watchForLeaving();
-
-  void enqueue(std::string_view bytes) { output_ += bytes; }
-  // Tries to send what is queued; the rest follows when the client takes it.
-  void pump();
-  static async::Task<Result<void>> flush(std::shared_ptr<Connection> self);
-  static async::Task<Result<void>> send(std::shared_ptr<Connection> self, Bytes bytes);
-  std::unique_ptr<env::Stream> release();
-  size_t outputBytes() const { return output_.size(); }
-
- private:
-  static async::Task<void> runOn(std::shared_ptr<Connection> self);
-  static async::Task<Result<bool>> readHead(std::shared_ptr<Connection> self);
-  static async::Task<bool> serveOne(std::shared_ptr<Connection> self);
-  static async::Task<void> refuse(std::shared_ptr<Connection> self, Error error);
-  static async::Task<bool> dropRestOfBody(std::shared_ptr<Connection> self);
-  Result<Request> makeRequest();
-  void onLeaveWatch();
-
-  std::shared_ptr<ServerCore> core_;
-  ConnectionFacts facts_;
-  std::unique_ptr<env::Stream> stream_;  // null once upgraded
-  Http1Parser parser_;
-  std::string input_;
-  std::string output_;
-  bool pumping_ = false;  // waits for the stream to become writable
-  bool broken_ = false;
-  bool closing_ = false;
-  async::Event drained_;
-  async::StopSource drain_;
-  // The frame of serveOne owns it; a strong reference here would close a circle.
-  std::weak_ptr<Exchange> current_;
-  bool inBody_ = false;  // a handler, or the drain after it, takes the body
-};
+}  // namespace
 
 // ---- output
 
@@ -406,156 +291,11 @@ async::Task<void> Connection::runOn(std::shared_ptr<Connection> self) {
   if (self->stream_) self->stream_->shutdownWrite();
 }
 
-// ---- exchange
-
-async::Task<Result<std::optional<std::string>>> Exchange::readChunk() {
-  std::shared_ptr<Connection> c = CO_TRY(connection());
-  bool expects = !continueSent_ && request_.hasBody && status_ == 0 &&
-                 request_.headers.containsToken("Expect", "100-continue");
-  if (expects) {
-    continueSent_ = true;
-    c->enqueue("HTTP/1.1 100 Continue\r\n\r\n");
-    c->pump();
-  }
-  while (true) {
-    if (!c->parser().hasBodyBytes() && !c->parser().complete()) {
-      if (auto fed = c->feedInput(); !fed) {
-        c->closeAfterThis();
-        co_return std::unexpected(std::move(fed).error());
-      }
-    }
-    if (c->parser().hasBodyBytes()) co_return c->parser().takeBody();
-    if (c->parser().complete()) {
-      c->watchForLeaving();
-      co_return std::optional<std::string>();
-    }
-    if (auto read = co_await Connection::readMore(c, c->options().bodyTimeout); !read) {
-      c->closeAfterThis();
-      if (read.error().reason() == Reason::ServiceUnavailable) clientLeft();
-      co_return std::unexpected(std::move(read).error());
-    }
-  }
-}
-
-Result<std::string> Exchange::makeHead(Connection& c, int status, Headers& headers,
-                                       std::optional<size_t> length) {
-  if (status_ != 0) return fail(Reason::InternalError, "the HTTP response has already begun");
-  TRY(checkHeaders(headers));
-  bool head = request_.method == "HEAD";
-  sendsBody_ = statusHasBody(status) && !head;
-  std::string text =
-      "HTTP/1.1 " + std::to_string(status) + " " + std::string(statusText(status)) + "\r\n";
-  for (const Headers::Field& field : headers.fields()) {
-    if (isConnectionField(field.name)) continue;
-    if (equalsIgnoreCase(field.name, "Content-Length")) {
-      if (!length) declared_ = parseUint(field.value);
-      if (length || !statusHasBody(status)) continue;
-    }
-    text += field.name + ": " + field.value + "\r\n";
-  }
-  if (length && statusHasBody(status))
-    text += "Content-Length: " + std::to_string(*length) + "\r\n";
-  if (!length && !declared_ && statusHasBody(status)) {
-    bool http11 = c.parser().head().minorVersion >= 1;
-    chunked_ = http11;
-    if (http11) {
-      text += "Transfer-Encoding: chunked\r\n";
-    } else {
-      c.closeAfterThis();  // the end of the connection is the end of the body
-    }
-  }
-  if (!headers.contains("Date"))
-    text += "Date: " + httpDate(c.environment().clock.unixSeconds()) + "\r\n";
-  if (!c.options().serverHeader.empty()) text += "Server: " + c.options().serverHeader + "\r\n";
-  if (c.closing()) {
-    text += "Connection: close\r\n";
-  } else if (c.parser().head().minorVersion == 0) {
-    text += "Connection: keep-alive\r\n";
-  }
-  text += "\r\n";
-  status_ = status;
-  return text;
-}
-
-async::Task<Result<void>> Exchange::respond(int status, Headers headers, Bytes body) {
-  std::shared_ptr<Connection> c = CO_TRY(connection());
-  size_t size = body ? body->size() : 0;
-  c->enqueue(CO_TRY(makeHead(*c, status, headers, size)));
-  finished_ = true;
-  if (size == 0 || !sendsBody_) co_return co_await Connection::flush(c);
-  responseBytes_ = size;
-  co_return co_await Connection::send(c, std::move(body));
-}
-
-Result<void> Exchange::startResponse(int status, Headers headers) {
-  std::shared_ptr<Connection> c = TRY(connection());
-  c->enqueue(TRY(makeHead(*c, status, headers, std::nullopt)));
-  c->pump();
-  return {};
-}
-
-async::Task<Result<void>> Exchange::write(Bytes bytes) {
-  std::shared_ptr<Connection> c = CO_TRY(connection());
-  if (status_ == 0 || finished_)
-    co_return fail(Reason::InternalError, "no HTTP response is open for writing");
-  if (!bytes || bytes->empty() || !sendsBody_) co_return Result<void>();
-  responseBytes_ += bytes->size();
-  if (declared_ && responseBytes_ > *declared_)
-    co_return fail(Reason::InternalError, "the HTTP response is longer than its Content-Length");
-  if (!chunked_) co_return co_await Connection::send(c, std::move(bytes));
-  char size[24];
-  int length = std::snprintf(size, sizeof size, "%zx\r\n", bytes->size());
-  c->enqueue(std::string_view(size, static_cast<size_t>(length)));
-  if (bytes->size() <= kJoinBytesMax) {
-    c->enqueue(*bytes);
-    c->enqueue("\r\n");
-    co_return co_await Connection::flush(c);
-  }
-  CO_TRY(co_await Connection::send(c, std::move(bytes)));
-  c->enqueue("\r\n");
-  co_return co_await Connection::flush(c);
-}
-
-async::Task<Result<void>> Exchange::finish(Headers trailers) {
-  std::shared_ptr<Connection> c = CO_TRY(connection());
-  if (status_ == 0 || finished_)
-    co_return fail(Reason::InternalError, "no HTTP response is open for writing");
-  CO_TRY(checkHeaders(trailers));
-  if (declared_ && sendsBody_ && responseBytes_ != *declared_)
-    co_return fail(Reason::InternalError, "the HTTP response is shorter than its Content-Length");
-  finished_ = true;
-  if (chunked_ && sendsBody_) {
-    c->enqueue("0\r\n");
-    for (const Headers::Field& field : trailers.fields())
-      c->enqueue(field.name + ": " + field.value + "\r\n");
-    c->enqueue("\r\n");
-  }
-  co_return co_await Connection::flush(c);
-}
-
-async::Task<Result<std::unique_ptr<env::Stream>>> Exchange::upgrade(Headers headers) {
-  std::shared_ptr<Connection> c = CO_TRY(connection());
-  if (status_ != 0) co_return fail(Reason::InternalError, "the HTTP response has already begun");
-  if (!c->parser().head().upgrade || !c->parser().complete())
-    co_return fail(Reason::BadRequest, "the request does not ask for an upgrade of its connection");
-  CO_TRY(checkHeaders(headers));
-  std::string text = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n";
-  for (const Headers::Field& field : headers.fields()) {
-    if (!equalsIgnoreCase(field.name, "Connection"))
-      text += field.name + ": " + field.value + "\r\n";
-  }
-  c->enqueue(text + "\r\n");
-  status_ = 101;
-  CO_TRY(co_await Connection::flush(c));
-  finished_ = true;
-  co_return c->release();
-}
-
-}  // namespace
+}  // namespace http1
 
 std::shared_ptr<Http1ServerConnection> Http1ServerConnection::make(
     std::shared_ptr<ServerCore> core, std::unique_ptr<env::Stream> stream, ConnectionFacts facts) {
-  return std::make_shared<Connection>(std::move(core), std::move(stream), std::move(facts));
+  return std::make_shared<http1::Connection>(std::move(core), std::move(stream), std::move(facts));
 }
 
 }  // namespace knarr::wire

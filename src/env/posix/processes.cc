@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <new>
 
 #include "base/assert.h"
 
@@ -31,14 +32,25 @@ struct Launch {
   int error = -1;
   int networkNamespace = -1;
   bool newSession = false;
-  // Written by the child when it cannot become the program.
-  int failedErrno = 0;
-  const char* failedStep = nullptr;
+  struct Failure* failure = nullptr;
 };
 
+// Written by the child when it cannot become the program; in memory that both see.
+struct Failure {
+  int errorNumber;
+  const char* step;  // null: none
+};
+
+// ThreadSanitizer takes every clone for a fork and breaks when the memory is shared.
+#if __has_feature(thread_sanitizer)
+constexpr int kShareMemory = 0;
+#else
+constexpr int kShareMemory = CLONE_VM;
+#endif
+
 [[noreturn]] void giveUp(Launch& launch, const char* step) {
-  launch.failedErrno = errno;
-  launch.failedStep = step;
+  launch.failure->errorNumber = errno;
+  launch.failure->step = step;
   ::_exit(127);
 }
 
@@ -95,25 +107,29 @@ void setNonBlocking(const Fd& fd) {
 
 // Starts the child; its process id, with `pidfd` filled.
 Result<int> launchChild(Launch& launch, Fd& pidfd) {
-  void* stack = ::mmap(nullptr, kChildStackBytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-  if (stack == MAP_FAILED) return failErrno("map a stack for a child process", errno);
+  std::string what = "start " + std::string(launch.argv[0]);
+  void* memory =
+      ::mmap(nullptr, kChildStackBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return failErrno(what + ": map a stack", errno);
+  // The stack grows down from the end; the failure sits at the beginning.
+  auto* failure = new (memory) Failure{0, nullptr};
+  launch.failure = failure;
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   int raw = -1;
-  int processId = ::clone(runChild, static_cast<char*>(stack) + kChildStackBytes,
-                          CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &launch, &raw);
+  int processId = ::clone(runChild, static_cast<char*>(memory) + kChildStackBytes,
+                          kShareMemory | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &launch, &raw);
   int errorNumber = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  ::munmap(stack, kChildStackBytes);
-  if (processId < 0) return failErrno("start " + std::string(launch.argv[0]), errorNumber);
+  Failure failed = *failure;
+  ::munmap(memory, kChildStackBytes);
+  if (processId < 0) return failErrno(what, errorNumber);
   pidfd = Fd(raw);
-  if (launch.failedStep) {
+  if (failed.step) {
     ::waitpid(processId, nullptr, 0);
-    return failErrno("start " + std::string(launch.argv[0]) + ": " + launch.failedStep,
-                     launch.failedErrno);
+    return failErrno(what + ": " + failed.step, failed.errorNumber);
   }
   return processId;
 }
