@@ -43,6 +43,7 @@ void Connection::pump() {
       stopRequests();
     }
   }
+  output_ = {};  // an idle connection keeps no buffer
   drained_.notifyAll();
 }
 

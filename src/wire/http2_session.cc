@@ -419,7 +419,10 @@ void Http2Session::flush() {
       if (size == 0) break;
       output_.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(size));
     }
-    if (output_.empty()) break;
+    if (output_.empty()) {
+      output_ = {};  // an idle connection keeps no buffer
+      break;
+    }
     env::IoStep step = stream_->write(output_);
     if (step.kind == env::IoStep::Done) {
       output_.erase(0, step.bytes);
