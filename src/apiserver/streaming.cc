@@ -2,70 +2,16 @@
 
 #include <fmt/format.h>
 
-#include <array>
-
 #include "api/core_v1.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "wire/splice.h"
 
 namespace knarr::apiserver {
 namespace {
 
-constexpr size_t kSpliceBytes = 32 * 1024;
 constexpr size_t kKubeletErrorBytesMax = 50000;
 constexpr int32_t kKubeletPort = 10250;
-
-// Resumes when the stream can be read (written).
-Task<void> readable(env::Env environment, env::Stream* stream, async::StopToken stop) {
-  async::Promise<bool> ready(environment.executor);
-  auto registration = stop.onStop([ready] { ready.set(true); });
-  stream->whenReadable([ready] { ready.set(true); });
-  co_await ready.get();
-}
-Task<void> writable(env::Env environment, env::Stream* stream, async::StopToken stop) {
-  async::Promise<bool> ready(environment.executor);
-  auto registration = stop.onStop([ready] { ready.set(true); });
-  stream->whenWritable([ready] { ready.set(true); });
-  co_await ready.get();
-}
-
-// Copies bytes from one stream to another until the source ends; then the target is told so.
-Task<void> copyStream(env::Env environment, std::shared_ptr<env::Stream> from, std::shared_ptr<env::Stream> to,
-                      std::shared_ptr<async::StopSource> stop) {
-  std::array<char, kSpliceBytes> buffer;
-  async::StopToken token = stop->token();
-  while (!token.stopRequested()) {
-    env::IoStep step = from->read(buffer);
-    if (step.kind == env::IoStep::WouldBlock) {
-      co_await readable(environment, from.get(), token);
-      continue;
-    }
-    if (step.kind != env::IoStep::Done) break;
-    size_t sent = 0;
-    while (sent < step.bytes && !token.stopRequested()) {
-      env::IoStep out = to->write(std::span<const char>(buffer).subspan(sent, step.bytes - sent));
-      if (out.kind == env::IoStep::WouldBlock) {
-        co_await writable(environment, to.get(), token);
-      } else if (out.kind == env::IoStep::Done) {
-        sent += out.bytes;
-      } else {
-        stop->requestStop();
-        co_return;
-      }
-    }
-  }
-  to->shutdownWrite();
-}
-
-// The kubelet's end finishes the session; the client's end is only told on.
-Task<void> splice(env::Env environment, std::shared_ptr<env::Stream> client, std::shared_ptr<env::Stream> kubelet) {
-  auto stop = std::make_shared<async::StopSource>();
-  async::Gate gate(environment.executor);
-  gate.spawn(copyStream(environment, client, kubelet, stop));
-  co_await copyStream(environment, kubelet, client, stop);
-  stop->requestStop();
-  co_await gate.close();
-}
 
 template <class Containers>
 void appendNames(const Containers& containers, std::vector<std::string>& names) {
@@ -179,30 +125,7 @@ Task<Result<void>> Streaming::handle(HttpCallPtr call, RequestInfo info, Query q
   if (pod->spec.nodeName.empty()) co_return fail(Reason::BadRequest, fmt::format("pod {} does not have a host assigned", info.name));
   if (call->exchange->request().headers.get("Upgrade").empty()) co_return fail(Reason::BadRequest, "Upgrade request required");
   wire::HttpClient* kubelet = CO_TRY(kubeletOf(std::string(pod->spec.nodeName)));
-  co_return co_await upgrade(call, kubeletTarget(info, query, container), kubelet);
-}
-
-Task<Result<void>> Streaming::upgrade(HttpCallPtr call, std::string target, wire::HttpClient* kubelet) {
-  const wire::Request& request = call->exchange->request();
-  wire::ClientRequest forward;
-  forward.method = request.method;
-  forward.target = std::move(target);
-  for (std::string_view name : {"Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol",
-                                "X-Stream-Protocol-Version"})
-    for (std::string_view value : request.headers.all(name)) forward.headers.add(std::string(name), std::string(value));
-  wire::UpgradeResponse answer = CO_TRY(co_await kubelet->upgrade(std::move(forward), call->exchange->clientGone()));
-  if (answer.status != 101) {
-    int status = answer.status;
-    co_await respondText(call, status, std::move(answer.body));
-    co_return Result<void>();
-  }
-  wire::Headers headers;
-  for (std::string_view name : {"Upgrade", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol", "X-Stream-Protocol-Version"})
-    for (std::string_view value : answer.headers.all(name)) headers.add(std::string(name), std::string(value));
-  std::shared_ptr<env::Stream> client = CO_TRY(co_await call->exchange->upgrade(std::move(headers)));
-  std::shared_ptr<env::Stream> node(std::move(answer.stream));
-  co_await splice(env_, client, node);
-  co_return Result<void>();
+  co_return co_await wire::forwardUpgrade(env_, call->exchange, kubelet, kubeletTarget(info, query, container));
 }
 
 Task<Result<void>> Streaming::log(HttpCallPtr call, RequestInfo info, Query query, Ref<> object) {

@@ -23,7 +23,6 @@ class Streaming {
 
  private:
   Task<Result<void>> log(HttpCallPtr call, RequestInfo info, Query query, Ref<> pod);
-  Task<Result<void>> upgrade(HttpCallPtr call, std::string target, wire::HttpClient* kubelet);
   // The client of a node's kubelet, kept for later calls. BadRequest when the node has no address.
   Result<wire::HttpClient*> kubeletOf(const std::string& nodeName);
 

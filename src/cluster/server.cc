@@ -11,7 +11,7 @@
 #include "controller_manager/controller_manager.h"
 #include "cri/cri.h"
 #include "kubelet/kubelet.h"
-#include "kubelet/server.h"
+#include "kubelet/server/server.h"
 #include "scheduler/scheduler.h"
 #include "store/store.h"
 

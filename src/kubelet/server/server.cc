@@ -1,0 +1,179 @@
+#include "kubelet/server/server.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "wire/http.h"
+#include "wire/splice.h"
+
+namespace knarr::kubelet {
+namespace {
+
+using async::Task;
+using Parameters = std::map<std::string, std::vector<std::string>>;
+
+std::shared_ptr<Parameters> parseQuery(std::string_view query) {
+  auto out = std::make_shared<Parameters>();
+  if (query.empty()) return out;
+  for (std::string_view pair : split(query, '&')) {
+    size_t equals = pair.find('=');
+    auto name = percentDecode(pair.substr(0, equals), true);
+    auto value = equals == std::string_view::npos ? std::string() : percentDecode(pair.substr(equals + 1), true);
+    if (name && value) (*out)[*name].push_back(*value);
+  }
+  return out;
+}
+
+std::string first(const Parameters& parameters, const std::string& name) {
+  auto found = parameters.find(name);
+  return found == parameters.end() ? std::string() : found->second.front();
+}
+bool flag(const Parameters& parameters, const std::string& name) {
+  std::string value = first(parameters, name);
+  return value == "1" || value == "true";
+}
+
+Result<LogOptions> logOptions(const Parameters& parameters, int64_t nowUnixNanos) {
+  LogOptions options;
+  options.follow = flag(parameters, "follow");
+  options.previous = flag(parameters, "previous");
+  options.timestamps = flag(parameters, "timestamps");
+  auto number = [&](const char* name) -> Result<std::optional<int64_t>> {
+    std::string text = first(parameters, name);
+    if (text.empty()) return std::optional<int64_t>();
+    auto value = parseInt(text);
+    if (!value) return fail(Reason::BadRequest, fmt::format("{} is not a number: {}", name, quote(text)));
+    return std::optional<int64_t>(*value);
+  };
+  options.tailLines = TRY(number("tailLines"));
+  options.limitBytes = TRY(number("limitBytes"));
+  if (auto seconds = TRY(number("sinceSeconds"))) options.sinceUnixNanos = nowUnixNanos - *seconds * 1'000'000'000;
+  if (std::string since = first(parameters, "sinceTime"); !since.empty()) {
+    auto time = parseRfc3339(since);
+    if (!time) return fail(Reason::BadRequest, fmt::format("sinceTime is not an RFC 3339 time: {}", quote(since)));
+    options.sinceUnixNanos = time->seconds * 1'000'000'000 + time->nanos;
+  }
+  return options;
+}
+
+// "http://127.0.0.1:39571/exec/TOKEN" apart.
+struct StreamingUrl {
+  std::string address, target;
+};
+Result<StreamingUrl> parseUrl(std::string_view url) {
+  constexpr std::string_view kScheme = "http://";
+  size_t slash = url.starts_with(kScheme) ? url.find('/', kScheme.size()) : std::string_view::npos;
+  if (slash == std::string_view::npos) return fail(Reason::InternalError, fmt::format("the runtime's streaming URL is not understood: {}", url));
+  return StreamingUrl{std::string(url.substr(kScheme.size(), slash - kScheme.size())), std::string(url.substr(slash))};
+}
+
+}  // namespace
+
+class KubeletServer::Impl {
+ public:
+  Impl(env::Env environment, Kubelet& kubelet, KubeletServerConfig config) : env_(environment), kubelet_(kubelet), config_(std::move(config)) {}
+
+  Result<std::string> listen() {
+    wire::HttpServerOptions options;
+    options.tls = TRY(wire::TlsServerContext::make(env_.clock, config_.tls));
+    server_ = std::make_unique<wire::HttpServer>(env_, options, [this](std::shared_ptr<wire::ServerExchange> exchange) {
+      return serve(this, std::move(exchange));
+    });
+    return server_->listen(config_.address);
+  }
+
+  Task<void> shutdown(env::Duration grace) {
+    if (server_) co_await server_->shutdown(grace);
+  }
+
+ private:
+  static Task<void> serve(Impl* self, std::shared_ptr<wire::ServerExchange> exchange) {
+    Result<void> done = co_await self->route(exchange);
+    if (done || exchange->responseStarted()) co_return;
+    wire::Headers headers;
+    headers.add("Content-Type", "text/plain; charset=utf-8");
+    co_await exchange->respond(done.error().code(), std::move(headers), done.error().message() + "\n");
+  }
+
+  Task<Result<void>> route(std::shared_ptr<wire::ServerExchange> exchange) {
+    const wire::Request& request = exchange->request();
+    auto path = percentDecode(request.path(), false);
+    if (!path) co_return fail(Reason::BadRequest, "malformed escape in the path");
+    if (*path == "/healthz") {
+      co_await exchange->respond(200, {}, std::string("ok"));
+      co_return Result<void>();
+    }
+    if (!request.tlsPeer || !request.tlsPeer->verified) co_return fail(Reason::Unauthorized, "Unauthorized");
+    std::vector<std::string> parts;
+    for (std::string_view part : split(std::string_view(*path).substr(1), '/')) parts.emplace_back(part);
+    auto query = parseQuery(request.query());
+    if (parts.size() == 4 && parts[0] == "containerLogs") co_return co_await logs(exchange, std::move(parts), query);
+    if (parts.size() == 4 && (parts[0] == "exec" || parts[0] == "attach")) co_return co_await stream(exchange, std::move(parts), query);
+    if (parts.size() == 3 && parts[0] == "portForward") co_return co_await stream(exchange, std::move(parts), query);
+    co_return fail(Reason::NotFound, "404 page not found");
+  }
+
+  Task<Result<void>> logs(std::shared_ptr<wire::ServerExchange> exchange, std::vector<std::string> parts, std::shared_ptr<Parameters> query) {
+    LogOptions options = CO_TRY(logOptions(*query, env_.clock.unixNanos()));
+    auto started = std::make_shared<bool>(false);
+    auto sink = [exchange, started](std::string piece) { return writePiece(exchange, started, std::move(piece)); };
+    CO_TRY(co_await kubelet_.containerLogs(parts[1], parts[2], parts[3], options, sink));
+    if (!*started) CO_TRY(startLog(exchange, started));
+    co_await exchange->finish();
+    co_return Result<void>();
+  }
+
+  static Result<void> startLog(const std::shared_ptr<wire::ServerExchange>& exchange, const std::shared_ptr<bool>& started) {
+    *started = true;
+    wire::Headers headers;
+    headers.add("Content-Type", "text/plain; charset=utf-8");
+    return exchange->startResponse(200, std::move(headers));
+  }
+
+  // False when the reader has gone.
+  static Task<bool> writePiece(std::shared_ptr<wire::ServerExchange> exchange, std::shared_ptr<bool> started, std::string piece) {
+    if (exchange->clientGone().stopRequested()) co_return false;
+    if (!*started && !startLog(exchange, started)) co_return false;
+    if (piece.empty()) co_return true;
+    auto written = co_await exchange->write(std::move(piece));
+    co_return written.has_value();
+  }
+
+  Task<Result<std::string>> streamingUrl(std::vector<std::string> parts, std::shared_ptr<Parameters> query) {
+    if (parts[0] == "portForward") co_return co_await kubelet_.portForwardUrl(parts[1], parts[2]);
+    ExecOptions options;
+    if (auto found = query->find("command"); found != query->end()) options.command = found->second;
+    options.standardInput = flag(*query, "input");
+    options.standardOutput = flag(*query, "output");
+    options.tty = flag(*query, "tty");
+    options.standardError = flag(*query, "error") && !options.tty;
+    if (parts[0] == "exec") co_return co_await kubelet_.execUrl(parts[1], parts[2], parts[3], options);
+    co_return co_await kubelet_.attachUrl(parts[1], parts[2], parts[3], options);
+  }
+
+  Task<Result<void>> stream(std::shared_ptr<wire::ServerExchange> exchange, std::vector<std::string> parts, std::shared_ptr<Parameters> query) {
+    std::string url = CO_TRY(co_await streamingUrl(std::move(parts), query));
+    StreamingUrl target = CO_TRY(parseUrl(url));
+    wire::HttpClientOptions options;
+    options.address = target.address;
+    options.protocol = wire::ClientProtocol::Http1;
+    wire::HttpClient runtime(env_, options);
+    co_return co_await wire::forwardUpgrade(env_, exchange, &runtime, target.target);
+  }
+
+  env::Env env_;
+  Kubelet& kubelet_;
+  KubeletServerConfig config_;
+  std::unique_ptr<wire::HttpServer> server_;
+};
+
+KubeletServer::KubeletServer(env::Env environment, Kubelet& kubelet, KubeletServerConfig config)
+    : impl_(std::make_unique<Impl>(environment, kubelet, std::move(config))) {}
+KubeletServer::~KubeletServer() = default;
+Result<std::string> KubeletServer::listen() { return impl_->listen(); }
+Task<void> KubeletServer::shutdown(env::Duration grace) { return impl_->shutdown(grace); }
+
+}  // namespace knarr::kubelet
