@@ -210,7 +210,7 @@ Task<Result<std::string>> VolumeManager::writeVolume(Ref<corev1::Pod> pod, std::
   env::Files& files = env_.files;
   int64_t now = env_.clock.unixSeconds();
   uint64_t random = env_.random.next();
-  std::move_only_function<Result<void>()> work = [&files, path, payload = std::move(payload), now, random, group] {
+  std::move_only_function<Result<void>()> work = [&files, path, payload = std::move(payload), now, random, group]() -> Result<void> {
     TRY(files.makeDirectories(path, 0755));
     return writePayload(files, path, payload, now, random, group);
   };

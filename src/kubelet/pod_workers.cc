@@ -1,0 +1,364 @@
+#include "kubelet/pod_workers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "kubelet/resources.h"
+
+namespace knarr::kubelet {
+
+using async::Task;
+using corev1::Pod;
+using schema::Ref;
+
+namespace {
+
+constexpr auto kBackOffPeriod = std::chrono::seconds(10);
+constexpr std::string_view kNetworkNotReady = "network is not ready";
+
+bool terminalPhase(schema::Str phase) { return phase == corev1::PodPhase::Failed || phase == corev1::PodPhase::Succeeded; }
+
+std::string podText(const Pod& pod) { return fmt::format("{}/{}", pod.metadata.namespace_, pod.metadata.name); }
+
+// Some regular container was started in the sandbox that is up.
+bool initializedInSandbox(const Pod& pod, const RuntimePod& runtime) {
+  if (runtime.sandboxes.empty()) return false;
+  for (const corev1::Container& container : pod.spec.containers) {
+    const ContainerRecord* record = runtime.newest(container.name);
+    if (record != nullptr && record->sandboxId == runtime.sandboxes.front().id && record->startedAt > 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+int64_t effectiveGracePeriod(const Pod& pod, int64_t stored) {
+  int64_t grace = stored;
+  if (pod.metadata.deletionGracePeriodSeconds) {
+    int64_t asked = *pod.metadata.deletionGracePeriodSeconds;
+    if (grace == 0 || asked < grace) grace = asked;
+  } else if (grace == 0) {
+    grace = pod.spec.terminationGracePeriodSeconds.valueOr(30);
+  }
+  return std::max<int64_t>(grace, 1);
+}
+
+struct PodWorkers::Worker {
+  explicit Worker(env::Executor& executor) : work(executor) {}
+  std::string uid;
+  Ref<Pod> pod;  // as the API has it; null for an orphan
+  async::Event work;
+  bool pending = true;       // something happened since the last look
+  bool refresh = true;       // API objects are to be read anew with the next look
+  bool terminating = false;  // termination was requested; never taken back
+  bool killed = false;       // the terminating work is done
+  bool removed = false;      // the API object is gone
+  bool finished = false;     // all work is done but removal
+  int64_t grace = 0;
+  int64_t graceInUse = 0;    // of the kill in progress
+};
+
+PodWorkers::PodWorkers(PodWorkerContext context) : context_(std::move(context)), gate_(context_.env.executor) {}
+PodWorkers::~PodWorkers() = default;
+
+std::shared_ptr<PodWorkers::Worker> PodWorkers::spawn(const std::string& podUid) {
+  auto worker = std::make_shared<Worker>(context_.env.executor);
+  worker->uid = podUid;
+  workers_[podUid] = worker;
+  gate_.spawn(run(this, worker));
+  return worker;
+}
+
+void PodWorkers::requestTermination(Worker& worker) {
+  worker.terminating = true;
+  if (worker.pod) worker.grace = effectiveGracePeriod(*worker.pod, worker.grace);
+}
+
+void PodWorkers::update(const Ref<Pod>& pod) {
+  std::string uid(pod->metadata.uid);
+  auto found = workers_.find(uid);
+  std::shared_ptr<Worker> worker = found != workers_.end() ? found->second : spawn(uid);
+  bool changed = !worker->pod || worker->pod->metadata.generation != pod->metadata.generation;
+  worker->pod = pod;
+  worker->refresh |= changed;
+  context_.statuses.reconcile(pod);
+  if (pod->metadata.deletionTimestamp || terminalPhase(pod->status.phase)) requestTermination(*worker);
+  worker->pending = true;
+  worker->work.notifyAll();
+}
+
+void PodWorkers::remove(const Ref<Pod>& pod) {
+  auto found = workers_.find(std::string(pod->metadata.uid));
+  if (found == workers_.end()) return;
+  Worker& worker = *found->second;
+  worker.removed = true;
+  requestTermination(worker);
+  worker.pending = true;
+  worker.work.notifyAll();
+}
+
+void PodWorkers::wake(const std::string& podUid) {
+  auto found = workers_.find(podUid);
+  if (found == workers_.end()) return;
+  found->second->pending = true;
+  found->second->work.notifyAll();
+}
+
+void PodWorkers::killOrphan(const std::string& podUid) {
+  if (knows(podUid) || closing_) return;
+  logInfo("kubelet", "ending a pod that only the runtime knows uid={}", podUid);
+  auto worker = spawn(podUid);
+  worker->terminating = worker->removed = true;
+  worker->grace = 1;
+}
+
+Task<void> PodWorkers::close() {
+  closing_ = true;
+  for (auto& [uid, worker] : workers_) worker->work.notifyAll();
+  co_await gate_.close();
+}
+
+Task<void> PodWorkers::waitForWork(std::shared_ptr<Worker> worker, std::optional<env::Duration> limit) {
+  env::TimerId timer = 0;
+  if (limit) {
+    std::weak_ptr<Worker> weak = worker;
+    timer = context_.env.executor.at(context_.env.clock.now() + *limit, [weak] {
+      if (auto late = weak.lock()) {
+        late->pending = true;
+        late->work.notifyAll();
+      }
+    });
+  }
+  while (!worker->pending && !closing_) co_await worker->work.wait();
+  if (limit) context_.env.executor.cancelTimer(timer);
+  worker->pending = false;
+}
+
+env::Duration PodWorkers::delayAfter(const SyncResult& result) {
+  env::Duration delay = context_.config.syncFrequency;
+  if (result.error) {
+    delay = result.error->message().find(kNetworkNotReady) != std::string::npos ? env::Duration(std::chrono::seconds(1))
+                                                                               : env::Duration(kBackOffPeriod);
+  }
+  delay = env::Duration(static_cast<int64_t>(static_cast<double>(delay.count()) * (1 + context_.env.random.unit() / 2)));
+  if (result.retryAfter) delay = std::min(delay, *result.retryAfter + std::chrono::milliseconds(1));
+  return delay;
+}
+
+Task<void> PodWorkers::run(PodWorkers* self, std::shared_ptr<Worker> worker) {
+  std::optional<env::Duration> delay = env::Duration{};
+  while (!self->closing_) {
+    co_await self->waitForWork(worker, delay);
+    if (self->closing_) co_return;
+    delay.reset();
+    if (!worker->terminating) {
+      SyncResult result = co_await self->syncPod(worker);
+      if (result.error) {
+        logWarning("kubelet", "error syncing pod pod={} error={}", podText(*worker->pod), result.error->describe());
+      }
+      if (result.terminal) {
+        self->requestTermination(*worker);
+        worker->pending = true;
+      }
+      delay = self->delayAfter(result);
+      continue;
+    }
+    if (worker->finished) {
+      if (!worker->removed) continue;  // a pod that ended stays until the API forgets it
+      Result<RuntimePod> left = co_await readRuntimePod(self->context_.runtime, worker->uid);
+      Result<void> gone = left ? co_await self->context_.podRuntime.removePod(*left) : Unexpected(left.error());
+      if (!gone) {
+        logWarning("kubelet", "cannot remove what is left of a pod uid={} error={}", worker->uid, gone.error().describe());
+        delay = kBackOffPeriod;
+        continue;
+      }
+      self->context_.statuses.forget(worker->uid);
+      self->context_.podRuntime.forgetPod(worker->uid);
+      self->workers_.erase(worker->uid);
+      co_return;
+    }
+    Result<void> done;
+    if (!worker->pod) {
+      done = co_await self->syncOrphan(worker);
+    } else {
+      if (!worker->killed) done = co_await self->syncTerminating(worker);
+      if (done && worker->killed) done = co_await self->syncTerminated(worker);
+    }
+    if (!done) {
+      logWarning("kubelet", "error ending pod uid={} error={}", worker->uid, done.error().describe());
+      delay = kBackOffPeriod;
+      continue;
+    }
+    worker->finished = true;
+    worker->pending = true;
+  }
+}
+
+EnvironmentInputs PodWorkers::environmentInputs(const Pod& pod, const RuntimePod& runtime) const {
+  EnvironmentInputs inputs;
+  inputs.nodeIps = context_.config.nodeIps;
+  inputs.podIps = runtime.ips();
+  inputs.nodeCpuMilli = context_.machine.cpuMilli;
+  inputs.nodeMemoryBytes = context_.machine.memoryBytes;
+  inputs.services = context_.serviceVariables(pod);
+  return inputs;
+}
+
+Ref<Pod> PodWorkers::publishStatus(const Worker& worker, const RuntimePod& runtime, bool terminal) {
+  Ref<Pod> pod = context_.statuses.withLatestStatus(worker.pod);
+  context_.prober.updatePod(worker.uid, runtime);
+  StatusInputs inputs;
+  inputs.nowUnixSeconds = context_.env.clock.unixSeconds();
+  inputs.nodeIps = context_.config.nodeIps;
+  inputs.runtimeName = context_.runtimeName();
+  inputs.podIsTerminal = terminal;
+  inputs.podInitialized = initializedInSandbox(*pod, runtime);
+  inputs.needsSandbox = podSandboxChanged(*pod, runtime).create;
+  if (!terminal) inputs.startFailures = context_.podRuntime.startFailures(worker.uid);
+  inputs.ready = [&](std::string_view container) { return context_.prober.ready(pod, container); };
+  inputs.started = [&](std::string_view container) { return context_.prober.started(pod, container); };
+  schema::Mut<Pod> next = generateApiPodStatus(pod, runtime, inputs);
+  if (pod->spec.activeDeadlineSeconds && next->status.startTime && !terminalPhase(next->status.phase)) {
+    int64_t elapsed = inputs.nowUnixSeconds - next->status.startTime.value.unixSeconds();
+    if (elapsed >= *pod->spec.activeDeadlineSeconds) {
+      constexpr std::string_view kMessage = "Pod was active on the node longer than the specified deadline";
+      next->status.phase = corev1::PodPhase::Failed;
+      next->status.reason = "DeadlineExceeded";
+      next->status.message = kMessage;
+      context_.recorder.event(pod, "Normal", "DeadlineExceeded", std::string(kMessage));
+    }
+  }
+  Ref<Pod> published = std::move(next).publish();
+  context_.statuses.set(published);
+  return published;
+}
+
+Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker) {
+  SyncResult result;
+  Ref<Pod> apiPod = worker->pod;
+  context_.prober.addPod(apiPod);
+  Result<RuntimePod> runtime = co_await readRuntimePod(context_.runtime, worker->uid);
+  if (!runtime) {
+    context_.recorder.event(apiPod, "Warning", "FailedSync",
+                            fmt::format("error determining status: {}", runtime.error().message()));
+    result.error = runtime.error();
+    co_return result;
+  }
+  Ref<Pod> pod = publishStatus(*worker, *runtime, false);
+  if (terminalPhase(pod->status.phase)) {
+    result.terminal = true;
+    co_return result;
+  }
+  std::string networkError = context_.networkError();
+  if (!networkError.empty() && !pod->spec.hostNetwork) {
+    std::string message = fmt::format("{}: {}", kNetworkNotReady, networkError);
+    context_.recorder.event(pod, "Warning", "NetworkNotReady", message);
+    result.error = Error(Reason::ServiceUnavailable, message);
+    co_return result;
+  }
+  if (auto made = context_.env.files.makeDirectories(context_.volumes.podDirectory(worker->uid) + "/volumes", 0750); !made) {
+    context_.recorder.event(pod, "Warning", "Failed",
+                            fmt::format("error making pod data directories: {}", made.error().message()));
+    result.error = made.error();
+    co_return result;
+  }
+  EnvironmentInputs inputs = environmentInputs(*pod, *runtime);
+  bool refresh = std::exchange(worker->refresh, false);
+  Result<MountedVolumes> volumes = co_await context_.volumes.mount(pod, inputs, refresh);
+  if (!volumes) {
+    worker->refresh = true;
+    context_.recorder.event(pod, "Warning", "FailedMount",
+                            fmt::format("Unable to attach or mount volumes: {}", volumes.error().message()));
+    result.error = volumes.error();
+    co_return result;
+  }
+  if (worker->terminating) co_return result;  // came while volumes were made ready
+  ProbeView probes;
+  std::string uid = worker->uid;
+  probes.livenessFailed = [&](std::string_view name) { return context_.prober.livenessFailed(uid, name); };
+  probes.startupFailed = [&](std::string_view name) { return context_.prober.startupFailed(uid, name); };
+  probes.started = [&](std::string_view name) { return context_.prober.started(pod, name); };
+  PodSyncInputs sync{pod, *runtime, computePodActions(*pod, *runtime, probes), std::move(*volumes), inputs, refresh};
+  if (sync.actions.empty()) {
+    if (runtime->containers.size() > pod->spec.containers.size()) co_await context_.podRuntime.trim(*runtime);
+    co_return result;
+  }
+  PodSyncOutcome outcome = co_await context_.podRuntime.syncPod(std::move(sync));
+  result.error = outcome.error;
+  result.retryAfter = outcome.retryAfter;
+  // What was just done shows at once, without waiting for the next relist.
+  if (Result<RuntimePod> now = co_await readRuntimePod(context_.runtime, worker->uid); now && !worker->terminating) {
+    Ref<Pod> after = publishStatus(*worker, *now, false);
+    // An init container may have ended already, and its successor waits.
+    bool more = !computePodActions(*after, *now, probes).empty() && !outcome.error && !outcome.retryAfter;
+    if (more || terminalPhase(after->status.phase)) worker->pending = true;
+  }
+  co_return result;
+}
+
+Task<Result<void>> PodWorkers::syncTerminating(std::shared_ptr<Worker> worker) {
+  RuntimePod runtime = CO_TRY(co_await readRuntimePod(context_.runtime, worker->uid));
+  publishStatus(*worker, runtime, false);
+  context_.prober.stopLivenessAndStartup(worker->uid);
+  Ref<Pod> pod = worker->pod;
+  // A grace that becomes shorter while the kill runs (a forced deletion) starts another kill beside it.
+  auto failed = std::make_shared<std::optional<Error>>();
+  auto running = std::make_shared<int>(0);
+  async::Gate gate(context_.env.executor);
+  struct Kill {
+    static Task<void> run(PodWorkers* self, std::shared_ptr<Worker> w, Ref<Pod> p, RuntimePod r, int64_t grace,
+                          std::shared_ptr<std::optional<Error>> error, std::shared_ptr<int> count) {
+      Result<void> killed = co_await self->context_.podRuntime.killPod(p, std::move(r), grace);
+      if (!killed) *error = killed.error();
+      --*count;
+      w->pending = true;
+      w->work.notifyAll();
+    }
+  };
+  worker->graceInUse = worker->grace;
+  ++*running;
+  gate.spawn(Kill::run(this, worker, pod, runtime, worker->grace, failed, running));
+  while (*running > 0 && !closing_) {
+    co_await waitForWork(worker, std::nullopt);
+    if (worker->grace < worker->graceInUse && *running > 0) {
+      worker->graceInUse = worker->grace;
+      ++*running;
+      gate.spawn(Kill::run(this, worker, pod, runtime, worker->grace, failed, running));
+    }
+  }
+  if (closing_) co_return fail(Reason::ServiceUnavailable, "the kubelet stops");
+  co_await gate.close();
+  if (*failed) {
+    context_.recorder.event(pod, "Warning", "FailedKillPod", fmt::format("error killing pod: {}", (*failed)->message()));
+    co_return Unexpected(**failed);
+  }
+  context_.prober.removePod(worker->uid);
+  RuntimePod after = CO_TRY(co_await readRuntimePod(context_.runtime, worker->uid));
+  if (after.anyRunning()) {
+    co_return fail(Reason::InternalError, "detected running containers after a successful KillPod, CRI violation");
+  }
+  publishStatus(*worker, after, true);
+  worker->killed = true;
+  co_return Result<void>();
+}
+
+Task<Result<void>> PodWorkers::syncTerminated(std::shared_ptr<Worker> worker) {
+  RuntimePod runtime = CO_TRY(co_await readRuntimePod(context_.runtime, worker->uid));
+  Ref<Pod> pod = publishStatus(*worker, runtime, true);
+  CO_TRY(co_await context_.volumes.removePod(worker->uid));
+  schema::Mut<Pod> last = schema::edit(pod);
+  terminateStatus(last);
+  context_.statuses.terminated(std::move(last).publish());
+  co_return Result<void>();
+}
+
+Task<Result<void>> PodWorkers::syncOrphan(std::shared_ptr<Worker> worker) {
+  RuntimePod runtime = CO_TRY(co_await readRuntimePod(context_.runtime, worker->uid));
+  CO_TRY(co_await context_.podRuntime.killPod(Ref<Pod>(), runtime, worker->grace));
+  CO_TRY(co_await context_.volumes.removePod(worker->uid));
+  co_return Result<void>();
+}
+
+}  // namespace knarr::kubelet
