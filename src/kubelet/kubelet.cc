@@ -1,0 +1,334 @@
+// The kubelet's composition: sources of pods, the relist of the runtime, housekeeping, and what its server asks.
+#include "kubelet/kubelet.h"
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "client/informer.h"
+#include "kubelet/logs.h"
+#include "kubelet/machine.h"
+#include "kubelet/node_status.h"
+#include "kubelet/pod_workers.h"
+
+namespace knarr::kubelet {
+
+using async::Task;
+using corev1::Pod;
+using schema::Ref;
+namespace v1 = runtimev1;
+
+namespace {
+
+constexpr auto kHousekeepingPeriod = std::chrono::seconds(2);
+// With events from the runtime the relist only catches what they missed. Source: eventedPlegRelistPeriod.
+constexpr auto kRelistPeriodWithEvents = std::chrono::seconds(30);
+
+client::ListOptions onNode(const std::string& nodeName) {
+  client::ListOptions options;
+  options.fieldSelector = "spec.nodeName=" + nodeName;
+  return options;
+}
+
+}  // namespace
+
+class Kubelet::Impl {
+ public:
+  Impl(KubeletConfig config, KubeletDependencies dependencies)
+      : config_(std::move(config)),
+        env_(dependencies.env),
+        client_(dependencies.client),
+        runtime_(dependencies.runtime),
+        machine_(config_.machine.value_or(MachineInfo())),
+        recorder_(env_, client_, "kubelet", config_.nodeName),
+        objects_(env_, client_),
+        images_(env_, runtime_, objects_, recorder_),
+        volumes_(env_, config_, objects_),
+        podRuntime_(env_, config_, machine_, runtime_, images_, objects_, volumes_, recorder_),
+        statuses_(env_, client_),
+        prober_(env_, runtime_, recorder_, [this](const std::string& uid) { workers_.wake(uid); }),
+        agent_(env_, config_, machine_, client_, runtime_, recorder_),
+        pods_(env_, client_, client::resourceOf<Pod>(), "", onNode(config_.nodeName)),
+        services_(env_, client_, client::resourceOf<corev1::Service>(), "", {}),
+        workers_(workerContext()) {}
+
+  Task<Result<void>> run(async::StopToken stop);
+  Task<Result<void>> containerLogs(std::string nameSpace, std::string pod, std::string container, LogOptions options,
+                                   LogSink sink);
+  Task<Result<std::string>> execUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options);
+  Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options);
+  Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod);
+
+ private:
+  PodWorkerContext workerContext() {
+    return {env_,
+            config_,
+            machine_,
+            runtime_,
+            podRuntime_,
+            volumes_,
+            prober_,
+            statuses_,
+            recorder_,
+            [this] { return agent_.networkError(); },
+            [this](const Pod& pod) { return servicesFor(pod); },
+            [this] { return agent_.runtimeName(); }};
+  }
+  Variables servicesFor(const Pod& pod) const;
+  Task<void> relist(async::StopToken stop);
+  Task<void> followEvents(async::StopToken stop);
+  Task<void> housekeeping(async::StopToken stop);
+  Result<Ref<Pod>> podNamed(std::string_view nameSpace, std::string_view name) const;
+  Task<Result<std::string>> runningContainer(std::string nameSpace, std::string pod, std::string container);
+  Task<bool> stillRunning(std::string containerId);
+
+  KubeletConfig config_;
+  env::Env env_;
+  client::Client& client_;
+  cri::RuntimeClient& runtime_;
+  MachineInfo machine_;
+  client::EventRecorder recorder_;
+  ObjectReader objects_;
+  ImageManager images_;
+  VolumeManager volumes_;
+  PodRuntime podRuntime_;
+  StatusManager statuses_;
+  Prober prober_;
+  NodeAgent agent_;
+  client::Informer pods_;
+  client::Informer services_;
+  PodWorkers workers_;
+  RuntimeSummary lastSummary_;
+  bool listed_ = false;       // the runtime was listed at least once
+  bool eventsWork_ = false;
+};
+
+Variables Kubelet::Impl::servicesFor(const Pod& pod) const {
+  std::vector<Ref<corev1::Service>> chosen;
+  client::Lister<corev1::Service> lister(services_);
+  if (auto kubernetes = lister.get("default", "kubernetes")) chosen.push_back(kubernetes);
+  if (pod.spec.enableServiceLinks.valueOr(true)) {
+    for (auto& service : lister.list(pod.metadata.namespace_)) chosen.push_back(std::move(service));
+  }
+  return serviceVariables(chosen);
+}
+
+Task<Result<void>> Kubelet::Impl::run(async::StopToken stop) {
+  if (!config_.machine) machine_ = CO_TRY(readMachineInfo(env_.files));
+  for (const std::string& directory : {config_.rootDirectory + "/pods", config_.podLogsDirectory}) {
+    CO_TRY(env_.files.makeDirectories(directory, 0750));
+  }
+  async::Gate gate(env_.executor);
+  gate.spawn(recorder_.run(stop));
+  gate.spawn(agent_.run(stop));
+  gate.spawn(statuses_.run(stop));
+  gate.spawn(services_.run(stop));
+  gate.spawn(pods_.run(stop));
+  gate.spawn(relist(stop));
+  // Containers get the services' addresses in their environment.
+  while (!stop.stopRequested() && !(services_.hasSynced() && pods_.hasSynced())) {
+    co_await async::sleepFor(env_, std::chrono::milliseconds(10), stop);
+  }
+  if (!stop.stopRequested()) {
+    client::EventHandler handler;
+    handler.onAdd = [this](const Ref<>& pod) { workers_.update(Ref<Pod>(pod)); };
+    handler.onUpdate = [this](const Ref<>& before, const Ref<>& after) {
+      if (schema::metadataOf(before).uid != schema::metadataOf(after).uid) workers_.remove(Ref<Pod>(before));
+      workers_.update(Ref<Pod>(after));
+    };
+    handler.onDelete = [this](const Ref<>& pod) { workers_.remove(Ref<Pod>(pod)); };
+    pods_.addHandler(std::move(handler));
+    gate.spawn(followEvents(stop));
+    gate.spawn(housekeeping(stop));
+  }
+  async::Event stopped(env_.executor);
+  auto registration = stop.onStop([&stopped] { stopped.set(); });
+  while (!stop.stopRequested()) co_await stopped.wait();
+  co_await workers_.close();
+  co_await prober_.close();
+  co_await gate.close();
+  co_return Result<void>();
+}
+
+// Pod Lifecycle Event Generator: compares the runtime's lists with the last ones and wakes whose pods changed.
+Task<void> Kubelet::Impl::relist(async::StopToken stop) {
+  env::Instant lastSuccess = env_.clock.now();
+  constexpr auto kUnhealthyAfter = std::chrono::minutes(3);  // Source: relistThreshold
+  while (!stop.stopRequested()) {
+    Result<RuntimeSummary> summary = co_await summarizeRuntime(runtime_);
+    if (summary) {
+      lastSuccess = env_.clock.now();
+      for (const auto& [uid, pod] : summary->pods) {
+        auto before = lastSummary_.pods.find(uid);
+        if (before == lastSummary_.pods.end() || before->second.states != pod.states) workers_.wake(uid);
+      }
+      for (const auto& [uid, pod] : lastSummary_.pods) {
+        if (!summary->pods.contains(uid)) workers_.wake(uid);
+      }
+      lastSummary_ = std::move(*summary);
+      listed_ = true;
+    }
+    agent_.setPlegHealthy(env_.clock.now() - lastSuccess < kUnhealthyAfter);
+    env::Duration period = config_.plegRelistPeriod;
+    if (eventsWork_) period = std::max<env::Duration>(period, kRelistPeriodWithEvents);
+    co_await async::sleepFor(env_, period, stop);
+  }
+}
+
+Task<void> Kubelet::Impl::followEvents(async::StopToken stop) {
+  while (!stop.stopRequested()) {
+    auto stream = co_await runtime_.containerEvents();
+    if (!stream) co_return;  // the relist does it alone
+    while (!stop.stopRequested()) {
+      async::Promise<Result<Ref<v1::ContainerEventResponse>>> arrived(env_.executor);
+      struct Wait {
+        static Task<void> next(cri::EventStream* events, async::Promise<Result<Ref<v1::ContainerEventResponse>>> into) {
+          into.set(co_await events->next());
+        }
+      };
+      async::Gate gate(env_.executor);  // dropped with the call when the kubelet stops
+      gate.spawn(Wait::next(stream->get(), arrived));
+      auto registration = stop.onStop([arrived] {
+        arrived.set(fail(Reason::ServiceUnavailable, "the kubelet stops"));
+      });
+      auto event = co_await arrived.get();
+      if (!event) {
+        eventsWork_ = false;
+        if (event.error().reason() == Reason::MethodNotAllowed || stop.stopRequested()) co_return;
+        break;
+      }
+      eventsWork_ = true;
+      if ((*event)->podSandboxStatus != nullptr && (*event)->podSandboxStatus->metadata != nullptr) {
+        workers_.wake(std::string((*event)->podSandboxStatus->metadata->uid));
+      }
+    }
+    co_await async::sleepFor(env_, std::chrono::seconds(1), stop);
+  }
+}
+
+// Ends pods that only the runtime knows, and removes directories of pods that nobody knows.
+Task<void> Kubelet::Impl::housekeeping(async::StopToken stop) {
+  while (!stop.stopRequested()) {
+    co_await async::sleepFor(env_, kHousekeepingPeriod, stop);
+    if (stop.stopRequested() || !listed_) continue;
+    std::vector<std::string> orphans;
+    for (const auto& [uid, pod] : lastSummary_.pods) {
+      if (!workers_.knows(uid)) orphans.push_back(uid);
+    }
+    for (const std::string& uid : orphans) {
+      // The summary may be older than the end of a worker.
+      Result<RuntimePod> now = co_await readRuntimePod(runtime_, uid);
+      bool there = now && (!now->sandboxes.empty() || !now->containers.empty());
+      if (there && !workers_.knows(uid)) workers_.killOrphan(uid);
+    }
+    Result<std::vector<std::string>> onDisk = volumes_.podsOnDisk();
+    if (!onDisk) continue;
+    for (const std::string& uid : *onDisk) {
+      if (workers_.knows(uid) || lastSummary_.pods.contains(uid)) continue;
+      Result<void> removed = co_await volumes_.removePod(uid);
+      if (!removed) logWarning("kubelet", "cannot remove an orphaned pod directory uid={} error={}", uid, removed.error().describe());
+    }
+  }
+}
+
+Result<Ref<Pod>> Kubelet::Impl::podNamed(std::string_view nameSpace, std::string_view name) const {
+  Ref<Pod> pod = client::Lister<Pod>(pods_).get(nameSpace, name);
+  if (pod) return pod;
+  return fail(Reason::NotFound, fmt::format("pods \"{}\" not found", name));
+}
+
+Task<bool> Kubelet::Impl::stillRunning(std::string containerId) {
+  auto status = co_await runtime_.containerStatus(containerId, false);
+  co_return status && (*status)->status != nullptr && (*status)->status->state == cri::kContainerRunning;
+}
+
+Task<Result<void>> Kubelet::Impl::containerLogs(std::string nameSpace, std::string podName, std::string container,
+                                                LogOptions options, LogSink sink) {
+  Ref<Pod> pod = CO_TRY(podNamed(nameSpace, podName));
+  RuntimePod runtime = CO_TRY(co_await readRuntimePod(runtime_, std::string(pod->metadata.uid)));
+  std::vector<const ContainerRecord*> records;
+  for (const ContainerRecord& record : runtime.containers) {
+    if (record.name == container) records.push_back(&record);
+  }
+  size_t wanted = options.previous ? 1 : 0;
+  if (records.size() <= wanted) {
+    std::string which = options.previous ? "previous terminated container" : "container";
+    co_return fail(Reason::BadRequest, fmt::format("{} \"{}\" in pod \"{}\" not found", which, container, podName));
+  }
+  const ContainerRecord& record = *records[wanted];
+  if (record.logPath.empty()) {
+    co_return fail(Reason::InternalError, fmt::format("container \"{}\" has no log file", container));
+  }
+  std::string id = record.id;
+  co_return co_await readLogFile(env_, record.logPath, options, std::move(sink), [this, id] { return stillRunning(id); });
+}
+
+Task<Result<std::string>> Kubelet::Impl::runningContainer(std::string nameSpace, std::string podName,
+                                                          std::string container) {
+  Ref<Pod> pod = CO_TRY(podNamed(nameSpace, podName));
+  RuntimePod runtime = CO_TRY(co_await readRuntimePod(runtime_, std::string(pod->metadata.uid)));
+  const ContainerRecord* record = runtime.newest(container);
+  if (record != nullptr && record->running()) co_return record->id;
+  co_return fail(Reason::NotFound, fmt::format("container not found (\"{}\")", container));
+}
+
+Task<Result<std::string>> Kubelet::Impl::execUrl(std::string nameSpace, std::string pod, std::string container,
+                                                 ExecOptions options) {
+  std::string id = CO_TRY(co_await runningContainer(nameSpace, pod, container));
+  auto request = schema::newObject<v1::ExecRequest>();
+  request->containerId = request.str(id);
+  for (const std::string& word : options.command) request->cmd.append(request.arena(), request.str(word));
+  request->tty = options.tty;
+  request->stdin = options.standardInput;
+  request->stdout = options.standardOutput;
+  request->stderr = options.standardError;
+  auto answer = CO_TRY(co_await runtime_.exec(std::move(request)));
+  co_return std::string(answer->url);
+}
+
+Task<Result<std::string>> Kubelet::Impl::attachUrl(std::string nameSpace, std::string pod, std::string container,
+                                                   ExecOptions options) {
+  std::string id = CO_TRY(co_await runningContainer(nameSpace, pod, container));
+  auto request = schema::newObject<v1::AttachRequest>();
+  request->containerId = request.str(id);
+  request->tty = options.tty;
+  request->stdin = options.standardInput;
+  request->stdout = options.standardOutput;
+  request->stderr = options.standardError;
+  auto answer = CO_TRY(co_await runtime_.attach(std::move(request)));
+  co_return std::string(answer->url);
+}
+
+Task<Result<std::string>> Kubelet::Impl::portForwardUrl(std::string nameSpace, std::string podName) {
+  Ref<Pod> pod = CO_TRY(podNamed(nameSpace, podName));
+  RuntimePod runtime = CO_TRY(co_await readRuntimePod(runtime_, std::string(pod->metadata.uid)));
+  if (runtime.sandboxes.empty() || !runtime.sandboxes.front().ready) {
+    co_return fail(Reason::NotFound, fmt::format("pod \"{}\" has no running sandbox", podName));
+  }
+  auto request = schema::newObject<v1::PortForwardRequest>();
+  request->podSandboxId = request.str(runtime.sandboxes.front().id);
+  auto answer = CO_TRY(co_await runtime_.portForward(std::move(request)));
+  co_return std::string(answer->url);
+}
+
+Kubelet::Kubelet(KubeletConfig config, KubeletDependencies dependencies)
+    : impl_(std::make_unique<Impl>(std::move(config), dependencies)) {}
+Kubelet::~Kubelet() = default;
+
+Task<Result<void>> Kubelet::run(async::StopToken stop) { return impl_->run(std::move(stop)); }
+Task<Result<void>> Kubelet::containerLogs(std::string nameSpace, std::string pod, std::string container,
+                                          LogOptions options, LogSink sink) {
+  return impl_->containerLogs(std::move(nameSpace), std::move(pod), std::move(container), options, std::move(sink));
+}
+Task<Result<std::string>> Kubelet::execUrl(std::string nameSpace, std::string pod, std::string container,
+                                           ExecOptions options) {
+  return impl_->execUrl(std::move(nameSpace), std::move(pod), std::move(container), std::move(options));
+}
+Task<Result<std::string>> Kubelet::attachUrl(std::string nameSpace, std::string pod, std::string container,
+                                             ExecOptions options) {
+  return impl_->attachUrl(std::move(nameSpace), std::move(pod), std::move(container), std::move(options));
+}
+Task<Result<std::string>> Kubelet::portForwardUrl(std::string nameSpace, std::string pod) {
+  return impl_->portForwardUrl(std::move(nameSpace), std::move(pod));
+}
+
+}  // namespace knarr::kubelet
