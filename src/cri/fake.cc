@@ -343,12 +343,20 @@ Answer<v1::StopContainerResponse> FakeRuntime::stopContainer(std::string id,
   if (found == containers_.end())
     co_return published(schema::newObject<v1::StopContainerResponse>());
   if (found->second.state == kContainerCreated) finish(found->second, 0, "");
-  if (found->second.state == kContainerRunning) {
-    env::Duration takes = images_[presentImage(found->second.config().image->image)].stopTakes;
-    env::Duration limit = std::chrono::seconds(timeoutSeconds);
-    co_await async::sleepFor(env_, std::min(takes, limit));
-    exitContainer(id, takes > limit ? 137 : 0);
-  }
+  if (found->second.state != kContainerRunning)
+    co_return published(schema::newObject<v1::StopContainerResponse>());
+  env::Duration takes = images_[presentImage(found->second.config().image->image)].stopTakes;
+  env::Duration limit = std::chrono::seconds(timeoutSeconds);
+  // Several stops may run at once; the first that is due ends them all.
+  env::TimerId timer =
+      env_.executor.at(env_.clock.now() + std::min(takes, limit),
+                       [this, id, killed = takes > limit] { exitContainer(id, killed ? 137 : 0); });
+  auto running = [&] {
+    auto now = containers_.find(id);
+    return now != containers_.end() && now->second.state == kContainerRunning;
+  };
+  while (running()) co_await changed_.wait();
+  env_.executor.cancelTimer(timer);
   co_return published(schema::newObject<v1::StopContainerResponse>());
 }
 

@@ -22,6 +22,25 @@ bool terminalPhase(schema::Str phase) { return phase == corev1::PodPhase::Failed
 
 std::string podText(const Pod& pod) { return fmt::format("{}/{}", pod.metadata.namespace_, pod.metadata.name); }
 
+bool changedByOthers(const Pod& before, const Pod& after) {
+  const metav1::ObjectMeta &a = before.metadata, &b = after.metadata;
+  if (a.generation != b.generation || a.deletionTimestamp.present != b.deletionTimestamp.present ||
+      a.deletionGracePeriodSeconds.valueOr(0) != b.deletionGracePeriodSeconds.valueOr(0)) {
+    return true;
+  }
+  auto sameMap = [](const schema::StringMap& x, const schema::StringMap& y) {
+    if (x.size() != y.size()) return false;
+    for (const auto& entry : x) {
+      const schema::Str* other = y.find(entry.key);
+      if (other == nullptr || *other != entry.value) return false;
+    }
+    return true;
+  };
+  if (!sameMap(a.labels, b.labels) || !sameMap(a.annotations, b.annotations)) return true;
+  // Others write the conditions that readiness gates wait for.
+  return !after.spec.readinessGates.empty() && !schema::equal(before.status, after.status);
+}
+
 // Some regular container was started in the sandbox that is up.
 bool initializedInSandbox(const Pod& pod, const RuntimePod& runtime) {
   if (runtime.sandboxes.empty()) return false;
@@ -80,11 +99,16 @@ void PodWorkers::update(const Ref<Pod>& pod) {
   std::string uid(pod->metadata.uid);
   auto found = workers_.find(uid);
   std::shared_ptr<Worker> worker = found != workers_.end() ? found->second : spawn(uid);
-  bool changed = !worker->pod || worker->pod->metadata.generation != pod->metadata.generation;
+  // A write of the status alone, most often our own, is nothing to act on.
+  bool changed = !worker->pod || changedByOthers(*worker->pod, *pod);
   worker->pod = pod;
   worker->refresh |= changed;
   context_.statuses.reconcile(pod);
-  if (pod->metadata.deletionTimestamp || terminalPhase(pod->status.phase)) requestTermination(*worker);
+  if (pod->metadata.deletionTimestamp || terminalPhase(pod->status.phase)) {
+    changed |= !worker->terminating;
+    requestTermination(*worker);
+  }
+  if (!changed) return;
   worker->pending = true;
   worker->work.notifyAll();
 }
@@ -247,6 +271,9 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
     co_return result;
   }
   Ref<Pod> pod = publishStatus(*worker, *runtime, false);
+  if (runtime->containers.size() > pod->spec.containers.size() || runtime->sandboxes.size() > 1) {
+    co_await context_.podRuntime.trim(*runtime);
+  }
   if (terminalPhase(pod->status.phase)) {
     result.terminal = true;
     co_return result;
@@ -282,7 +309,6 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
   probes.started = [&](std::string_view name) { return context_.prober.started(pod, name); };
   PodSyncInputs sync{pod, *runtime, computePodActions(*pod, *runtime, probes), std::move(*volumes), inputs, refresh};
   if (sync.actions.empty()) {
-    if (runtime->containers.size() > pod->spec.containers.size()) co_await context_.podRuntime.trim(*runtime);
     co_return result;
   }
   PodSyncOutcome outcome = co_await context_.podRuntime.syncPod(std::move(sync));
