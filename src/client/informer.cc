@@ -102,6 +102,12 @@ void Informer::upsert(Ref<> object) {
   }
   Ref<> before = at->second;
   if (before == object) return;
+  // Another object of the same name: the deletion of the first one was missed.
+  if (schema::metadataOf(before).uid != schema::metadataOf(object).uid) {
+    erase(key);
+    upsert(std::move(object));
+    return;
+  }
   indexObject(key, before, false);
   at->second = object;
   indexObject(key, object, true);
@@ -167,6 +173,15 @@ async::Task<Result<void>> Informer::watchUntilEnd(StopToken stop) {
 }
 
 async::Task<void> Informer::run(StopToken stop) {
+  async::Event stopped(env_.executor);
+  auto registration = stop.onStop([&stopped] { stopped.set(); });
+  // A watch of something quiet has nothing to wake it; its frames end with the gate.
+  async::Gate gate(env_.executor);
+  gate.spawn(follow(stop));
+  co_await stopped.wait();
+}
+
+async::Task<void> Informer::follow(StopToken stop) {
   env::Duration retry = kRetryFirst;
   bool needList = true;
   while (!stop.stopRequested()) {

@@ -65,6 +65,7 @@ class Informer {
   async::Task<void> run(StopToken stop);
 
  private:
+  async::Task<void> follow(StopToken stop);
   async::Task<Result<void>> listAndReplace();
   async::Task<Result<void>> watchUntilEnd(StopToken stop);
   void replaceAll(std::vector<Ref<>> items);

@@ -81,14 +81,21 @@ int64_t leastAllocated(const Resources& wanted, const NodeInfo& node) {
           share(wanted.memoryBytes, node.requestedNonZero.memoryBytes, node.allocatable.memoryBytes)) / 2;
 }
 
-// How alike the used shares of CPU and memory are. Source: noderesources/balanced_allocation.go.
+// How alike the used shares of CPU and memory are, 0 to 100.
+int64_t balance(const Resources& used, const Resources& allocatable) {
+  auto share = [](int64_t part, int64_t whole) { return std::min(1.0, static_cast<double>(part) / static_cast<double>(whole)); };
+  if (allocatable.cpuMilli == 0 || allocatable.memoryBytes == 0) return kMaxScore;
+  double apart = std::abs(share(used.cpuMilli, allocatable.cpuMilli) - share(used.memoryBytes, allocatable.memoryBytes)) / 2.0;
+  return static_cast<int64_t>((1.0 - apart) * kMaxScore);
+}
+
+// Whether the pod makes a node's shares more alike or less; a pod that asks for nothing does neither.
+// Source: noderesources/balanced_allocation.go.
 int64_t balancedAllocation(const Resources& wanted, const NodeInfo& node) {
-  auto share = [](int64_t want, int64_t used, int64_t have) {
-    return have == 0 ? 1.0 : std::min(1.0, static_cast<double>(used + want) / static_cast<double>(have));
-  };
-  double cpu = share(wanted.cpuMilli, node.requested.cpuMilli, node.allocatable.cpuMilli);
-  double memory = share(wanted.memoryBytes, node.requested.memoryBytes, node.allocatable.memoryBytes);
-  return static_cast<int64_t>((1.0 - std::abs(cpu - memory) / 2.0) * kMaxScore);
+  if (wanted.cpuMilli == 0 && wanted.memoryBytes == 0) return 0;
+  Resources after = node.requested;
+  after.add(wanted);
+  return kMaxScore / 2 + (kMaxScore / 2 + balance(after, node.allocatable) - balance(node.requested, node.allocatable)) / 2;
 }
 
 int64_t imageLocality(const corev1::Pod& pod, const NodeInfo& node) {

@@ -85,11 +85,15 @@ Resources podRequestsNonZero(const corev1::Pod& pod) { return requestsOf(pod, tr
 
 std::vector<HostPort> hostPortsOf(const corev1::Pod& pod) {
   std::vector<HostPort> ports;
-  for (const auto& container : pod.spec.containers)
+  auto collect = [&](const corev1::Container& container) {
     for (const auto& port : container.ports)
       if (port.hostPort > 0)
         ports.push_back({port.hostIP.empty() ? "0.0.0.0" : std::string(port.hostIP), port.protocol.empty() ? "TCP" : std::string(port.protocol),
                          port.hostPort});
+  };
+  for (const auto& container : pod.spec.containers) collect(container);
+  for (const auto& container : pod.spec.initContainers)
+    if (isSidecar(container)) collect(container);
   return ports;
 }
 

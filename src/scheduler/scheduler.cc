@@ -62,38 +62,61 @@ class Scheduler::Impl {
     if (found->second.pods.empty()) nodes_.erase(found);
   }
 
+  // The one place a pod takes room in; a former one is given up.
+  void place(const schema::Ref<Pod>& pod, const std::string& node) {
+    std::string uid(pod->metadata.uid);
+    auto [at, fresh] = placed_.try_emplace(uid, node);
+    if (!fresh && at->second != node) {
+      giveUpRoom(uid, at->second);
+      at->second = node;
+    }
+    nodes_[node].addPod(pod);
+  }
+  // Whether it took any room.
+  bool unplace(const std::string& uid) {
+    auto found = placed_.find(uid);
+    if (found == placed_.end()) return false;
+    giveUpRoom(uid, found->second);
+    placed_.erase(found);
+    return true;
+  }
+  void giveUpRoom(const std::string& uid, const std::string& node) {
+    auto found = nodes_.find(node);
+    if (found == nodes_.end()) return;
+    found->second.removePod(uid);
+    if (!found->second.node && found->second.pods.empty()) nodes_.erase(found);
+  }
+
   void podChanged(schema::Ref<Pod> before, schema::Ref<Pod> pod) {
     std::string uid(pod->metadata.uid);
     if (!pod->spec.nodeName.empty()) {
       assumed_.erase(uid);
       queue_.remove(client::keyOf(pod));
-      if (isDone(*pod)) {
-        forget(*pod);
-      } else {
-        nodes_[std::string(pod->spec.nodeName)].addPod(pod);
-      }
+      if (isDone(*pod))
+        forget(uid);
+      else
+        place(pod, std::string(pod->spec.nodeName));
       return;
     }
     if (!isOurs(*pod) || pod->metadata.deletionTimestamp || !pod->spec.schedulingGates.empty() || assumed_.contains(uid)) return;
     // A status write of our own is no reason to try again at once.
     if (before && schema::equal(before->spec, pod->spec) && before->metadata.labels.size() == pod->metadata.labels.size()) {
-      queue_.keep(client::keyOf(pod));
+      queue_.keep(client::keyOf(pod), pod->spec.priority.valueOr(0));
       return;
     }
     queue_.add(client::keyOf(pod), pod->spec.priority.valueOr(0));
   }
 
-  void forget(const Pod& pod) {
-    auto found = nodes_.find(std::string(pod.spec.nodeName));
-    if (found == nodes_.end()) return;
-    found->second.removePod(std::string(pod.metadata.uid));
-    queue_.moveAllToActive();
+  void forget(const std::string& uid) {
+    if (unplace(uid)) queue_.moveAllToActive();
   }
 
+  // The last known object may be from before its binding: the room is found by uid.
   void podGone(const schema::Ref<Pod>& pod) {
+    std::string uid(pod->metadata.uid);
     queue_.remove(client::keyOf(pod));
-    assumed_.erase(std::string(pod->metadata.uid));
-    if (!pod->spec.nodeName.empty()) forget(*pod);
+    assumed_.erase(uid);
+    forget(uid);
   }
 
   Task<void> scheduleOne(std::string key) {
@@ -108,7 +131,7 @@ class Scheduler::Impl {
     Mut<Pod> assumed = schema::edit(pod);
     assumed->spec.nodeName = assumed.str(decision.node);
     schema::Ref<Pod> placed = std::move(assumed).publish();
-    nodes_[decision.node].addPod(placed);
+    place(placed, decision.node);
     assumed_.insert(std::string(pod->metadata.uid));
     gate_.spawn(bind(this, pod, decision.node));
   }
@@ -127,8 +150,9 @@ class Scheduler::Impl {
       self->recorder_.event(pod, "Normal", "Scheduled", fmt::format("Successfully assigned {}/{} to {}", nameSpace, name, node));
       co_return;
     }
-    self->assumed_.erase(uid);
-    if (auto found = self->nodes_.find(node); found != self->nodes_.end()) found->second.removePod(uid);
+    // Assumed no more: the watch has told meanwhile where the pod is, or that it is gone.
+    if (self->assumed_.erase(uid) == 0) co_return;
+    self->forget(uid);
     if (isNotFound(bound.error())) co_return;
     logWarning("scheduler", "binding {}/{} to {} failed: {}", nameSpace, name, node, bound.error().describe());
     self->recorder_.event(pod, "Warning", "FailedScheduling", fmt::format("binding rejected: {}", bound.error().message()));
@@ -162,7 +186,8 @@ class Scheduler::Impl {
   client::EventRecorder recorder_;
   async::Gate gate_;
   Nodes nodes_;
-  std::set<std::string> assumed_;  // uids of pods whose binding is under way
+  std::set<std::string> assumed_;               // uids of pods whose binding is under way
+  std::map<std::string, std::string> placed_;  // uid to the node whose room the pod takes
 };
 
 Scheduler::Scheduler(env::Env environment, client::Client& client, client::InformerFactory& informers, SchedulerConfig config)

@@ -15,16 +15,17 @@ SchedulingQueue::~SchedulingQueue() {
 }
 
 void SchedulingQueue::add(const std::string& key, int32_t priority) {
-  if (closed_ || activeByKey_.contains(key)) return;
+  if (closed_) return;
   waiting_.erase(key);
+  if (activeByKey_.contains(key)) return;
   Active entry{priority, ++sequence_, key};
   active_.insert(entry);
   activeByKey_.emplace(key, entry);
   changed_.notifyAll();
 }
 
-void SchedulingQueue::keep(const std::string& key) {
-  if (!activeByKey_.contains(key) && !waiting_.contains(key)) add(key, 0);
+void SchedulingQueue::keep(const std::string& key, int32_t priority) {
+  if (!activeByKey_.contains(key) && !waiting_.contains(key)) add(key, priority);
 }
 
 env::Duration SchedulingQueue::backOff(const std::string& key) {

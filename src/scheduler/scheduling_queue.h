@@ -21,7 +21,7 @@ class SchedulingQueue {
 
   void add(const std::string& key, int32_t priority);
   // Leaves a pod where it is; one that is nowhere becomes active.
-  void keep(const std::string& key);
+  void keep(const std::string& key, int32_t priority);
   // Tried again when its back-off is over.
   void addBackOff(const std::string& key, int32_t priority);
   // Tried again when something changed and its back-off is over.

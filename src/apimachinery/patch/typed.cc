@@ -292,7 +292,11 @@ Value removeTyped(const SchemaRef& schema, const Value& value, const FieldSet& g
     if (!drop) return codec::deepCopyValue(child, arena);
     if (drop->owned && !keep) return std::nullopt;
     static const FieldSet kNothing;
-    return removeTyped(inner, child, drop->children, keep ? keep->children : kNothing, arena);
+    Value left = removeTyped(inner, child, drop->children, keep ? keep->children : kNothing, arena);
+    // What lost all it had goes too, unless somebody wants it empty.
+    bool emptied = (left.isObject() || left.isArray()) && left.size() == 0 && child.size() != 0;
+    if (emptied && !(keep && keep->owned)) return std::nullopt;
+    return left;
   };
   if ((schema.relation == SchemaRef::Struct || schema.relation == SchemaRef::Map) && value.isObject()) {
     Value out = Value::emptyObject();

@@ -75,7 +75,7 @@ int scaledValue(const schema::IntOrString& value, int total, bool roundUp) {
 RollingBounds rollingBounds(const Deployment& d) {
   RollingBounds bounds;
   int wanted = wantedReplicas(d);
-  if (d.spec.strategy.type != "RollingUpdate" || wanted == 0) return bounds;
+  if (d.spec.strategy.type != "RollingUpdate") return bounds;
   const auto* rolling = d.spec.strategy.rollingUpdate;
   if (rolling && rolling->maxSurge) bounds.surge = scaledValue(*rolling->maxSurge, wanted, true);
   if (rolling && rolling->maxUnavailable) bounds.unavailable = scaledValue(*rolling->maxUnavailable, wanted, false);

@@ -49,7 +49,7 @@ OwnerGraph::Affected OwnerGraph::upsert(const client::ResourceInfo& resource, co
   const metav1::ObjectMeta& metadata = schema::metadataOf(object);
   std::string uid(metadata.uid);
   GraphNode& node = nodes_[uid];
-  bool wasDeleting = node.beingDeleted();
+  bool wasDeleting = node.beingDeleted(), wasForeground = node.deletingDependents();
   Affected affected;
   if (node.object) {
     // Owners that lost this dependent may be waiting for just that.
@@ -62,9 +62,10 @@ OwnerGraph::Affected OwnerGraph::upsert(const client::ResourceInfo& resource, co
   node.owners.assign(metadata.ownerReferences.begin(), metadata.ownerReferences.end());
   link(node);
   if (!node.owners.empty()) affected.push_back(uid);
-  if (node.beingDeleted() && !wasDeleting) {
+  bool foreground = node.deletingDependents();
+  if (node.beingDeleted() && (!wasDeleting || foreground != wasForeground)) {
     affected.push_back(uid);
-    if (node.deletingDependents()) affected.insert(affected.end(), node.dependents.begin(), node.dependents.end());
+    if (foreground) affected.insert(affected.end(), node.dependents.begin(), node.dependents.end());
   }
   return affected;
 }

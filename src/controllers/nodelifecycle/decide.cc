@@ -101,7 +101,7 @@ std::optional<int64_t> secondsUntilEviction(const corev1::Pod& pod, const std::v
   for (const corev1::Taint& taint : noExecute) {
     const corev1::Toleration* by = nullptr;
     for (const auto& toleration : pod.spec.tolerations)
-      if (tolerates(toleration, taint)) by = &toleration;
+      if (!by && tolerates(toleration, taint)) by = &toleration;
     if (!by) return 0;
     if (by->tolerationSeconds) least = std::min(least.value_or(std::numeric_limits<int64_t>::max()), std::max<int64_t>(0, *by->tolerationSeconds));
   }

@@ -22,6 +22,16 @@ int maxRestarts(const corev1::Pod& pod) {
   return most;
 }
 
+int maxSidecarRestarts(const corev1::Pod& pod) {
+  int most = 0;
+  for (const auto& container : pod.spec.initContainers) {
+    if (!container.restartPolicy || *container.restartPolicy != "Always") continue;
+    for (const auto& status : pod.status.initContainerStatuses)
+      if (status.name == container.name) most = std::max(most, status.restartCount);
+  }
+  return most;
+}
+
 // Ages compare by magnitude, so that a few seconds do not decide. Source: ActivePodsWithRanks, podReadyTime and log2.
 int ageRank(int64_t since, int64_t now) {
   int64_t seconds = now - since;
@@ -52,6 +62,7 @@ bool deletedFirst(const corev1::Pod& a, const corev1::Pod& b, const std::map<std
     return a.metadata.uid < b.metadata.uid;
   }
   if (maxRestarts(a) != maxRestarts(b)) return maxRestarts(a) > maxRestarts(b);
+  if (maxSidecarRestarts(a) != maxSidecarRestarts(b)) return maxSidecarRestarts(a) > maxSidecarRestarts(b);
   if (a.metadata.creationTimestamp != b.metadata.creationTimestamp) {
     int rankA = ageRank(a.metadata.creationTimestamp.unixSeconds(), now), rankB = ageRank(b.metadata.creationTimestamp.unixSeconds(), now);
     if (rankA != rankB) return rankA < rankB;
@@ -92,8 +103,9 @@ ReplicaSetPlan decideReplicas(const appsv1::ReplicaSet& rs, const std::vector<Re
   if (difference <= 0) return plan;
   plan.remove = active;
   size_t count = static_cast<size_t>(std::min(difference, kBurstReplicas));
+  // The rules are not transitive (equal ages go on to restarts, like ages end at the uid); a stable sort bears that.
   if (count < plan.remove.size())
-    std::sort(plan.remove.begin(), plan.remove.end(), [&](const Ref<corev1::Pod>& a, const Ref<corev1::Pod>& b) {
+    std::stable_sort(plan.remove.begin(), plan.remove.end(), [&](const Ref<corev1::Pod>& a, const Ref<corev1::Pod>& b) {
       return deletedFirst(*a, *b, relatedPerNode, now);
     });
   plan.remove.resize(count);

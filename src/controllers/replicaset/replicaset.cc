@@ -114,9 +114,13 @@ class ReplicaSetController : public Controller {
       logWarning("replicaset", "{}: {}", key, selector.error().message());
       co_return Result<void>();
     }
+    // Pods that ended are neither adopted nor released.
     std::vector<Ref<>> candidates = pods_.byIndex(kControllerUidIndex, rs->metadata.uid);
+    std::erase_if(candidates, [&](const Ref<>& pod) {
+      return !isPodActive(*Ref<Pod>(pod)) && !selector->matches(schema::metadataOf(pod).labels);
+    });
     for (Ref<>& orphan : pods_.byIndex(kControllerUidIndex, ""))
-      if (schema::metadataOf(orphan).namespace_ == rs->metadata.namespace_) candidates.push_back(orphan);
+      if (schema::metadataOf(orphan).namespace_ == rs->metadata.namespace_ && isPodActive(*Ref<Pod>(orphan))) candidates.push_back(orphan);
     std::vector<Ref<>> mine =
         CO_TRY(co_await claimObjects(&context_.client, &client::resourceOf<Pod>(), rs, std::move(candidates), *selector));
     std::vector<Ref<Pod>> claimed, active;
@@ -141,13 +145,15 @@ class ReplicaSetController : public Controller {
   std::map<std::string, int> relatedPods(const ReplicaSet& rs) const {
     std::map<std::string, int> perNode;
     const metav1::OwnerReference* owner = controllerOf(rs.metadata);
-    std::vector<Ref<>> siblings;
-    if (owner)
-      siblings = replicaSets_.byIndex(kControllerUidIndex, owner->uid);
-    else
-      siblings.push_back(replicaSets_.get(rs.metadata.namespace_, rs.metadata.name));
-    for (const Ref<>& sibling : siblings)
-      for (const Ref<>& object : pods_.byIndex(kControllerUidIndex, schema::metadataOf(sibling).uid)) {
+    std::vector<schema::Str> siblings{rs.metadata.uid};
+    std::vector<Ref<>> owned;
+    if (owner) {
+      siblings.clear();
+      owned = replicaSets_.byIndex(kControllerUidIndex, owner->uid);
+      for (const Ref<>& sibling : owned) siblings.push_back(schema::metadataOf(sibling).uid);
+    }
+    for (schema::Str sibling : siblings)
+      for (const Ref<>& object : pods_.byIndex(kControllerUidIndex, sibling)) {
         Ref<Pod> pod(object);
         if (isPodActive(*pod)) ++perNode[std::string(pod->spec.nodeName)];
       }
