@@ -1,5 +1,6 @@
-// Crash and image back-off: 10 s doubling to a maximum, per key, dropped after twice the maximum without need.
-// Source: pkg/kubelet (backOffPeriod, MaxContainerBackOff), client-go util/flowcontrol/backoff.go.
+// Crash and image back-off: 10 s doubling to a maximum, per key, dropped after twice the maximum
+// without need. Source: pkg/kubelet (backOffPeriod, MaxContainerBackOff), client-go
+// util/flowcontrol/backoff.go.
 #pragma once
 
 #include <map>
@@ -13,8 +14,8 @@ class BackOff {
  public:
   BackOff(env::Duration initial, env::Duration max) : initial_(initial), max_(max) {}
 
-  // How long after `lastNanos` (Unix) the next try must still wait at `nowNanos`; 0 when it may go on. The wait counts
-  // from lastNanos, the end of the last try.
+  // How long after `lastNanos` (Unix) the next try must still wait at `nowNanos`; 0 when it may go
+  // on. The wait counts from lastNanos, the end of the last try.
   int64_t remaining(const std::string& key, int64_t lastNanos, int64_t nowNanos) const {
     auto entry = entries_.find(key);
     if (entry == entries_.end() || expired(entry->second, lastNanos)) return 0;

@@ -1,5 +1,6 @@
 // What the kubelet asks the runtime for: sandbox and container configurations of a pod. Pure.
-// Upstream counterpart: pkg/kubelet/kuberuntime/kuberuntime_{sandbox,container}*.go, security_context.go, helpers.go.
+// Upstream counterpart: pkg/kubelet/kuberuntime/kuberuntime_{sandbox,container}*.go,
+// security_context.go, helpers.go.
 #pragma once
 
 #include <optional>
@@ -26,8 +27,8 @@ struct HostName {
 Result<HostName> podHostName(const corev1::Pod& pod, const std::string& clusterDomain);
 
 // /etc/hosts of the pod. `hostFile` is the node's own, used with hostNetwork.
-std::string hostsFile(const corev1::Pod& pod, const HostName& hostName, const std::vector<std::string>& podIps,
-                      std::string_view hostFile);
+std::string hostsFile(const corev1::Pod& pod, const HostName& hostName,
+                      const std::vector<std::string>& podIps, std::string_view hostFile);
 
 // "<podLogsDirectory>/<namespace>_<name>_<uid>"
 std::string podLogDirectory(const KubeletConfig& config, const corev1::Pod& pod);
@@ -37,7 +38,8 @@ struct SandboxInputs {
   HostName hostName;
   DnsSettings dns;
 };
-cri::Mut<runtimev1::RunPodSandboxRequest> sandboxRequest(const corev1::Pod& pod, const KubeletConfig& config,
+cri::Mut<runtimev1::RunPodSandboxRequest> sandboxRequest(const corev1::Pod& pod,
+                                                         const KubeletConfig& config,
                                                          const SandboxInputs& inputs);
 
 struct MountInput {
@@ -48,25 +50,24 @@ struct MountInput {
 struct ContainerInputs {
   std::string sandboxId;
   int32_t restartCount = 0;
-  std::string imageRef;                  // resolved
-  std::optional<int64_t> imageUid;       // the image's numeric user
-  std::string imageUsername;             // or its name
-  std::string targetContainerId;         // of an ephemeral container with a target
+  std::string imageRef;             // resolved
+  std::optional<int64_t> imageUid;  // the image's numeric user
+  std::string imageUsername;        // or its name
+  std::string targetContainerId;    // of an ephemeral container with a target
   Variables environment;
-  std::vector<MountInput> mounts;        // termination message and hosts file included
+  std::vector<MountInput> mounts;  // termination message and hosts file included
   int64_t nodeMemoryBytes = 0;
 };
 // Errors become CreateContainerConfigError: runAsNonRoot is broken.
-Result<cri::Mut<runtimev1::CreateContainerRequest>> containerRequest(const corev1::Pod& pod,
-                                                                    const corev1::Container& container,
-                                                                    const KubeletConfig& config,
-                                                                    const SandboxInputs& sandbox,
-                                                                    const ContainerInputs& inputs);
+Result<cri::Mut<runtimev1::CreateContainerRequest>> containerRequest(
+    const corev1::Pod& pod, const corev1::Container& container, const KubeletConfig& config,
+    const SandboxInputs& sandbox, const ContainerInputs& inputs);
 
 // The fields that an ephemeral container shares with the others.
 corev1::Container asContainer(const corev1::EphemeralContainerCommon& common);
 
-// The runtime image name with a default tag: "busybox" to "busybox:latest". Errors: not an image name.
+// The runtime image name with a default tag: "busybox" to "busybox:latest". Errors: not an image
+// name.
 Result<std::string> withDefaultTag(std::string_view image);
 
 }  // namespace knarr::kubelet

@@ -1,5 +1,6 @@
 // resolv.conf, /etc/hosts and host names of pods.
-// Upstream counterpart: pkg/kubelet/network/dns/dns.go, pkg/kubelet/kubelet_pods.go (managedHostsFileContent).
+// Upstream counterpart: pkg/kubelet/network/dns/dns.go, pkg/kubelet/kubelet_pods.go
+// (managedHostsFileContent).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -77,7 +78,8 @@ void cut(DnsSettings& settings) {
 DnsSettings podDns(const corev1::Pod& pod, const KubeletConfig& config, std::string_view hostFile) {
   DnsSettings settings;
   schema::Str policy = pod.spec.dnsPolicy;
-  bool cluster = policy == "ClusterFirstWithHostNet" || (policy == "ClusterFirst" && !pod.spec.hostNetwork);
+  bool cluster =
+      policy == "ClusterFirstWithHostNet" || (policy == "ClusterFirst" && !pod.spec.hostNetwork);
   if (policy != "None") settings = parseResolverFile(hostFile);
   if (cluster && !config.clusterDns.empty()) {
     std::vector<std::string> hostSearches = std::move(settings.searches);
@@ -95,7 +97,8 @@ DnsSettings podDns(const corev1::Pod& pod, const KubeletConfig& config, std::str
     for (schema::Str path : pod.spec.dnsConfig->searches) addUnique(settings.searches, path);
     for (const corev1::PodDNSConfigOption& option : pod.spec.dnsConfig->options) {
       std::string text(option.name);
-      if (option.value.present && !option.value.value.empty()) text += ":" + std::string(option.value.value);
+      if (option.value.present && !option.value.value.empty())
+        text += ":" + std::string(option.value.value);
       setOption(settings.options, std::move(text));
     }
   }
@@ -113,34 +116,38 @@ Result<HostName> podHostName(const corev1::Pod& pod, const std::string& clusterD
   host.name = host.name.substr(0, kHostNameMax);
   while (host.name.ends_with('-') || host.name.ends_with('.')) host.name.pop_back();
   if (!pod.spec.subdomain.empty()) {
-    host.domain = fmt::format("{}.{}.svc.{}", pod.spec.subdomain, pod.metadata.namespace_, clusterDomain);
+    host.domain =
+        fmt::format("{}.{}.svc.{}", pod.spec.subdomain, pod.metadata.namespace_, clusterDomain);
   }
   if (pod.spec.setHostnameAsFQDN.valueOr(false) && !host.domain.empty()) {
     std::string full = host.name + "." + host.domain;
     constexpr size_t kKernelNameMax = 64;
     if (full.size() > kKernelNameMax) {
-      return fail(Reason::Invalid, fmt::format("failed to construct FQDN from pod hostname and cluster domain, FQDN {} is "
-                                               "too long ({} characters is the max, {} characters requested)",
-                                               full, kKernelNameMax, full.size()));
+      return fail(
+          Reason::Invalid,
+          fmt::format("failed to construct FQDN from pod hostname and cluster domain, FQDN {} is "
+                      "too long ({} characters is the max, {} characters requested)",
+                      full, kKernelNameMax, full.size()));
     }
   }
   return host;
 }
 
-std::string hostsFile(const corev1::Pod& pod, const HostName& hostName, const std::vector<std::string>& podIps,
-                      std::string_view hostFile) {
+std::string hostsFile(const corev1::Pod& pod, const HostName& hostName,
+                      const std::vector<std::string>& podIps, std::string_view hostFile) {
   std::string out;
   if (pod.spec.hostNetwork) {
     out = "# Kubernetes-managed hosts file (host network).\n";
     out += hostFile;
   } else {
-    out = "# Kubernetes-managed hosts file.\n"
-          "127.0.0.1\tlocalhost\n"
-          "::1\tlocalhost ip6-localhost ip6-loopback\n"
-          "fe00::0\tip6-localnet\n"
-          "fe00::0\tip6-mcastprefix\n"
-          "fe00::1\tip6-allnodes\n"
-          "fe00::2\tip6-allrouters\n";
+    out =
+        "# Kubernetes-managed hosts file.\n"
+        "127.0.0.1\tlocalhost\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        "fe00::0\tip6-localnet\n"
+        "fe00::0\tip6-mcastprefix\n"
+        "fe00::1\tip6-allnodes\n"
+        "fe00::2\tip6-allrouters\n";
     for (const std::string& ip : podIps) {
       if (hostName.domain.empty()) {
         out += fmt::format("{}\t{}\n", ip, hostName.name);

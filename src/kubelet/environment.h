@@ -1,6 +1,6 @@
-// The environment of a container: $(VAR) expansion, references to fields, resources, ConfigMaps and Secrets, and the
-// variables that announce services. Pure: what it refers to is given.
-// Upstream counterpart: pkg/kubelet/kubelet_pods.go (makeEnvironmentVariables), pkg/kubelet/envvars,
+// The environment of a container: $(VAR) expansion, references to fields, resources, ConfigMaps and
+// Secrets, and the variables that announce services. Pure: what it refers to is given. Upstream
+// counterpart: pkg/kubelet/kubelet_pods.go (makeEnvironmentVariables), pkg/kubelet/envvars,
 // third_party/forked/golang/expansion.
 #pragma once
 
@@ -16,7 +16,8 @@ namespace knarr::kubelet {
 
 using Variables = std::map<std::string, std::string, std::less<>>;
 
-// Replaces $(NAME) from the given maps, first match wins; $$ is $, what is unknown or malformed stays as it is.
+// Replaces $(NAME) from the given maps, first match wins; $$ is $, what is unknown or malformed
+// stays as it is.
 std::string expand(std::string_view text, const std::vector<const Variables*>& mappings);
 
 // ConfigMaps and Secrets that the pod refers to, by name, null when absent.
@@ -36,12 +37,15 @@ struct EnvironmentInputs {
 
 // Errors become CreateContainerConfigError.
 Result<Variables> containerEnvironment(const corev1::Pod& pod, const corev1::Container& container,
-                                       const ReferencedObjects& objects, const EnvironmentInputs& inputs);
+                                       const ReferencedObjects& objects,
+                                       const EnvironmentInputs& inputs);
 
 // "metadata.name", "status.podIP", "metadata.labels['x']"... Source: pkg/fieldpath, pkg/api/v1/pod.
-Result<std::string> podField(const corev1::Pod& pod, std::string_view path, const EnvironmentInputs& inputs);
+Result<std::string> podField(const corev1::Pod& pod, std::string_view path,
+                             const EnvironmentInputs& inputs);
 // "limits.cpu" of a container, divided and rounded up.
-Result<std::string> containerResource(const corev1::Container& container, const corev1::ResourceFieldSelector& selector,
+Result<std::string> containerResource(const corev1::Container& container,
+                                      const corev1::ResourceFieldSelector& selector,
                                       const EnvironmentInputs& inputs);
 
 // WEB_SERVICE_HOST and the like for services with a cluster IP.

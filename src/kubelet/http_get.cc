@@ -16,7 +16,8 @@ constexpr size_t kAnswerBytesMax = 64 * 1024;
 constexpr size_t kBodyBytesMax = 10 * 1024;  // Source: pkg/probe/http maxRespBodyLength
 
 Error timedOut(const std::string& address) {
-  return Error(Reason::Timeout, fmt::format("context deadline exceeded while talking to {}", address));
+  return Error(Reason::Timeout,
+               fmt::format("context deadline exceeded while talking to {}", address));
 }
 
 // Wakes the event at the deadline; disarmed when it goes.
@@ -52,12 +53,15 @@ Result<HttpGetAnswer> parse(const std::string& text, const std::string& address)
 
 }  // namespace
 
-Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request, env::Duration timeout) {
+Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request,
+                                    env::Duration timeout) {
   async::Event wake(environment.executor);
   Deadline deadline(environment, timeout, wake);
-  std::unique_ptr<env::Stream> stream = CO_TRY(co_await async::connect(environment, request.address, timeout));
-  std::string out = fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}\r\nAccept: */*\r\nConnection: close\r\n",
-                                request.path, request.host, request.userAgent);
+  std::unique_ptr<env::Stream> stream =
+      CO_TRY(co_await async::connect(environment, request.address, timeout));
+  std::string out = fmt::format(
+      "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}\r\nAccept: */*\r\nConnection: close\r\n",
+      request.path, request.host, request.userAgent);
   for (const auto& [name, value] : request.headers) out += fmt::format("{}: {}\r\n", name, value);
   out += "\r\n";
   size_t written = 0;
@@ -66,8 +70,10 @@ Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request
   while (true) {
     if (deadline.passed()) co_return Unexpected(timedOut(request.address));
     bool writing = written < out.size();
-    env::IoStep step = writing ? stream->write(std::span<const char>(out).subspan(written)) : stream->read(buffer);
-    if (step.kind == env::IoStep::Failed) co_return failErrno("GET from " + request.address, step.errorNumber);
+    env::IoStep step =
+        writing ? stream->write(std::span<const char>(out).subspan(written)) : stream->read(buffer);
+    if (step.kind == env::IoStep::Failed)
+      co_return failErrno("GET from " + request.address, step.errorNumber);
     if (step.kind == env::IoStep::Eof) break;
     if (step.kind == env::IoStep::Done) {
       if (writing) {

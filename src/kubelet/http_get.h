@@ -22,9 +22,11 @@ struct HttpGetAnswer {
   std::string body;  // at most 10 KiB
 };
 // Errors: Timeout, refused and broken connections, an answer that is not HTTP.
-async::Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request, env::Duration timeout);
+async::Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request,
+                                           env::Duration timeout);
 
 // Connects and closes. Source: pkg/probe/tcp.
-async::Task<Result<void>> tcpConnect(env::Env environment, std::string address, env::Duration timeout);
+async::Task<Result<void>> tcpConnect(env::Env environment, std::string address,
+                                     env::Duration timeout);
 
 }  // namespace knarr::kubelet

@@ -1,4 +1,5 @@
-// The kubelet's composition: sources of pods, the relist of the runtime, housekeeping, and what its server asks.
+// The kubelet's composition: sources of pods, the relist of the runtime, housekeeping, and what its
+// server asks.
 #include "kubelet/kubelet.h"
 
 #include <fmt/format.h>
@@ -20,7 +21,8 @@ namespace v1 = runtimev1;
 namespace {
 
 constexpr auto kHousekeepingPeriod = std::chrono::seconds(2);
-// With events from the runtime the relist only catches what they missed. Source: eventedPlegRelistPeriod.
+// With events from the runtime the relist only catches what they missed. Source:
+// eventedPlegRelistPeriod.
 constexpr auto kRelistPeriodWithEvents = std::chrono::seconds(30);
 
 client::ListOptions onNode(const std::string& nodeName) {
@@ -52,10 +54,12 @@ class Kubelet::Impl {
         workers_(workerContext()) {}
 
   Task<Result<void>> run(async::StopToken stop);
-  Task<Result<void>> containerLogs(std::string nameSpace, std::string pod, std::string container, LogOptions options,
-                                   LogSink sink);
-  Task<Result<std::string>> execUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options);
-  Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options);
+  Task<Result<void>> containerLogs(std::string nameSpace, std::string pod, std::string container,
+                                   LogOptions options, LogSink sink);
+  Task<Result<std::string>> execUrl(std::string nameSpace, std::string pod, std::string container,
+                                    ExecOptions options);
+  Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod, std::string container,
+                                      ExecOptions options);
   Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod);
 
  private:
@@ -78,7 +82,8 @@ class Kubelet::Impl {
   Task<void> followEvents(async::StopToken stop);
   Task<void> housekeeping(async::StopToken stop);
   Result<Ref<Pod>> podNamed(std::string_view nameSpace, std::string_view name) const;
-  Task<Result<std::string>> runningContainer(std::string nameSpace, std::string pod, std::string container);
+  Task<Result<std::string>> runningContainer(std::string nameSpace, std::string pod,
+                                             std::string container);
   Task<bool> stillRunning(std::string containerId);
 
   KubeletConfig config_;
@@ -98,7 +103,7 @@ class Kubelet::Impl {
   client::Informer services_;
   PodWorkers workers_;
   RuntimeSummary lastSummary_;
-  bool listed_ = false;       // the runtime was listed at least once
+  bool listed_ = false;  // the runtime was listed at least once
   bool eventsWork_ = false;
 };
 
@@ -117,12 +122,14 @@ Task<Result<void>> Kubelet::Impl::run(async::StopToken stop) {
   for (const std::string& directory : {config_.rootDirectory + "/pods", config_.podLogsDirectory}) {
     CO_TRY(env_.files.makeDirectories(directory, 0750));
   }
+  // Watches wait on the server and hold nothing: they are dropped at the end, not waited for.
+  async::Gate sources(env_.executor);
   async::Gate gate(env_.executor);
   gate.spawn(recorder_.run(stop));
   gate.spawn(agent_.run(stop));
   gate.spawn(statuses_.run(stop));
-  gate.spawn(services_.run(stop));
-  gate.spawn(pods_.run(stop));
+  sources.spawn(services_.run(stop));
+  sources.spawn(pods_.run(stop));
   gate.spawn(relist(stop));
   // Containers get the services' addresses in their environment.
   while (!stop.stopRequested() && !(services_.hasSynced() && pods_.hasSynced())) {
@@ -132,7 +139,8 @@ Task<Result<void>> Kubelet::Impl::run(async::StopToken stop) {
     client::EventHandler handler;
     handler.onAdd = [this](const Ref<>& pod) { workers_.update(Ref<Pod>(pod)); };
     handler.onUpdate = [this](const Ref<>& before, const Ref<>& after) {
-      if (schema::metadataOf(before).uid != schema::metadataOf(after).uid) workers_.remove(Ref<Pod>(before));
+      if (schema::metadataOf(before).uid != schema::metadataOf(after).uid)
+        workers_.remove(Ref<Pod>(before));
       workers_.update(Ref<Pod>(after));
     };
     handler.onDelete = [this](const Ref<>& pod) { workers_.remove(Ref<Pod>(pod)); };
@@ -149,7 +157,8 @@ Task<Result<void>> Kubelet::Impl::run(async::StopToken stop) {
   co_return Result<void>();
 }
 
-// Pod Lifecycle Event Generator: compares the runtime's lists with the last ones and wakes whose pods changed.
+// Pod Lifecycle Event Generator: compares the runtime's lists with the last ones and wakes whose
+// pods changed.
 Task<void> Kubelet::Impl::relist(async::StopToken stop) {
   env::Instant lastSuccess = env_.clock.now();
   constexpr auto kUnhealthyAfter = std::chrono::minutes(3);  // Source: relistThreshold
@@ -159,7 +168,8 @@ Task<void> Kubelet::Impl::relist(async::StopToken stop) {
       lastSuccess = env_.clock.now();
       for (const auto& [uid, pod] : summary->pods) {
         auto before = lastSummary_.pods.find(uid);
-        if (before == lastSummary_.pods.end() || before->second.states != pod.states) workers_.wake(uid);
+        if (before == lastSummary_.pods.end() || before->second.states != pod.states)
+          workers_.wake(uid);
       }
       for (const auto& [uid, pod] : lastSummary_.pods) {
         if (!summary->pods.contains(uid)) workers_.wake(uid);
@@ -181,15 +191,15 @@ Task<void> Kubelet::Impl::followEvents(async::StopToken stop) {
     while (!stop.stopRequested()) {
       async::Promise<Result<Ref<v1::ContainerEventResponse>>> arrived(env_.executor);
       struct Wait {
-        static Task<void> next(cri::EventStream* events, async::Promise<Result<Ref<v1::ContainerEventResponse>>> into) {
+        static Task<void> next(cri::EventStream* events,
+                               async::Promise<Result<Ref<v1::ContainerEventResponse>>> into) {
           into.set(co_await events->next());
         }
       };
       async::Gate gate(env_.executor);  // dropped with the call when the kubelet stops
       gate.spawn(Wait::next(stream->get(), arrived));
-      auto registration = stop.onStop([arrived] {
-        arrived.set(fail(Reason::ServiceUnavailable, "the kubelet stops"));
-      });
+      auto registration = stop.onStop(
+          [arrived] { arrived.set(fail(Reason::ServiceUnavailable, "the kubelet stops")); });
       auto event = co_await arrived.get();
       if (!event) {
         eventsWork_ = false;
@@ -197,7 +207,8 @@ Task<void> Kubelet::Impl::followEvents(async::StopToken stop) {
         break;
       }
       eventsWork_ = true;
-      if ((*event)->podSandboxStatus != nullptr && (*event)->podSandboxStatus->metadata != nullptr) {
+      if ((*event)->podSandboxStatus != nullptr &&
+          (*event)->podSandboxStatus->metadata != nullptr) {
         workers_.wake(std::string((*event)->podSandboxStatus->metadata->uid));
       }
     }
@@ -225,7 +236,9 @@ Task<void> Kubelet::Impl::housekeeping(async::StopToken stop) {
     for (const std::string& uid : *onDisk) {
       if (workers_.knows(uid) || lastSummary_.pods.contains(uid)) continue;
       Result<void> removed = co_await volumes_.removePod(uid);
-      if (!removed) logWarning("kubelet", "cannot remove an orphaned pod directory uid={} error={}", uid, removed.error().describe());
+      if (!removed)
+        logWarning("kubelet", "cannot remove an orphaned pod directory uid={} error={}", uid,
+                   removed.error().describe());
     }
   }
 }
@@ -238,31 +251,28 @@ Result<Ref<Pod>> Kubelet::Impl::podNamed(std::string_view nameSpace, std::string
 
 Task<bool> Kubelet::Impl::stillRunning(std::string containerId) {
   auto status = co_await runtime_.containerStatus(containerId, false);
-  co_return status && (*status)->status != nullptr && (*status)->status->state == cri::kContainerRunning;
+  co_return status && (*status)->status != nullptr &&
+      (*status)->status->state == cri::kContainerRunning;
 }
 
-Task<Result<void>> Kubelet::Impl::containerLogs(std::string nameSpace, std::string podName, std::string container,
-                                                LogOptions options, LogSink sink) {
-  Ref<Pod> pod = CO_TRY(podNamed(nameSpace, podName));
-  RuntimePod runtime = CO_TRY(co_await readRuntimePod(runtime_, std::string(pod->metadata.uid)));
-  std::vector<const ContainerRecord*> records;
-  for (const ContainerRecord& record : runtime.containers) {
-    if (record.name == container) records.push_back(&record);
+Task<Result<void>> Kubelet::Impl::containerLogs(std::string nameSpace, std::string podName,
+                                                std::string container, LogOptions options,
+                                                LogSink sink) {
+  Ref<Pod> pod = statuses_.withLatestStatus(CO_TRY(podNamed(nameSpace, podName)));
+  std::string id = CO_TRY(containerToLog(*pod, container, options.previous));
+  auto status = co_await runtime_.containerStatus(id, false);
+  if (!status) co_return Unexpected(std::move(status).error());
+  if ((*status)->status == nullptr || (*status)->status->logPath.empty()) {
+    co_return fail(Reason::InternalError,
+                   fmt::format("container \"{}\" has no log file", container));
   }
-  size_t wanted = options.previous ? 1 : 0;
-  if (records.size() <= wanted) {
-    std::string which = options.previous ? "previous terminated container" : "container";
-    co_return fail(Reason::BadRequest, fmt::format("{} \"{}\" in pod \"{}\" not found", which, container, podName));
-  }
-  const ContainerRecord& record = *records[wanted];
-  if (record.logPath.empty()) {
-    co_return fail(Reason::InternalError, fmt::format("container \"{}\" has no log file", container));
-  }
-  std::string id = record.id;
-  co_return co_await readLogFile(env_, record.logPath, options, std::move(sink), [this, id] { return stillRunning(id); });
+  std::string path((*status)->status->logPath);
+  co_return co_await readLogFile(env_, path, options, std::move(sink),
+                                 [this, id] { return stillRunning(id); });
 }
 
-Task<Result<std::string>> Kubelet::Impl::runningContainer(std::string nameSpace, std::string podName,
+Task<Result<std::string>> Kubelet::Impl::runningContainer(std::string nameSpace,
+                                                          std::string podName,
                                                           std::string container) {
   Ref<Pod> pod = CO_TRY(podNamed(nameSpace, podName));
   RuntimePod runtime = CO_TRY(co_await readRuntimePod(runtime_, std::string(pod->metadata.uid)));
@@ -271,12 +281,13 @@ Task<Result<std::string>> Kubelet::Impl::runningContainer(std::string nameSpace,
   co_return fail(Reason::NotFound, fmt::format("container not found (\"{}\")", container));
 }
 
-Task<Result<std::string>> Kubelet::Impl::execUrl(std::string nameSpace, std::string pod, std::string container,
-                                                 ExecOptions options) {
+Task<Result<std::string>> Kubelet::Impl::execUrl(std::string nameSpace, std::string pod,
+                                                 std::string container, ExecOptions options) {
   std::string id = CO_TRY(co_await runningContainer(nameSpace, pod, container));
   auto request = schema::newObject<v1::ExecRequest>();
   request->containerId = request.str(id);
-  for (const std::string& word : options.command) request->cmd.append(request.arena(), request.str(word));
+  for (const std::string& word : options.command)
+    request->cmd.append(request.arena(), request.str(word));
   request->tty = options.tty;
   request->stdin = options.standardInput;
   request->stdout = options.standardOutput;
@@ -285,8 +296,8 @@ Task<Result<std::string>> Kubelet::Impl::execUrl(std::string nameSpace, std::str
   co_return std::string(answer->url);
 }
 
-Task<Result<std::string>> Kubelet::Impl::attachUrl(std::string nameSpace, std::string pod, std::string container,
-                                                   ExecOptions options) {
+Task<Result<std::string>> Kubelet::Impl::attachUrl(std::string nameSpace, std::string pod,
+                                                   std::string container, ExecOptions options) {
   std::string id = CO_TRY(co_await runningContainer(nameSpace, pod, container));
   auto request = schema::newObject<v1::AttachRequest>();
   request->containerId = request.str(id);
@@ -298,7 +309,8 @@ Task<Result<std::string>> Kubelet::Impl::attachUrl(std::string nameSpace, std::s
   co_return std::string(answer->url);
 }
 
-Task<Result<std::string>> Kubelet::Impl::portForwardUrl(std::string nameSpace, std::string podName) {
+Task<Result<std::string>> Kubelet::Impl::portForwardUrl(std::string nameSpace,
+                                                        std::string podName) {
   Ref<Pod> pod = CO_TRY(podNamed(nameSpace, podName));
   RuntimePod runtime = CO_TRY(co_await readRuntimePod(runtime_, std::string(pod->metadata.uid)));
   if (runtime.sandboxes.empty() || !runtime.sandboxes.front().ready) {
@@ -315,17 +327,20 @@ Kubelet::Kubelet(KubeletConfig config, KubeletDependencies dependencies)
 Kubelet::~Kubelet() = default;
 
 Task<Result<void>> Kubelet::run(async::StopToken stop) { return impl_->run(std::move(stop)); }
-Task<Result<void>> Kubelet::containerLogs(std::string nameSpace, std::string pod, std::string container,
-                                          LogOptions options, LogSink sink) {
-  return impl_->containerLogs(std::move(nameSpace), std::move(pod), std::move(container), options, std::move(sink));
+Task<Result<void>> Kubelet::containerLogs(std::string nameSpace, std::string pod,
+                                          std::string container, LogOptions options, LogSink sink) {
+  return impl_->containerLogs(std::move(nameSpace), std::move(pod), std::move(container), options,
+                              std::move(sink));
 }
-Task<Result<std::string>> Kubelet::execUrl(std::string nameSpace, std::string pod, std::string container,
-                                           ExecOptions options) {
-  return impl_->execUrl(std::move(nameSpace), std::move(pod), std::move(container), std::move(options));
+Task<Result<std::string>> Kubelet::execUrl(std::string nameSpace, std::string pod,
+                                           std::string container, ExecOptions options) {
+  return impl_->execUrl(std::move(nameSpace), std::move(pod), std::move(container),
+                        std::move(options));
 }
-Task<Result<std::string>> Kubelet::attachUrl(std::string nameSpace, std::string pod, std::string container,
-                                             ExecOptions options) {
-  return impl_->attachUrl(std::move(nameSpace), std::move(pod), std::move(container), std::move(options));
+Task<Result<std::string>> Kubelet::attachUrl(std::string nameSpace, std::string pod,
+                                             std::string container, ExecOptions options) {
+  return impl_->attachUrl(std::move(nameSpace), std::move(pod), std::move(container),
+                          std::move(options));
 }
 Task<Result<std::string>> Kubelet::portForwardUrl(std::string nameSpace, std::string pod) {
   return impl_->portForwardUrl(std::move(nameSpace), std::move(pod));

@@ -1,8 +1,9 @@
-// kubelet: the node agent. It registers the node, and makes the runtime hold what pods with its node name ask for.
+// kubelet: the node agent. It registers the node, and makes the runtime hold what pods with its
+// node name ask for.
 //
-// Everything it touches comes through its dependencies: API objects through the client, containers through the runtime's
-// contract, time and files through the environment; so the same code runs in the simulator.
-// Upstream counterpart: pkg/kubelet (v1.36).
+// Everything it touches comes through its dependencies: API objects through the client, containers
+// through the runtime's contract, time and files through the environment; so the same code runs in
+// the simulator. Upstream counterpart: pkg/kubelet (v1.36).
 #pragma once
 
 #include <map>
@@ -48,8 +49,8 @@ struct KubeletConfig {
   std::string clusterDomain = "cluster.local";
   std::string resolverConfig = "/etc/resolv.conf";
 
-  // Pods' containers are put under /kubepods/<qos>/pod<uid>, made by the runtime (cgroupfs driver). False: the runtime's
-  // own place, for hosts where the kubelet may not use the tree.
+  // Pods' containers are put under /kubepods/<qos>/pod<uid>, made by the runtime (cgroupfs driver).
+  // False: the runtime's own place, for hosts where the kubelet may not use the tree.
   bool cgroupsPerQos = true;
 
   env::Duration syncFrequency = std::chrono::minutes(1);
@@ -93,17 +94,19 @@ class Kubelet {
   ~Kubelet();
   Kubelet(const Kubelet&) = delete;
 
-  // Runs until stop; pods keep running. Errors: what the machine or the configuration lacks to begin.
+  // Runs until stop; pods keep running. Errors: what the machine or the configuration lacks to
+  // begin.
   async::Task<Result<void>> run(async::StopToken stop);
 
-  // ---- what the kubelet's server answers with; NotFound names the pod or container that is not here.
-  async::Task<Result<void>> containerLogs(std::string nameSpace, std::string pod, std::string container,
-                                          LogOptions options, LogSink sink);
+  // ---- what the kubelet's server answers with; NotFound names the pod or container that is not
+  // here.
+  async::Task<Result<void>> containerLogs(std::string nameSpace, std::string pod,
+                                          std::string container, LogOptions options, LogSink sink);
   // URLs of the runtime's streaming server.
-  async::Task<Result<std::string>> execUrl(std::string nameSpace, std::string pod, std::string container,
-                                           ExecOptions options);
-  async::Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod, std::string container,
-                                             ExecOptions options);
+  async::Task<Result<std::string>> execUrl(std::string nameSpace, std::string pod,
+                                           std::string container, ExecOptions options);
+  async::Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod,
+                                             std::string container, ExecOptions options);
   async::Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod);
 
  private:

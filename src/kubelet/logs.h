@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/core_v1.h"
 #include "kubelet/kubelet.h"
 
 namespace knarr::kubelet {
@@ -37,11 +38,17 @@ class LogFormatter {
   bool inPartial_ = false;
 };
 
+// The runtime's id of the container instance whose log is asked for, by the pod's status. Pure.
+// Errors (BadRequest) are upstream's: nothing has run yet, or there is no previous instance.
+Result<std::string> containerToLog(const corev1::Pod& pod, std::string_view container,
+                                   bool previous);
+
 // Offset in `text` where its last `lines` lines begin.
 size_t tailOffset(std::string_view text, int64_t lines);
 
-// Reads the file and, with follow, what is added until `running` says no. Missing files are NotFound.
-async::Task<Result<void>> readLogFile(env::Env environment, std::string path, LogOptions options, LogSink sink,
-                                      std::function<async::Task<bool>()> running);
+// Reads the file and, with follow, what is added until `running` says no. Missing files are
+// NotFound.
+async::Task<Result<void>> readLogFile(env::Env environment, std::string path, LogOptions options,
+                                      LogSink sink, std::function<async::Task<bool>()> running);
 
 }  // namespace knarr::kubelet

@@ -37,12 +37,15 @@ int64_t processorsFromCpuinfo(std::string_view cpuinfo) {
 
 Result<MachineInfo> readMachineInfo(env::Files& files) {
   MachineInfo machine;
-  auto text = [&](const char* path) { return std::string(trim(files.readFile(path).value_or(""))); };
+  auto text = [&](const char* path) {
+    return std::string(trim(files.readFile(path).value_or("")));
+  };
   machine.cpuMilli = processorsFromCpuinfo(TRY(files.readFile("/proc/cpuinfo"))) * 1000;
   machine.memoryBytes = memoryFromMeminfo(TRY(files.readFile("/proc/meminfo")));
   if (machine.cpuMilli == 0 || machine.memoryBytes == 0) {
-    return fail(Reason::InternalError, "/proc/cpuinfo and /proc/meminfo do not say how many processors and how much "
-                                       "memory this host has");
+    return fail(Reason::InternalError,
+                "/proc/cpuinfo and /proc/meminfo do not say how many processors and how much "
+                "memory this host has");
   }
   machine.machineId = text("/etc/machine-id");
   machine.systemUuid = text("/sys/class/dmi/id/product_uuid");

@@ -1,4 +1,5 @@
-// What this host is made of, read from /proc and /etc. Upstream counterpart: cAdvisor's machine info.
+// What this host is made of, read from /proc and /etc. Upstream counterpart: cAdvisor's machine
+// info.
 #pragma once
 
 #include "kubelet/kubelet.h"

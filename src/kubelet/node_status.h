@@ -1,5 +1,6 @@
 // The node's own objects: Node and Lease.
-// Upstream counterpart: pkg/kubelet/kubelet_node_status.go, pkg/kubelet/nodestatus, component-helpers/apimachinery/lease.
+// Upstream counterpart: pkg/kubelet/kubelet_node_status.go, pkg/kubelet/nodestatus,
+// component-helpers/apimachinery/lease.
 #pragma once
 
 #include <functional>
@@ -29,15 +30,16 @@ struct NodeFacts {
   int64_t nowUnixSeconds = 0;
 };
 
-// Fills status (and the labels that every node carries); pure. Transition times stay where a status stays.
+// Fills status (and the labels that every node carries); pure. Transition times stay where a status
+// stays.
 void setNodeStatus(schema::Mut<corev1::Node>& node, const NodeFacts& facts);
 // Equal but for heartbeat times.
 bool sameNodeStatus(const corev1::Node& a, const corev1::Node& b);
 
 class NodeAgent {
  public:
-  NodeAgent(env::Env environment, const KubeletConfig& config, const MachineInfo& machine, client::Client& client,
-            cri::RuntimeClient& runtime, client::EventRecorder& recorder);
+  NodeAgent(env::Env environment, const KubeletConfig& config, const MachineInfo& machine,
+            client::Client& client, cri::RuntimeClient& runtime, client::EventRecorder& recorder);
 
   // Registers the node, then keeps status and lease current until stop.
   async::Task<void> run(async::StopToken stop);

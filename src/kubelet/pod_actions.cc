@@ -19,7 +19,8 @@ bool initContainerFailed(const ContainerRecord& record) {
 bool anyRegularContainerCreated(const Pod& pod, const RuntimePod& runtime) {
   for (const Container& container : pod.spec.containers) {
     const ContainerRecord* record = runtime.newest(container.name);
-    if (record != nullptr && (record->running() || record->state == cri::kContainerCreated)) return true;
+    if (record != nullptr && (record->running() || record->state == cri::kContainerCreated))
+      return true;
   }
   return false;
 }
@@ -28,8 +29,10 @@ ContainerToKill killOf(const ContainerRecord& record, std::string message, std::
   return {record.id, record.name, std::move(message), std::move(reason)};
 }
 
-// Keeps sidecars alive and walks the other init containers; true when the regular containers may run.
-bool computeInitActions(const Pod& pod, const RuntimePod& runtime, const ProbeView& probes, PodActions& actions) {
+// Keeps sidecars alive and walks the other init containers; true when the regular containers may
+// run.
+bool computeInitActions(const Pod& pod, const RuntimePod& runtime, const ProbeView& probes,
+                        PodActions& actions) {
   const auto& init = pod.spec.initContainers;
   if (init.empty()) return true;
   bool podInitialized = anyRegularContainerCreated(pod, runtime);
@@ -41,7 +44,8 @@ bool computeInitActions(const Pod& pod, const RuntimePod& runtime, const ProbeVi
     const ContainerRecord* record = runtime.newest(container.name);
     bool sidecar = isSidecar(container);
     if (record == nullptr) {
-      if (sidecar && podInitialized) actions.initContainersToStart.insert(actions.initContainersToStart.begin(), i - 1);
+      if (sidecar && podInitialized)
+        actions.initContainersToStart.insert(actions.initContainersToStart.begin(), i - 1);
       continue;
     }
     if (sidecar) {
@@ -74,8 +78,9 @@ bool computeInitActions(const Pod& pod, const RuntimePod& runtime, const ProbeVi
         return false;
       }
       if (record->state == cri::kContainerUnknown) {
-        actions.containersToKill.push_back(killOf(
-            *record, "Init container is in \"unknown\" state, try killing it before restart", "Killing"));
+        actions.containersToKill.push_back(
+            killOf(*record, "Init container is in \"unknown\" state, try killing it before restart",
+                   "Killing"));
       }
       actions.initContainersToStart.push_back(i - 1);
     } else if (record->exited()) {
@@ -104,7 +109,8 @@ void computeContainerActions(const Pod& pod, const RuntimePod& runtime, const Pr
       actions.containersToStart.push_back(i);
       if (record != nullptr && record->state == cri::kContainerUnknown) {
         actions.containersToKill.push_back(
-            killOf(*record, "Container is in \"unknown\" state, try killing it before restart", "Killing"));
+            killOf(*record, "Container is in \"unknown\" state, try killing it before restart",
+                   "Killing"));
       }
       continue;
     }
@@ -163,15 +169,18 @@ std::string containerHash(const Container& container) {
     return out + "\"";
   };
   // Only what can change in a running pod and needs a restart; keys in Go's map order.
-  std::string text = fmt::format(R"({{"image":{},"name":{}}})", json(container.image), json(container.name));
+  std::string text =
+      fmt::format(R"({{"image":{},"name":{}}})", json(container.image), json(container.name));
   return fmt::format("{:x}", fnv32a(text));
 }
 
-bool shouldContainerBeRestarted(const Pod& pod, const Container& container, const ContainerRecord* record) {
+bool shouldContainerBeRestarted(const Pod& pod, const Container& container,
+                                const ContainerRecord* record) {
   if (pod.metadata.deletionTimestamp) return false;
   if (record == nullptr) return true;
   if (record->running()) return false;
-  if (record->state == cri::kContainerUnknown || record->state == cri::kContainerCreated) return true;
+  if (record->state == cri::kContainerUnknown || record->state == cri::kContainerCreated)
+    return true;
   if (container.restartPolicy.present) {
     for (const corev1::ContainerRestartRule& rule : container.restartPolicyRules) {
       if (rule.exitCodes == nullptr) continue;
@@ -180,7 +189,8 @@ bool shouldContainerBeRestarted(const Pod& pod, const Container& container, cons
       if (listed == (rule.exitCodes->operator_ == "In")) return true;
     }
   }
-  schema::Str policy = container.restartPolicy.present ? container.restartPolicy.value : pod.spec.restartPolicy;
+  schema::Str policy =
+      container.restartPolicy.present ? container.restartPolicy.value : pod.spec.restartPolicy;
   if (policy == "Never") return false;
   if (policy == "OnFailure") return record->exitCode != 0;
   return true;
@@ -206,7 +216,8 @@ PodActions computePodActions(const Pod& pod, const RuntimePod& runtime, const Pr
   actions.sandboxId = need.sandboxId;
   if (need.create) {
     actions.killPod = true;
-    if (pod.spec.restartPolicy == "Never" && need.attempt != 0 && !runtime.containers.empty()) return actions;
+    if (pod.spec.restartPolicy == "Never" && need.attempt != 0 && !runtime.containers.empty())
+      return actions;
     if (nothingLeftToStart(pod, runtime)) return actions;
     actions.createSandbox = true;
     actions.sandboxId.clear();

@@ -27,18 +27,20 @@ struct PodActions {
   bool killPod = false;
   bool createSandbox = false;
   int64_t attempt = 0;
-  std::string sandboxId;  // kept
+  std::string sandboxId;                           // kept
   std::vector<size_t> initContainersToStart;       // indices into spec.initContainers
   std::vector<size_t> containersToStart;           // indices into spec.containers
   std::vector<size_t> ephemeralContainersToStart;  // indices into spec.ephemeralContainers
   std::vector<ContainerToKill> containersToKill;
   bool empty() const {
-    return !killPod && !createSandbox && initContainersToStart.empty() && containersToStart.empty() &&
-           ephemeralContainersToStart.empty() && containersToKill.empty();
+    return !killPod && !createSandbox && initContainersToStart.empty() &&
+           containersToStart.empty() && ephemeralContainersToStart.empty() &&
+           containersToKill.empty();
   }
 };
 
-PodActions computePodActions(const corev1::Pod& pod, const RuntimePod& runtime, const ProbeView& probes);
+PodActions computePodActions(const corev1::Pod& pod, const RuntimePod& runtime,
+                             const ProbeView& probes);
 
 // Whether a container that is in this state is to be started. Null record: it never was.
 bool shouldContainerBeRestarted(const corev1::Pod& pod, const corev1::Container& container,
@@ -51,7 +53,8 @@ struct SandboxNeed {
 };
 SandboxNeed podSandboxChanged(const corev1::Pod& pod, const RuntimePod& runtime);
 
-// FNV-1a 32 of {"image":..,"name":..}, lower-case hex. Source: pkg/kubelet/container/helpers.go HashContainer.
+// FNV-1a 32 of {"image":..,"name":..}, lower-case hex. Source: pkg/kubelet/container/helpers.go
+// HashContainer.
 std::string containerHash(const corev1::Container& container);
 
 }  // namespace knarr::kubelet

@@ -1,4 +1,5 @@
-// SyncPod: sandboxes and the order of starts. Starting one container is container_start.cc, ending is pod_kill.cc.
+// SyncPod: sandboxes and the order of starts. Starting one container is container_start.cc, ending
+// is pod_kill.cc.
 #include "kubelet/pod_runtime.h"
 
 #include <fmt/format.h>
@@ -20,14 +21,16 @@ void addError(PodSyncOutcome& outcome, const Error& error) {
   if (!outcome.error) {
     outcome.error = error;
   } else {
-    outcome.error = Error(outcome.error->reason(), outcome.error->message() + "; " + error.message());
+    outcome.error =
+        Error(outcome.error->reason(), outcome.error->message() + "; " + error.message());
   }
 }
 
 }  // namespace
 
-PodRuntime::PodRuntime(env::Env environment, const KubeletConfig& config, const MachineInfo& machine,
-                       cri::RuntimeClient& runtime, ImageManager& images, ObjectReader& objects, VolumeManager& volumes,
+PodRuntime::PodRuntime(env::Env environment, const KubeletConfig& config,
+                       const MachineInfo& machine, cri::RuntimeClient& runtime,
+                       ImageManager& images, ObjectReader& objects, VolumeManager& volumes,
                        client::EventRecorder& recorder)
     : env_(environment),
       config_(config),
@@ -37,10 +40,12 @@ PodRuntime::PodRuntime(env::Env environment, const KubeletConfig& config, const 
       objects_(objects),
       volumes_(volumes),
       recorder_(recorder),
-      crashBackOff_(std::min<env::Duration>(std::chrono::seconds(10), config.maxContainerRestartPeriod),
-                    config.maxContainerRestartPeriod) {}
+      crashBackOff_(
+          std::min<env::Duration>(std::chrono::seconds(10), config.maxContainerRestartPeriod),
+          config.maxContainerRestartPeriod) {}
 
-const std::map<std::string, StartFailure, std::less<>>& PodRuntime::startFailures(std::string_view podUid) const {
+const std::map<std::string, StartFailure, std::less<>>& PodRuntime::startFailures(
+    std::string_view podUid) const {
   static const std::map<std::string, StartFailure, std::less<>> kNone;
   auto found = failures_.find(podUid);
   return found == failures_.end() ? kNone : found->second;
@@ -50,7 +55,8 @@ void PodRuntime::forgetPod(std::string_view podUid) {
   if (auto found = failures_.find(podUid); found != failures_.end()) failures_.erase(found);
 }
 
-SandboxInputs PodRuntime::sandboxInputs(const Pod& pod, int64_t attempt, Error* failure, bool* failed) {
+SandboxInputs PodRuntime::sandboxInputs(const Pod& pod, int64_t attempt, Error* failure,
+                                        bool* failed) {
   SandboxInputs inputs;
   inputs.attempt = attempt;
   Result<HostName> host = podHostName(pod, config_.clusterDomain);
@@ -110,7 +116,8 @@ Task<PodSyncOutcome> PodRuntime::syncPod(PodSyncInputs inputs) {
   outcome.changed = !actions.empty();
   if (actions.killPod) {
     if (actions.createSandbox && !inputs.runtime.sandboxes.empty()) {
-      recorder_.event(pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+      recorder_.event(pod, "Normal", "SandboxChanged",
+                      "Pod sandbox changed, it will be killed and re-created.");
     }
     int64_t grace = pod->spec.terminationGracePeriodSeconds.valueOr(30);
     Result<void> killed = co_await killPod(pod, inputs.runtime, grace);
@@ -125,7 +132,8 @@ Task<PodSyncOutcome> PodRuntime::syncPod(PodSyncInputs inputs) {
       for (const ContainerRecord& record : inputs.runtime.containers) {
         if (record.id != kill.id) continue;
         std::string ip = inputs.runtime.ips().empty() ? "" : inputs.runtime.ips()[0];
-        gate.spawn(killContainer(pod, record, ip, kill.message, pod->spec.terminationGracePeriodSeconds.valueOr(30), errors));
+        gate.spawn(killContainer(pod, record, ip, kill.message,
+                                 pod->spec.terminationGracePeriodSeconds.valueOr(30), errors));
       }
     }
     co_await gate.close();
@@ -149,7 +157,8 @@ Task<PodSyncOutcome> PodRuntime::syncPod(PodSyncInputs inputs) {
     const corev1::EphemeralContainer& ephemeral = pod->spec.ephemeralContainers[index];
     std::string target;
     if (!ephemeral.targetContainerName.empty()) {
-      if (const ContainerRecord* record = inputs.runtime.newest(ephemeral.targetContainerName)) target = record->id;
+      if (const ContainerRecord* record = inputs.runtime.newest(ephemeral.targetContainerName))
+        target = record->id;
     }
     Container container = asContainer(ephemeral.ephemeralContainerCommon);
     std::string path = fmt::format("spec.ephemeralContainers{{{}}}", container.name);
@@ -158,24 +167,26 @@ Task<PodSyncOutcome> PodRuntime::syncPod(PodSyncInputs inputs) {
   for (size_t index : actions.initContainersToStart) {
     const Container& container = pod->spec.initContainers[index];
     failed = false;
-    co_await startOne(&inputs, container, fmt::format("spec.initContainers{{{}}}", container.name), sandboxId, "",
-                      &outcome, &failed);
+    co_await startOne(&inputs, container, fmt::format("spec.initContainers{{{}}}", container.name),
+                      sandboxId, "", &outcome, &failed);
     if (failed && !isSidecar(container)) co_return outcome;
   }
   for (size_t index : actions.containersToStart) {
     const Container& container = pod->spec.containers[index];
-    co_await startOne(&inputs, container, fmt::format("spec.containers{{{}}}", container.name), sandboxId, "", &outcome,
-                      &failed);
+    co_await startOne(&inputs, container, fmt::format("spec.containers{{{}}}", container.name),
+                      sandboxId, "", &outcome, &failed);
   }
   co_return outcome;
 }
 
 std::optional<StartFailure> PodRuntime::backOffOf(PodSyncInputs& inputs, const Container& container,
-                                                  const std::string& fieldPath, PodSyncOutcome& outcome) {
+                                                  const std::string& fieldPath,
+                                                  PodSyncOutcome& outcome) {
   const ContainerRecord* record = inputs.runtime.newest(container.name);
   if (record == nullptr || !record->exited()) return std::nullopt;
   const Pod& pod = *inputs.pod;
-  std::string key = fmt::format("{}/{}/{}", pod.metadata.uid, container.name, containerHash(container));
+  std::string key =
+      fmt::format("{}/{}/{}", pod.metadata.uid, container.name, containerHash(container));
   int64_t now = env_.clock.unixNanos();
   int64_t remaining = crashBackOff_.remaining(key, record->finishedAt, now);
   if (remaining <= 0) {
@@ -183,30 +194,36 @@ std::optional<StartFailure> PodRuntime::backOffOf(PodSyncInputs& inputs, const C
     crashBackOff_.advance(key, record->finishedAt, now);
     return std::nullopt;
   }
-  std::string podText = fmt::format("{}_{}({})", pod.metadata.name, pod.metadata.namespace_, pod.metadata.uid);
-  recorder_.eventAbout(inputs.pod, fieldPath, "Warning", "BackOff",
-                       fmt::format("Back-off restarting failed container {} in pod {}", container.name, podText));
+  std::string podText =
+      fmt::format("{}_{}({})", pod.metadata.name, pod.metadata.namespace_, pod.metadata.uid);
+  recorder_.eventAbout(
+      inputs.pod, fieldPath, "Warning", "BackOff",
+      fmt::format("Back-off restarting failed container {} in pod {}", container.name, podText));
   env::Duration wait(remaining);
   if (!outcome.retryAfter || wait < *outcome.retryAfter) outcome.retryAfter = wait;
-  return StartFailure{"CrashLoopBackOff", fmt::format("back-off {} restarting failed container={} pod={}",
-                                                      durationText(crashBackOff_.delayOf(key)), container.name, podText)};
+  return StartFailure{
+      "CrashLoopBackOff",
+      fmt::format("back-off {} restarting failed container={} pod={}",
+                  durationText(crashBackOff_.delayOf(key)), container.name, podText)};
 }
 
 Task<void> PodRuntime::startOne(PodSyncInputs* inputs, Container container, std::string fieldPath,
-                                std::string sandboxId, std::string targetContainerId, PodSyncOutcome* outcome,
-                                bool* failed) {
+                                std::string sandboxId, std::string targetContainerId,
+                                PodSyncOutcome* outcome, bool* failed) {
   std::string uid(inputs->pod->metadata.uid);
   std::string name(container.name);
   std::optional<StartFailure> failure = backOffOf(*inputs, container, fieldPath, *outcome);
   if (!failure) {
-    StartOutcome started = co_await startContainer(inputs, container, fieldPath, sandboxId, targetContainerId);
+    StartOutcome started =
+        co_await startContainer(inputs, container, fieldPath, sandboxId, targetContainerId);
     if (started) {
       failures_[uid].erase(name);
       co_return;
     }
     failure = started.error();
-    addError(*outcome, Error(Reason::InternalError, fmt::format("failed to \"StartContainer\" for \"{}\" with {}: \"{}\"",
-                                                                name, failure->reason, failure->message)));
+    addError(*outcome, Error(Reason::InternalError,
+                             fmt::format("failed to \"StartContainer\" for \"{}\" with {}: \"{}\"",
+                                         name, failure->reason, failure->message)));
   }
   failures_[uid][name] = *failure;
   *failed = true;

@@ -1,6 +1,6 @@
 // generateApiPodStatus: the status that the API shows for a pod, from what the runtime holds. Pure.
-// Upstream counterpart: pkg/kubelet/kubelet_pods.go (generateAPIPodStatus, getPhase, convertToAPIContainerStatuses),
-// pkg/kubelet/status/generate.go.
+// Upstream counterpart: pkg/kubelet/kubelet_pods.go (generateAPIPodStatus, getPhase,
+// convertToAPIContainerStatuses), pkg/kubelet/status/generate.go.
 #pragma once
 
 #include <functional>
@@ -29,25 +29,28 @@ struct StatusInputs {
   bool podInitialized = false;
   bool needsSandbox = true;
   std::map<std::string, StartFailure, std::less<>> startFailures;  // by container name
-  // Of a running container: its readiness probe passed, or it has none; its startup probe passed, or it has none.
+  // Of a running container: its readiness probe passed, or it has none; its startup probe passed,
+  // or it has none.
   std::function<bool(std::string_view container)> ready;
   std::function<bool(std::string_view container)> started;
 };
 
-// The pod with its status replaced. `pod` carries the status published before, from which times and history are kept.
-schema::Mut<corev1::Pod> generateApiPodStatus(const schema::Ref<corev1::Pod>& pod, const RuntimePod& runtime,
+// The pod with its status replaced. `pod` carries the status published before, from which times and
+// history are kept.
+schema::Mut<corev1::Pod> generateApiPodStatus(const schema::Ref<corev1::Pod>& pod,
+                                              const RuntimePod& runtime,
                                               const StatusInputs& inputs);
 
 // The phase of a pod with these container statuses.
-std::string podPhase(const corev1::PodSpec& spec, const corev1::PodStatus& status, bool podIsTerminal,
-                     bool podInitialized);
+std::string podPhase(const corev1::PodSpec& spec, const corev1::PodStatus& status,
+                     bool podIsTerminal, bool podInitialized);
 
 // Sets a condition; the transition time changes only with the status.
-void setPodCondition(schema::Mut<corev1::Pod>& pod, schema::Str type, bool value, std::string_view reason,
-                     std::string_view message, int64_t nowUnixSeconds);
+void setPodCondition(schema::Mut<corev1::Pod>& pod, schema::Str type, bool value,
+                     std::string_view reason, std::string_view message, int64_t nowUnixSeconds);
 
-// Marks everything as ended, for a pod whose worker is finished: containers that are not terminated become
-// ContainerStatusUnknown with code 137, and an open phase becomes Failed.
+// Marks everything as ended, for a pod whose worker is finished: containers that are not terminated
+// become ContainerStatusUnknown with code 137, and an open phase becomes Failed.
 void terminateStatus(schema::Mut<corev1::Pod>& pod);
 
 }  // namespace knarr::kubelet

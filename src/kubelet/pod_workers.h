@@ -1,8 +1,10 @@
-// PodWorkers: one task per pod that brings the runtime to what the pod asks for, and ends it when its time has come.
+// PodWorkers: one task per pod that brings the runtime to what the pod asks for, and ends it when
+// its time has come.
 //
-// A worker goes one way: sync, terminating, terminated, finished. It is woken by changes of the pod, of the runtime (PLEG)
-// and of probes, and looks again every syncFrequency. Every look reads the runtime anew: nothing is decided on memory.
-// Upstream counterpart: pkg/kubelet/pod_workers.go, kubelet.go (SyncPod, SyncTerminatingPod, SyncTerminatedPod).
+// A worker goes one way: sync, terminating, terminated, finished. It is woken by changes of the
+// pod, of the runtime (PLEG) and of probes, and looks again every syncFrequency. Every look reads
+// the runtime anew: nothing is decided on memory. Upstream counterpart: pkg/kubelet/pod_workers.go,
+// kubelet.go (SyncPod, SyncTerminatingPod, SyncTerminatedPod).
 #pragma once
 
 #include <functional>
@@ -60,11 +62,14 @@ class PodWorkers {
     std::optional<env::Duration> retryAfter;
   };
   static async::Task<void> run(PodWorkers* self, std::shared_ptr<Worker> worker);
+  // The runtime's state with the messages of ended containers.
+  async::Task<Result<RuntimePod>> look(std::string podUid);
   async::Task<SyncResult> syncPod(std::shared_ptr<Worker> worker);
   async::Task<Result<void>> syncTerminating(std::shared_ptr<Worker> worker);
   async::Task<Result<void>> syncTerminated(std::shared_ptr<Worker> worker);
   async::Task<Result<void>> syncOrphan(std::shared_ptr<Worker> worker);
-  schema::Ref<corev1::Pod> publishStatus(const Worker& worker, const RuntimePod& runtime, bool terminal);
+  schema::Ref<corev1::Pod> publishStatus(const Worker& worker, const RuntimePod& runtime,
+                                         bool terminal);
   EnvironmentInputs environmentInputs(const corev1::Pod& pod, const RuntimePod& runtime) const;
   void requestTermination(Worker& worker);
   async::Task<void> waitForWork(std::shared_ptr<Worker> worker, std::optional<env::Duration> limit);

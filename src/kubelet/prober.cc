@@ -58,7 +58,8 @@ Result<int32_t> portOf(const schema::IntOrString& port, const Container& contain
 }
 
 std::string hostPort(std::string_view host, int32_t port) {
-  return host.find(':') != std::string_view::npos ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
+  return host.find(':') != std::string_view::npos ? fmt::format("[{}]:{}", host, port)
+                                                  : fmt::format("{}:{}", host, port);
 }
 
 }  // namespace
@@ -71,14 +72,16 @@ struct Prober::Worker {
   std::string containerId;  // the running instance; "" while there is none
   std::string podIp;
   int64_t startedAtNanos = 0;
-  bool success = false;    // the remembered result
+  bool success = false;        // the remembered result
   bool failedForGood = false;  // liveness or startup: the instance is to be killed
-  int32_t run = 0;         // equal results in a row
+  int32_t run = 0;             // equal results in a row
   bool lastGood = false;
   bool stopped = false;
   async::Event wake;
 
-  const corev1::Probe& probe() const { return *probeOf(*containerNamed(*pod, containerName), kind); }
+  const corev1::Probe& probe() const {
+    return *probeOf(*containerNamed(*pod, containerName), kind);
+  }
   void newInstance(const ContainerRecord& record) {
     containerId = record.id;
     startedAtNanos = record.startedAt;
@@ -121,7 +124,8 @@ void Prober::addPod(const schema::Ref<corev1::Pod>& pod) {
 }
 
 void Prober::updatePod(const std::string& podUid, const RuntimePod& runtime) {
-  for (auto it = workers_.lower_bound(podUid + "/"); it != workers_.end() && it->first.starts_with(podUid + "/"); ++it) {
+  for (auto it = workers_.lower_bound(podUid + "/");
+       it != workers_.end() && it->first.starts_with(podUid + "/"); ++it) {
     Worker& worker = *it->second;
     const ContainerRecord* record = runtime.newest(worker.containerName);
     worker.podIp = runtime.ips().empty() ? "" : runtime.ips()[0];
@@ -152,7 +156,8 @@ void Prober::removePod(const std::string& podUid) {
   });
 }
 
-const Prober::Worker* Prober::find(const std::string& podUid, std::string_view container, ProbeKind kind) const {
+const Prober::Worker* Prober::find(const std::string& podUid, std::string_view container,
+                                   ProbeKind kind) const {
   auto found = workers_.find(keyOf(podUid, container, kind));
   return found == workers_.end() ? nullptr : found->second.get();
 }
@@ -195,7 +200,8 @@ Task<bool> Prober::probeOnce(std::shared_ptr<Worker> worker, std::string* output
   const Container& container = *containerNamed(*worker->pod, worker->containerName);
   env::Duration timeout = std::chrono::seconds(std::max(probe.timeoutSeconds, 1));
   std::string podIp = worker->podIp;
-  if (worker->pod->spec.hostNetwork && !worker->pod->status.hostIP.empty()) podIp = worker->pod->status.hostIP;
+  if (worker->pod->spec.hostNetwork && !worker->pod->status.hostIP.empty())
+    podIp = worker->pod->status.hostIP;
   if (auto* exec = probe.probeHandler.exec) {
     auto request = schema::newObject<v1::ExecSyncRequest>();
     request->containerId = request.str(worker->containerId);
@@ -231,14 +237,16 @@ Task<bool> Prober::probeOnce(std::shared_ptr<Worker> worker, std::string* output
       }
     }
     if (get->scheme == "HTTPS") {
-      // Without verification all that an HTTPS probe tells is that something answers; a handshake is not made here.
+      // Without verification all that an HTTPS probe tells is that something answers; a handshake
+      // is not made here.
       Result<void> connected = co_await tcpConnect(env_, request.address, timeout);
       if (!connected) *output = connected.error().message();
       co_return connected.has_value();
     }
     auto answer = co_await httpGet(env_, request, timeout);
     if (!answer) {
-      *output = fmt::format("Get \"http://{}{}\": {}", request.address, request.path, answer.error().message());
+      *output = fmt::format("Get \"http://{}{}\": {}", request.address, request.path,
+                            answer.error().message());
       co_return false;
     }
     bool good = answer->status >= 200 && answer->status < 400;
@@ -249,14 +257,16 @@ Task<bool> Prober::probeOnce(std::shared_ptr<Worker> worker, std::string* output
     Result<int32_t> port = portOf(tcp->port, container);
     Result<void> connected;
     if (port) {
-      connected = co_await tcpConnect(env_, hostPort(tcp->host.empty() ? podIp : std::string(tcp->host), *port), timeout);
+      connected = co_await tcpConnect(
+          env_, hostPort(tcp->host.empty() ? podIp : std::string(tcp->host), *port), timeout);
     } else {
       connected = Unexpected(port.error());
     }
     if (!connected) *output = connected.error().message();
     co_return connected.has_value();
   }
-  *output = fmt::format("missing probe handler for {}:{}", worker->pod->metadata.name, worker->containerName);
+  *output = fmt::format("missing probe handler for {}:{}", worker->pod->metadata.name,
+                        worker->containerName);
   co_return false;
 }
 
@@ -271,7 +281,8 @@ Task<void> Prober::run(Prober* prober, std::shared_ptr<Worker> worker) {
     int64_t sinceStart = env.clock.unixNanos() - worker->startedAtNanos;
     int64_t initial = int64_t{worker->probe().initialDelaySeconds} * 1'000'000'000;
     // Until the startup probe passed the other probes wait; a startup probe that passed is done.
-    bool notYet = worker->kind != ProbeKind::Startup && !prober->started(worker->pod, worker->containerName);
+    bool notYet =
+        worker->kind != ProbeKind::Startup && !prober->started(worker->pod, worker->containerName);
     bool done = worker->kind == ProbeKind::Startup && worker->success;
     if (sinceStart >= initial && !notYet && !done && !worker->failedForGood) {
       std::string output;
@@ -280,10 +291,12 @@ Task<void> Prober::run(Prober* prober, std::shared_ptr<Worker> worker) {
       worker->run = good == worker->lastGood ? worker->run + 1 : 1;
       worker->lastGood = good;
       if (!good) {
-        prober->recorder_.eventAbout(worker->pod, fmt::format("spec.containers{{{}}}", worker->containerName), "Warning",
-                                     "Unhealthy", fmt::format("{} probe failed: {}", nameOf(worker->kind), output));
+        prober->recorder_.eventAbout(
+            worker->pod, fmt::format("spec.containers{{{}}}", worker->containerName), "Warning",
+            "Unhealthy", fmt::format("{} probe failed: {}", nameOf(worker->kind), output));
       }
-      int32_t needed = good ? std::max(worker->probe().successThreshold, 1) : std::max(worker->probe().failureThreshold, 1);
+      int32_t needed = good ? std::max(worker->probe().successThreshold, 1)
+                            : std::max(worker->probe().failureThreshold, 1);
       bool before = worker->success;
       if (worker->run >= needed) {
         worker->success = good;
@@ -292,7 +305,8 @@ Task<void> Prober::run(Prober* prober, std::shared_ptr<Worker> worker) {
       if (before != worker->success || worker->failedForGood) prober->changed_(worker->podUid);
     }
     env::Duration wait = std::chrono::seconds(std::max(worker->probe().periodSeconds, 1));
-    if (sinceStart < initial) wait = std::min<env::Duration>(wait, env::Duration(initial - sinceStart));
+    if (sinceStart < initial)
+      wait = std::min<env::Duration>(wait, env::Duration(initial - sinceStart));
     // The end of the start-up is noticed soon by the probes that wait for it.
     if (notYet) wait = std::min<env::Duration>(wait, std::chrono::seconds(1));
     co_await async::sleepFor(env, wait);

@@ -1,7 +1,8 @@
-// Prober: runs the startup, liveness and readiness probes of running containers and remembers the results.
+// Prober: runs the startup, liveness and readiness probes of running containers and remembers the
+// results.
 //
-// One task per probe. A result that changes wakes the pod's worker; the worker reads results here and decides.
-// Upstream counterpart: pkg/kubelet/prober.
+// One task per probe. A result that changes wakes the pod's worker; the worker reads results here
+// and decides. Upstream counterpart: pkg/kubelet/prober.
 #pragma once
 
 #include <functional>

@@ -16,8 +16,8 @@ Amount amount(const Resources& resources, std::string_view name) {
 }
 
 struct QosTally {
-  bool anything = false;    // some non-zero request or limit
-  bool guaranteed = true;   // each container has equal requests and limits of both
+  bool anything = false;   // some non-zero request or limit
+  bool guaranteed = true;  // each container has equal requests and limits of both
   void add(const corev1::ResourceRequirements& resources) {
     for (std::string_view name : {"cpu", "memory"}) {
       Amount limit = amount(resources.limits, name), request = amount(resources.requests, name);
@@ -40,7 +40,8 @@ std::string qosClassOf(const corev1::Pod& pod) {
   if (pod.spec.resources != nullptr) {
     tally.add(*pod.spec.resources);
   } else {
-    for (const corev1::Container& container : pod.spec.initContainers) tally.add(container.resources);
+    for (const corev1::Container& container : pod.spec.initContainers)
+      tally.add(container.resources);
     for (const corev1::Container& container : pod.spec.containers) tally.add(container.resources);
   }
   if (!tally.anything) return "BestEffort";
@@ -60,7 +61,8 @@ int64_t cpuQuotaOf(int64_t milliCpu, int64_t period) {
   return std::max<int64_t>(milliCpu * period / 1000, 1000);
 }
 
-int64_t oomScoreAdjust(const corev1::Pod& pod, const corev1::Container& container, int64_t nodeMemoryBytes) {
+int64_t oomScoreAdjust(const corev1::Pod& pod, const corev1::Container& container,
+                       int64_t nodeMemoryBytes) {
   if (pod.spec.priorityClassName == "system-node-critical") return -997;
   std::string qos = qosClassOf(pod);
   if (qos == "Guaranteed") return -997;

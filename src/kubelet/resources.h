@@ -1,5 +1,6 @@
 // Resource arithmetic of pods: quality of service, cgroup figures, out-of-memory scores. Pure.
-// Upstream counterpart: pkg/apis/core/v1/helper/qos, pkg/kubelet/cm/helpers_linux.go, pkg/kubelet/qos/policy.go.
+// Upstream counterpart: pkg/apis/core/v1/helper/qos, pkg/kubelet/cm/helpers_linux.go,
+// pkg/kubelet/qos/policy.go.
 #pragma once
 
 #include <string>
@@ -22,7 +23,8 @@ int64_t cpuQuotaOf(int64_t milliCpu, int64_t period);
 constexpr int64_t kCpuPeriodMicros = 100'000;
 
 // oom_score_adj of a container.
-int64_t oomScoreAdjust(const corev1::Pod& pod, const corev1::Container& container, int64_t nodeMemoryBytes);
+int64_t oomScoreAdjust(const corev1::Pod& pod, const corev1::Container& container,
+                       int64_t nodeMemoryBytes);
 
 // "/kubepods/burstable/pod<uid>".
 std::string podCgroup(const corev1::Pod& pod);

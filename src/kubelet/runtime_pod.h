@@ -10,8 +10,8 @@
 
 namespace knarr::kubelet {
 
-// Labels and annotations that tie the runtime's objects to pods; upstream's, so that either kubelet can take over.
-// Source: pkg/kubelet/types/labels.go, pkg/kubelet/kuberuntime/labels.go.
+// Labels and annotations that tie the runtime's objects to pods; upstream's, so that either kubelet
+// can take over. Source: pkg/kubelet/types/labels.go, pkg/kubelet/kuberuntime/labels.go.
 namespace labels {
 constexpr std::string_view kPodName = "io.kubernetes.pod.name";
 constexpr std::string_view kPodNamespace = "io.kubernetes.pod.namespace";
@@ -19,8 +19,10 @@ constexpr std::string_view kPodUid = "io.kubernetes.pod.uid";
 constexpr std::string_view kContainerName = "io.kubernetes.container.name";
 constexpr std::string_view kHash = "io.kubernetes.container.hash";
 constexpr std::string_view kRestartCount = "io.kubernetes.container.restartCount";
-constexpr std::string_view kTerminationMessagePath = "io.kubernetes.container.terminationMessagePath";
-constexpr std::string_view kTerminationMessagePolicy = "io.kubernetes.container.terminationMessagePolicy";
+constexpr std::string_view kTerminationMessagePath =
+    "io.kubernetes.container.terminationMessagePath";
+constexpr std::string_view kTerminationMessagePolicy =
+    "io.kubernetes.container.terminationMessagePolicy";
 constexpr std::string_view kPodDeletionGracePeriod = "io.kubernetes.pod.deletionGracePeriod";
 constexpr std::string_view kPodTerminationGracePeriod = "io.kubernetes.pod.terminationGracePeriod";
 constexpr std::string_view kPreStopHandler = "io.kubernetes.container.preStopHandler";
@@ -54,8 +56,8 @@ struct SandboxRecord {
 
 struct RuntimePod {
   std::string uid, name, nameSpace;
-  std::vector<SandboxRecord> sandboxes;      // newest first
-  std::vector<ContainerRecord> containers;   // newest first
+  std::vector<SandboxRecord> sandboxes;     // newest first
+  std::vector<ContainerRecord> containers;  // newest first
 
   // The newest container of that name; null when there is none.
   const ContainerRecord* newest(std::string_view containerName) const;

@@ -1,7 +1,7 @@
 // StatusManager: writes pod statuses to the API, and deletes pods whose end it has written.
 //
-// Statuses are remembered per pod; only what changed is sent. One task sends, so that writes of one pod keep their order.
-// Upstream counterpart: pkg/kubelet/status/status_manager.go.
+// Statuses are remembered per pod; only what changed is sent. One task sends, so that writes of one
+// pod keep their order. Upstream counterpart: pkg/kubelet/status/status_manager.go.
 #pragma once
 
 #include <map>
@@ -21,7 +21,8 @@ class StatusManager {
 
   // `pod` carries the new status.
   void set(schema::Ref<corev1::Pod> pod);
-  // The pod as the API has it, with the status that was set last; and conditions that others own from the API.
+  // The pod as the API has it, with the status that was set last; and conditions that others own
+  // from the API.
   schema::Ref<corev1::Pod> withLatestStatus(const schema::Ref<corev1::Pod>& apiPod) const;
   // The worker is finished: the pod's end is written, and a pod that is to be deleted is deleted.
   void terminated(schema::Ref<corev1::Pod> pod);
@@ -49,9 +50,10 @@ class StatusManager {
   async::Event changed_;
 };
 
-// What is sent for a pod: `status` of the kubelet merged into the API's object. Pure; a terminal phase is held back while
-// containers still run. Null when nothing differs.
-schema::Mut<corev1::Pod> mergePodStatus(const schema::Ref<corev1::Pod>& apiPod, const corev1::PodStatus& status,
+// What is sent for a pod: `status` of the kubelet merged into the API's object. Pure; a terminal
+// phase is held back while containers still run. Null when nothing differs.
+schema::Mut<corev1::Pod> mergePodStatus(const schema::Ref<corev1::Pod>& apiPod,
+                                        const corev1::PodStatus& status,
                                         bool couldHaveRunningContainers);
 // PodScheduled, Ready and the like.
 bool isKubeletCondition(std::string_view type);
