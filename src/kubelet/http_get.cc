@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <array>
-
-#include "base/strings.h"
+#include "wire/grpc.h"
+#include "wire/http.h"
 
 namespace knarr::kubelet {
 
@@ -12,93 +11,73 @@ using async::Task;
 
 namespace {
 
-constexpr size_t kAnswerBytesMax = 64 * 1024;
 constexpr size_t kBodyBytesMax = 10 * 1024;  // Source: pkg/probe/http maxRespBodyLength
 
-Error timedOut(const std::string& address) {
-  return Error(Reason::Timeout,
-               fmt::format("context deadline exceeded while talking to {}", address));
-}
-
-// Wakes the event at the deadline; disarmed when it goes.
+// Asks `source` to stop at the deadline; disarmed when it goes.
 class Deadline {
  public:
-  Deadline(env::Env environment, env::Duration after, async::Event& event)
-      : env_(environment), at_(environment.clock.now() + after) {
-    timer_ = env_.executor.at(at_, [&event] { event.set(); });
+  Deadline(env::Env environment, env::Duration after, async::StopSource& source) : env_(environment) {
+    timer_ = env_.executor.at(env_.clock.now() + after, [&source] { source.requestStop(); });
   }
   ~Deadline() { env_.executor.cancelTimer(timer_); }
-  bool passed() const { return env_.clock.now() >= at_; }
 
  private:
   env::Env env_;
-  env::Instant at_;
   env::TimerId timer_ = 0;
 };
 
-Result<HttpGetAnswer> parse(const std::string& text, const std::string& address) {
-  if (!text.starts_with("HTTP/1.") || text.size() < 12) {
-    return fail(Reason::InternalError, fmt::format("malformed HTTP response from {}", address));
-  }
-  auto status = parseInt(std::string_view(text).substr(9, 3));
-  if (!status || *status < 100 || *status > 599) {
-    return fail(Reason::InternalError, fmt::format("malformed HTTP status from {}", address));
-  }
-  HttpGetAnswer answer;
-  answer.status = static_cast<int>(*status);
-  size_t body = text.find("\r\n\r\n");
-  if (body != std::string::npos) answer.body = text.substr(body + 4, kBodyBytesMax);
-  return answer;
-}
-
 }  // namespace
 
-Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request,
-                                    env::Duration timeout) {
-  async::Event wake(environment.executor);
-  Deadline deadline(environment, timeout, wake);
-  std::unique_ptr<env::Stream> stream =
-      CO_TRY(co_await async::connect(environment, request.address, timeout));
-  std::string out = fmt::format(
-      "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}\r\nAccept: */*\r\nConnection: close\r\n",
-      request.path, request.host, request.userAgent);
-  for (const auto& [name, value] : request.headers) out += fmt::format("{}: {}\r\n", name, value);
-  out += "\r\n";
-  size_t written = 0;
-  std::string in;
-  std::array<char, 4096> buffer;
-  while (true) {
-    if (deadline.passed()) co_return Unexpected(timedOut(request.address));
-    bool writing = written < out.size();
-    env::IoStep step =
-        writing ? stream->write(std::span<const char>(out).subspan(written)) : stream->read(buffer);
-    if (step.kind == env::IoStep::Failed)
-      co_return failErrno("GET from " + request.address, step.errorNumber);
-    if (step.kind == env::IoStep::Eof) break;
-    if (step.kind == env::IoStep::Done) {
-      if (writing) {
-        written += step.bytes;
-      } else {
-        in.append(buffer.data(), step.bytes);
-      }
-      // The status line and enough of the body are all that counts.
-      if (in.size() >= kAnswerBytesMax) break;
-      continue;
-    }
-    auto ready = [&wake] { wake.notifyAll(); };
-    if (writing) {
-      stream->whenWritable(ready);
-    } else {
-      stream->whenReadable(ready);
-    }
-    co_await wake.wait();
+Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request, env::Duration timeout) {
+  wire::HttpClientOptions options;
+  options.address = request.address;
+  options.authority = request.host;
+  options.protocol = wire::ClientProtocol::Http1;
+  options.connectTimeout = timeout;
+  if (request.https) {
+    wire::TlsClientConfig tls;
+    tls.insecureSkipVerify = true;
+    options.tls = CO_TRY(wire::TlsClientContext::make(environment.clock, tls));
   }
-  co_return parse(in, request.address);
+  wire::ClientRequest get;
+  get.target = request.path;
+  get.headers.add("User-Agent", request.userAgent);
+  get.headers.add("Accept", "*/*");
+  get.headers.add("Connection", "close");
+  for (const auto& [name, value] : request.headers) get.headers.set(name, value);
+  async::StopSource stop;
+  Deadline deadline(environment, timeout, stop);
+  wire::HttpClient client(environment, options);
+  std::unique_ptr<wire::ClientResponse> response = CO_TRY(co_await client.send(std::move(get), stop.token()));
+  HttpGetAnswer answer;
+  answer.status = response->status();
+  // A body that is too long or breaks off does not change what the status says.
+  Result<std::string> body = co_await response->readAll(kBodyBytesMax);
+  if (!body && stop.stopRequested()) co_return Unexpected(std::move(body).error());
+  if (body) answer.body = std::move(*body);
+  co_return answer;
 }
 
 Task<Result<void>> tcpConnect(env::Env environment, std::string address, env::Duration timeout) {
   CO_TRY(co_await async::connect(environment, address, timeout));
   co_return Result<void>();
+}
+
+Task<Result<void>> grpcHealthCheck(env::Env environment, std::string address, std::string service,
+                                   env::Duration timeout) {
+  wire::GrpcClientOptions options;
+  options.address = address;
+  options.connectTimeout = timeout;
+  wire::GrpcClient client(environment, options);
+  // HealthCheckRequest{service = 1}; a service name is shorter than 128 bytes by validation's bounds or cut here.
+  std::string message;
+  constexpr size_t kShortLengthMax = 127;
+  if (service.size() > kShortLengthMax) co_return fail(Reason::Invalid, "the service name of the probe is too long");
+  if (!service.empty()) message = std::string("\x0a") + static_cast<char>(service.size()) + service;
+  std::string answer = CO_TRY(co_await client.unary("/grpc.health.v1.Health/Check", message, timeout));
+  // HealthCheckResponse{status = 1}, SERVING = 1. Source: grpc/health/v1/health.proto.
+  if (answer == std::string("\x08\x01", 2)) co_return Result<void>();
+  co_return fail(Reason::ServiceUnavailable, "service unhealthy (responded with another status than \"SERVING\")");
 }
 
 }  // namespace knarr::kubelet

@@ -84,6 +84,7 @@ Task<Result<void>> PodRuntime::runHook([[maybe_unused]] schema::Ref<Pod> pod,
     request.host = request.address;
     request.path = get.path.starts_with('/') ? std::string(get.path) : "/" + std::string(get.path);
     request.userAgent = "kube-lifecycle/1.36";
+    request.https = get.scheme == "HTTPS";
     for (const corev1::HTTPHeader& header : get.httpHeaders)
       request.headers.emplace_back(header.name, header.value);
     int64_t limit = limitSeconds > 0 ? limitSeconds : 60;

@@ -236,16 +236,10 @@ Task<bool> Prober::probeOnce(std::shared_ptr<Worker> worker, std::string* output
         request.headers.emplace_back(header.name, header.value);
       }
     }
-    if (get->scheme == "HTTPS") {
-      // Without verification all that an HTTPS probe tells is that something answers; a handshake
-      // is not made here.
-      Result<void> connected = co_await tcpConnect(env_, request.address, timeout);
-      if (!connected) *output = connected.error().message();
-      co_return connected.has_value();
-    }
+    request.https = get->scheme == "HTTPS";
     auto answer = co_await httpGet(env_, request, timeout);
     if (!answer) {
-      *output = fmt::format("Get \"http://{}{}\": {}", request.address, request.path,
+      *output = fmt::format("Get \"{}://{}{}\": {}", request.https ? "https" : "http", request.address, request.path,
                             answer.error().message());
       co_return false;
     }
@@ -264,6 +258,12 @@ Task<bool> Prober::probeOnce(std::shared_ptr<Worker> worker, std::string* output
     }
     if (!connected) *output = connected.error().message();
     co_return connected.has_value();
+  }
+  if (auto* grpc = probe.probeHandler.grpc) {
+    Result<void> healthy = co_await grpcHealthCheck(env_, hostPort(podIp, grpc->port),
+                                                    std::string(grpc->service.valueOr(schema::Str())), timeout);
+    if (!healthy) *output = healthy.error().message();
+    co_return healthy.has_value();
   }
   *output = fmt::format("missing probe handler for {}:{}", worker->pod->metadata.name,
                         worker->containerName);
