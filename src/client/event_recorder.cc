@@ -38,6 +38,7 @@ struct EventRecorder::State {
   std::string component, host;
   async::Queue<std::shared_ptr<Pending>> queue;
   std::map<std::string, Remembered> remembered;
+  int64_t lastNameNanos = 0;
 };
 
 EventRecorder::EventRecorder(env::Env environment, Client& client, std::string component, std::string host)
@@ -57,9 +58,11 @@ void EventRecorder::eventAbout(const Ref<>& about, std::string fieldPath, std::s
   pending->event = schema::newObject<corev1::Event>();
   Mut<corev1::Event>& event = pending->event;
   int64_t now = state_->env.clock.unixNanos();
+  // The name holds the moment; two events of one moment need two names.
+  state_->lastNameNanos = std::max(now, state_->lastNameNanos + 1);
   std::string nameSpace(metadata.namespace_.empty() ? "default" : metadata.namespace_);
   event->metadata.namespace_ = event.str(nameSpace);
-  event->metadata.name = event.str(fmt::format("{}.{:x}", metadata.name, static_cast<uint64_t>(now)));
+  event->metadata.name = event.str(fmt::format("{}.{:x}", metadata.name, static_cast<uint64_t>(state_->lastNameNanos)));
   event->involvedObject.kind = about.type().kind;
   event->involvedObject.apiVersion = event.str(apiVersionOf(about.type()));
   event->involvedObject.namespace_ = event.str(metadata.namespace_);

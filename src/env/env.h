@@ -142,6 +142,11 @@ struct FileStatus {
   int64_t modifiedUnixNanos = 0;
 };
 
+struct FileSystemSize {
+  uint64_t bytes = 0;
+  uint64_t bytesAvailable = 0;  // to programs that are not root
+};
+
 // Whole-file operations. They block: short ones (configuration, tokens) may be called on the loop,
 // the others belong into Executor::block. Paths are absolute; errors name the path.
 class Files {
@@ -161,6 +166,8 @@ class Files {
   virtual Result<void> makeDirectories(const std::string& path, uint32_t mode = 0755) = 0;
   virtual Result<std::vector<std::string>> listDirectory(const std::string& path) = 0;
   virtual Result<FileStatus> status(const std::string& path, bool followLinks = true) = 0;
+  // Of the file system that holds `path`.
+  virtual Result<FileSystemSize> fileSystemSize(const std::string& path) = 0;
   virtual Result<void> rename(const std::string& from, const std::string& to) = 0;
   virtual Result<void> removeFile(const std::string& path) = 0;
   // Never follows links, never crosses a mount point. Absent is ok.

@@ -1,5 +1,6 @@
 #include "kubelet/container_config.h"
 
+#include "kubelet/admission.h"
 #include "kubelet/container_back_off.h"
 #include "kubelet/image_manager.h"
 #include "kubelet/resources.h"
@@ -151,6 +152,16 @@ TEST(Resources, cgroupFigures) {
   auto plain = podOf(kOne);
   EXPECT_EQ(qosClassOf(*plain), "BestEffort");
   EXPECT_EQ(oomScoreAdjust(*plain, plain->spec.containers[0], 8'000'000'000), 1000);
+}
+
+TEST(PodRequest, addsSidecarsToBoth) {
+  auto pod = podOf(R"("overhead":{"cpu":"10m"},
+    "initContainers":[{"name":"s","image":"i","restartPolicy":"Always","resources":{"requests":{"cpu":"100m"}}},
+                      {"name":"init","image":"i","resources":{"requests":{"cpu":"2","memory":"1Mi"}}}],
+    "containers":[{"name":"a","image":"i","resources":{"requests":{"cpu":"1","memory":"2Mi"}}}])");
+  PodRequest request = podRequest(*pod);
+  EXPECT_EQ(request.cpuMilli, 2110);
+  EXPECT_EQ(request.memoryBytes, 2 << 20);
 }
 
 TEST(BackOff, doublesAndForgets) {

@@ -16,7 +16,8 @@ constexpr size_t kBodyBytesMax = 10 * 1024;  // Source: pkg/probe/http maxRespBo
 // Asks `source` to stop at the deadline; disarmed when it goes.
 class Deadline {
  public:
-  Deadline(env::Env environment, env::Duration after, async::StopSource& source) : env_(environment) {
+  Deadline(env::Env environment, env::Duration after, async::StopSource& source)
+      : env_(environment) {
     timer_ = env_.executor.at(env_.clock.now() + after, [&source] { source.requestStop(); });
   }
   ~Deadline() { env_.executor.cancelTimer(timer_); }
@@ -28,7 +29,8 @@ class Deadline {
 
 }  // namespace
 
-Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request, env::Duration timeout) {
+Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request,
+                                    env::Duration timeout) {
   wire::HttpClientOptions options;
   options.address = request.address;
   options.authority = request.host;
@@ -48,7 +50,8 @@ Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request
   async::StopSource stop;
   Deadline deadline(environment, timeout, stop);
   wire::HttpClient client(environment, options);
-  std::unique_ptr<wire::ClientResponse> response = CO_TRY(co_await client.send(std::move(get), stop.token()));
+  std::unique_ptr<wire::ClientResponse> response =
+      CO_TRY(co_await client.send(std::move(get), stop.token()));
   HttpGetAnswer answer;
   answer.status = response->status();
   // A body that is too long or breaks off does not change what the status says.
@@ -69,15 +72,19 @@ Task<Result<void>> grpcHealthCheck(env::Env environment, std::string address, st
   options.address = address;
   options.connectTimeout = timeout;
   wire::GrpcClient client(environment, options);
-  // HealthCheckRequest{service = 1}; a service name is shorter than 128 bytes by validation's bounds or cut here.
+  // HealthCheckRequest{service = 1}; a service name is shorter than 128 bytes by validation's
+  // bounds or cut here.
   std::string message;
   constexpr size_t kShortLengthMax = 127;
-  if (service.size() > kShortLengthMax) co_return fail(Reason::Invalid, "the service name of the probe is too long");
+  if (service.size() > kShortLengthMax)
+    co_return fail(Reason::Invalid, "the service name of the probe is too long");
   if (!service.empty()) message = std::string("\x0a") + static_cast<char>(service.size()) + service;
-  std::string answer = CO_TRY(co_await client.unary("/grpc.health.v1.Health/Check", message, timeout));
+  std::string answer =
+      CO_TRY(co_await client.unary("/grpc.health.v1.Health/Check", message, timeout));
   // HealthCheckResponse{status = 1}, SERVING = 1. Source: grpc/health/v1/health.proto.
   if (answer == std::string("\x08\x01", 2)) co_return Result<void>();
-  co_return fail(Reason::ServiceUnavailable, "service unhealthy (responded with another status than \"SERVING\")");
+  co_return fail(Reason::ServiceUnavailable,
+                 "service unhealthy (responded with another status than \"SERVING\")");
 }
 
 }  // namespace knarr::kubelet

@@ -1,5 +1,5 @@
-// One request to a pod, for probes and lifecycle hooks: HTTP GET, a TCP connect, a gRPC health check.
-// Upstream counterpart: pkg/probe/{http,tcp,grpc}.
+// One request to a pod, for probes and lifecycle hooks: HTTP GET, a TCP connect, a gRPC health
+// check. Upstream counterpart: pkg/probe/{http,tcp,grpc}.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@ struct HttpGetRequest {
   std::string address;  // "10.0.0.1:80"
   std::string host;     // the Host header
   std::string path = "/";
-  bool https = false;   // certificates are not verified, as upstream
+  bool https = false;  // certificates are not verified, as upstream
   std::vector<std::pair<std::string, std::string>> headers;
   std::string userAgent;
 };
@@ -23,14 +23,17 @@ struct HttpGetAnswer {
   int status = 0;
   std::string body;  // at most 10 KiB
 };
-// No redirect is followed. Errors: Timeout; refused and broken connections; an answer that is not HTTP.
-async::Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request, env::Duration timeout);
+// No redirect is followed. Errors: Timeout; refused and broken connections; an answer that is not
+// HTTP.
+async::Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request,
+                                           env::Duration timeout);
 
 // Connects and closes.
-async::Task<Result<void>> tcpConnect(env::Env environment, std::string address, env::Duration timeout);
+async::Task<Result<void>> tcpConnect(env::Env environment, std::string address,
+                                     env::Duration timeout);
 
 // grpc.health.v1.Health/Check; an error unless it answers SERVING.
-async::Task<Result<void>> grpcHealthCheck(env::Env environment, std::string address, std::string service,
-                                          env::Duration timeout);
+async::Task<Result<void>> grpcHealthCheck(env::Env environment, std::string address,
+                                          std::string service, env::Duration timeout);
 
 }  // namespace knarr::kubelet

@@ -118,10 +118,10 @@ Variables Kubelet::Impl::servicesFor(const Pod& pod) const {
 }
 
 Task<Result<void>> Kubelet::Impl::run(async::StopToken stop) {
-  if (!config_.machine) machine_ = CO_TRY(readMachineInfo(env_.files));
   for (const std::string& directory : {config_.rootDirectory + "/pods", config_.podLogsDirectory}) {
     CO_TRY(env_.files.makeDirectories(directory, 0750));
   }
+  if (!config_.machine) machine_ = CO_TRY(readMachineInfo(env_.files, config_.rootDirectory));
   // Watches wait on the server and hold nothing: they are dropped at the end, not waited for.
   async::Gate sources(env_.executor);
   async::Gate gate(env_.executor);

@@ -35,7 +35,7 @@ int64_t processorsFromCpuinfo(std::string_view cpuinfo) {
   return count;
 }
 
-Result<MachineInfo> readMachineInfo(env::Files& files) {
+Result<MachineInfo> readMachineInfo(env::Files& files, const std::string& rootDirectory) {
   MachineInfo machine;
   auto text = [&](const char* path) {
     return std::string(trim(files.readFile(path).value_or("")));
@@ -47,6 +47,8 @@ Result<MachineInfo> readMachineInfo(env::Files& files) {
                 "/proc/cpuinfo and /proc/meminfo do not say how many processors and how much "
                 "memory this host has");
   }
+  machine.ephemeralStorageBytes =
+      static_cast<int64_t>(TRY(files.fileSystemSize(rootDirectory)).bytes);
   machine.machineId = text("/etc/machine-id");
   machine.systemUuid = text("/sys/class/dmi/id/product_uuid");
   if (machine.systemUuid.empty()) machine.systemUuid = machine.machineId;

@@ -6,8 +6,9 @@
 
 namespace knarr::kubelet {
 
-// Blocks a little. Errors name the file that cannot be read.
-Result<MachineInfo> readMachineInfo(env::Files& files);
+// rootDirectory: where pods' data lie; its file system is the ephemeral storage. Blocks a little.
+// Errors name the file that cannot be read.
+Result<MachineInfo> readMachineInfo(env::Files& files, const std::string& rootDirectory);
 
 // Pure parts: bytes of MemTotal; PRETTY_NAME; number of processors.
 int64_t memoryFromMeminfo(std::string_view meminfo);

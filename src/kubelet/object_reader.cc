@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "api/authentication_v1.h"
+#include "api/node_v1.h"
 
 namespace knarr::kubelet {
 
@@ -13,7 +14,7 @@ using schema::Ref;
 
 namespace {
 constexpr int64_t kNanos = 1'000'000'000;
-constexpr int64_t kAgeMaxNanos = 60 * kNanos;
+constexpr int64_t kAgeMaxNanos = 20 * kNanos;
 // Past it what is remembered and old is dropped; twice as many cost about as much memory as the
 // pods that use them.
 constexpr size_t kEntriesMax = 2000;
@@ -53,6 +54,16 @@ Task<Result<Ref<corev1::Secret>>> ObjectReader::secret(std::string nameSpace, st
   Ref<> object =
       CO_TRY(co_await read(client::resourceOf<corev1::Secret>(), nameSpace, name, fresh));
   co_return Ref<corev1::Secret>(std::move(object));
+}
+
+Task<Result<std::string>> ObjectReader::runtimeHandler(std::string runtimeClassName) {
+  Result<Ref<>> object =
+      co_await read(client::resourceOf<nodev1::RuntimeClass>(), "", runtimeClassName, false);
+  if (!object) {
+    co_return fail(object.error().reason(),
+                   fmt::format("failed to get sandbox runtime: {}", object.error().message()));
+  }
+  co_return std::string(Ref<nodev1::RuntimeClass>(std::move(*object))->handler);
 }
 
 Task<Result<std::string>> ObjectReader::serviceAccountToken(Ref<corev1::Pod> pod,

@@ -21,6 +21,8 @@ class ObjectReader {
                                                                 std::string name, bool fresh);
   async::Task<Result<schema::Ref<corev1::Secret>>> secret(std::string nameSpace, std::string name,
                                                           bool fresh);
+  // The runtime's handler of a RuntimeClass.
+  async::Task<Result<std::string>> runtimeHandler(std::string runtimeClassName);
   // A token of the pod's service account, bound to the pod. Asked for again once 80 % of its life
   // or a day passed.
   async::Task<Result<std::string>> serviceAccountToken(schema::Ref<corev1::Pod> pod,

@@ -83,8 +83,18 @@ Task<Result<std::string>> PodRuntime::createSandbox(schema::Ref<Pod> pod, int64_
       id = Unexpected(made.error());
     }
   }
+  std::string handler;
+  if (id && pod->spec.runtimeClassName.present) {
+    auto found = co_await objects_.runtimeHandler(std::string(pod->spec.runtimeClassName.value));
+    if (found) {
+      handler = *found;
+    } else {
+      id = Unexpected(found.error());
+    }
+  }
   if (id) {
     auto request = sandboxRequest(*pod, config_, inputs);
+    request->runtimeHandler = request.str(handler);
     auto answer = co_await runtime_.runPodSandbox(std::move(request));
     if (answer) {
       id = std::string((*answer)->podSandboxId);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "kubelet/admission.h"
 #include "kubelet/cgroups.h"
 #include "kubelet/resources.h"
 #include "kubelet/termination_message.h"
@@ -30,7 +31,8 @@ std::string podText(const Pod& pod) {
 
 bool changedByOthers(const Pod& before, const Pod& after) {
   const metav1::ObjectMeta &a = before.metadata, &b = after.metadata;
-  if (a.generation != b.generation || a.deletionTimestamp.present != b.deletionTimestamp.present ||
+  if (!schema::equal(before.spec, after.spec) ||
+      a.deletionTimestamp.present != b.deletionTimestamp.present ||
       a.deletionGracePeriodSeconds.valueOr(0) != b.deletionGracePeriodSeconds.valueOr(0)) {
     return true;
   }
@@ -77,6 +79,7 @@ struct PodWorkers::Worker {
   std::string uid;
   Ref<Pod> pod;  // as the API has it; null for an orphan
   async::Event work;
+  bool admitted = false;
   bool pending = true;       // something happened since the last look
   bool refresh = true;       // API objects are to be read anew with the next look
   bool terminating = false;  // termination was requested; never taken back
@@ -285,6 +288,35 @@ Ref<Pod> PodWorkers::publishStatus(const Worker& worker, const RuntimePod& runti
   return published;
 }
 
+// A pod that already has containers was admitted before the kubelet started.
+bool PodWorkers::admit(Worker& worker, const Ref<Pod>& pod, const RuntimePod& runtime) {
+  if (worker.admitted || !runtime.containers.empty()) {
+    worker.admitted = true;
+    return true;
+  }
+  std::vector<Ref<Pod>> others;
+  for (const auto& [uid, other] : workers_) {
+    if (other.get() != &worker && other->pod && other->admitted && !other->killed)
+      others.push_back(other->pod);
+  }
+  std::optional<Rejection> rejection =
+      admitPod(*pod, others, context_.machine, context_.config.maxPods);
+  if (!rejection) {
+    worker.admitted = true;
+    return true;
+  }
+  context_.recorder.event(pod, "Warning", rejection->reason, rejection->message);
+  schema::Mut<Pod> rejected = schema::edit(pod);
+  rejected->status = {};
+  rejected->status.phase = corev1::PodPhase::Failed;
+  rejected->status.reason = rejected.str(rejection->reason);
+  rejected->status.message = rejected.str("Pod was rejected: " + rejection->message);
+  rejected->status.qosClass = rejected.str(qosClassOf(*pod));
+  rejected->status.startTime = schema::Time::fromUnix(context_.env.clock.unixSeconds());
+  context_.statuses.set(std::move(rejected).publish());
+  return false;
+}
+
 Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker) {
   SyncResult result;
   Ref<Pod> apiPod = worker->pod;
@@ -300,7 +332,7 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
   if (runtime->containers.size() > pod->spec.containers.size() || runtime->sandboxes.size() > 1) {
     co_await context_.podRuntime.trim(*runtime);
   }
-  if (terminalPhase(pod->status.phase)) {
+  if (terminalPhase(pod->status.phase) || !admit(*worker, pod, *runtime)) {
     result.terminal = true;
     co_return result;
   }

@@ -72,6 +72,8 @@ class PodWorkers {
                                          bool terminal);
   EnvironmentInputs environmentInputs(const corev1::Pod& pod, const RuntimePod& runtime) const;
   void requestTermination(Worker& worker);
+  // False: the pod was rejected, and its status says why.
+  bool admit(Worker& worker, const schema::Ref<corev1::Pod>& pod, const RuntimePod& runtime);
   async::Task<void> waitForWork(std::shared_ptr<Worker> worker, std::optional<env::Duration> limit);
   env::Duration delayAfter(const SyncResult& result);
   std::shared_ptr<Worker> spawn(const std::string& podUid);

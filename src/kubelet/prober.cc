@@ -239,8 +239,8 @@ Task<bool> Prober::probeOnce(std::shared_ptr<Worker> worker, std::string* output
     request.https = get->scheme == "HTTPS";
     auto answer = co_await httpGet(env_, request, timeout);
     if (!answer) {
-      *output = fmt::format("Get \"{}://{}{}\": {}", request.https ? "https" : "http", request.address, request.path,
-                            answer.error().message());
+      *output = fmt::format("Get \"{}://{}{}\": {}", request.https ? "https" : "http",
+                            request.address, request.path, answer.error().message());
       co_return false;
     }
     bool good = answer->status >= 200 && answer->status < 400;
@@ -260,8 +260,9 @@ Task<bool> Prober::probeOnce(std::shared_ptr<Worker> worker, std::string* output
     co_return connected.has_value();
   }
   if (auto* grpc = probe.probeHandler.grpc) {
-    Result<void> healthy = co_await grpcHealthCheck(env_, hostPort(podIp, grpc->port),
-                                                    std::string(grpc->service.valueOr(schema::Str())), timeout);
+    Result<void> healthy =
+        co_await grpcHealthCheck(env_, hostPort(podIp, grpc->port),
+                                 std::string(grpc->service.valueOr(schema::Str())), timeout);
     if (!healthy) *output = healthy.error().message();
     co_return healthy.has_value();
   }

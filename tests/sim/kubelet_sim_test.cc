@@ -506,6 +506,23 @@ TEST_F(KubeletSim, activeDeadlineEndsThePod) {
   EXPECT_EQ(pod("web")->status.reason, "DeadlineExceeded");
 }
 
+TEST_F(KubeletSim, podsThatDoNotFitAreRejected) {
+  createPod("big", R"("containers":[{"name":"main","image":"busybox:1.36","resources":{"requests":{"cpu":"3"}}}])");
+  ASSERT_TRUE(waitForPhase("big", "Running", 10s));
+  createPod("late", R"("containers":[{"name":"main","image":"busybox:1.36","resources":{"requests":{"cpu":"2"}}}])");
+  ASSERT_TRUE(waitForPhase("late", "Failed", 10s));
+  EXPECT_EQ(pod("late")->status.reason, "OutOfcpu");
+  EXPECT_EQ(pod("late")->status.message,
+            "Pod was rejected: Node didn't have enough resource: cpu, requested: 2000, used: 3000, capacity: 4000");
+  createPod("unsafe", R"("securityContext":{"sysctls":[{"name":"kernel.msgmax","value":"1"}]},"containers":[{"name":"main","image":"busybox:1.36"}])");
+  ASSERT_TRUE(waitForPhase("unsafe", "Failed", 10s));
+  EXPECT_EQ(pod("unsafe")->status.reason, "SysctlForbidden");
+  sim_.runFor(30s);
+  EXPECT_EQ(runtime_.findContainer("late", "main"), nullptr);
+  deletePod("late");
+  EXPECT_TRUE(waitUntilGone("late", 5s));
+}
+
 TEST_F(KubeletSim, manyPodsStartTogether) {
   for (int i = 0; i < 30; ++i) createPod(fmt::format("p{}", i), kOne);
   for (int i = 0; i < 30; ++i) ASSERT_TRUE(waitForPhase(fmt::format("p{}", i), "Running", 20s));

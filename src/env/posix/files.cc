@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -197,6 +198,12 @@ Result<void> PosixFiles::rename(const std::string& from, const std::string& to) 
   if (::rename(from.c_str(), to.c_str()) != 0)
     return failErrno("rename " + from + " to " + to, errno);
   return {};
+}
+
+Result<FileSystemSize> PosixFiles::fileSystemSize(const std::string& path) {
+  struct statvfs status {};
+  if (::statvfs(path.c_str(), &status) != 0) return failErrno("look at the file system of " + path, errno);
+  return FileSystemSize{status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize};
 }
 
 Result<void> PosixFiles::removeFile(const std::string& path) {

@@ -204,6 +204,15 @@ Result<void> SimFiles::rename(const std::string& from, const std::string& to) {
   return {};
 }
 
+// One disk of 100 GiB; what the files hold is taken from it.
+Result<FileSystemSize> SimFiles::fileSystemSize(const std::string& path) {
+  TRY(resolve(path, true, kLinksMax));
+  constexpr uint64_t kDiskBytes = uint64_t{100} << 30;
+  uint64_t used = 0;
+  for (const auto& [name, node] : nodes_) used += node.bytes.size();
+  return FileSystemSize{kDiskBytes, kDiskBytes - std::min(used, kDiskBytes)};
+}
+
 Result<void> SimFiles::removeFile(const std::string& path) {
   std::string resolved = TRY(resolve(path, false, kLinksMax));
   if (nodes_.find(resolved) == nodes_.end()) return failErrno("remove " + path, ENOENT);

@@ -20,6 +20,7 @@ class SimFiles final : public Files {
   Result<std::vector<std::string>> listDirectory(const std::string& path) override;
   Result<FileStatus> status(const std::string& path, bool followLinks) override;
   Result<void> rename(const std::string& from, const std::string& to) override;
+  Result<FileSystemSize> fileSystemSize(const std::string& path) override;
   Result<void> removeFile(const std::string& path) override;
   Result<void> removeTree(const std::string& path) override;
   Result<void> symlink(const std::string& target, const std::string& path) override;

@@ -1,0 +1,32 @@
+// Admission of pods to the node: what the scheduler cannot know, and what it did not see. Pure.
+// Upstream counterpart: pkg/kubelet/lifecycle/predicate.go, pkg/kubelet/sysctl.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/core_v1.h"
+#include "kubelet/kubelet.h"
+#include "schema/object.h"
+
+namespace knarr::kubelet {
+
+struct Rejection {
+  std::string reason, message;
+};
+
+// `others`: the pods that the node already holds and that have not ended.
+std::optional<Rejection> admitPod(const corev1::Pod& pod,
+                                  const std::vector<schema::Ref<corev1::Pod>>& others,
+                                  const MachineInfo& machine, int64_t maxPods);
+
+// What the pod asks of the node: the larger of its init containers and the sum of the others,
+// sidecars and overhead added.
+struct PodRequest {
+  int64_t cpuMilli = 0;
+  int64_t memoryBytes = 0;
+};
+PodRequest podRequest(const corev1::Pod& pod);
+
+}  // namespace knarr::kubelet
