@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -14,6 +15,8 @@
 #include "cni/bridge/masquerade.h"
 #include "cni/host_local/range.h"
 #include "cni/plugin/link.h"
+#include "cni/plugin/nft.h"
+#include "cni/portmap/portmap.h"
 
 namespace knarr::cni {
 namespace {
@@ -112,10 +115,28 @@ TEST(Masquerade, rulesAreFoundAgainByComment) {
   EXPECT_NE(script.find(
                 "masq_checks ip saddr 10.0.0.5 ip daddr != 10.0.0.0/24 masquerade comment \"a-b\""),
             std::string::npos);
-  EXPECT_EQ(masqueradeHandles("  ip saddr 1.2.3.4 masquerade comment \"a-b\" # handle 7\n"
-                              "  ip saddr 1.2.3.5 masquerade comment \"a-c\" # handle 8\n",
-                              "a-b"),
+  EXPECT_EQ(ruleHandles("  ip saddr 1.2.3.4 masquerade comment \"a-b\" # handle 7\n"
+                        "  ip saddr 1.2.3.5 masquerade comment \"a-c\" # handle 8\n",
+                        "a-b"),
             std::vector<std::string>{"7"});
+}
+
+TEST(Portmap, rulesOfBothFamilies) {
+  auto config = readPortmapConfig(requestOf(R"({"runtimeConfig":{"portMappings":[
+      {"hostPort":8080,"containerPort":80,"protocol":"tcp"},
+      {"hostPort":5353,"containerPort":53,"protocol":"UDP","hostIP":"192.0.2.1"}]}})"));
+  ASSERT_TRUE(config);
+  std::string v4 = portmapScript(*config, *parseIp("10.0.0.5"), "c");
+  EXPECT_NE(v4.find("hostports tcp dport 8080 dnat to 10.0.0.5:80 comment \"c\""),
+            std::string::npos)
+      << v4;
+  EXPECT_NE(v4.find("hostip_hostports ip daddr 192.0.2.1 udp dport 5353 dnat to 10.0.0.5:53"),
+            std::string::npos);
+  std::string v6 = portmapScript(*config, *parseIp("fd00::5"), "c");
+  EXPECT_NE(v6.find("dnat to [fd00::5]:80"), std::string::npos);
+  EXPECT_EQ(v6.find("5353"), std::string::npos) << "an address of the other family is skipped";
+  EXPECT_FALSE(readPortmapConfig(
+      requestOf(R"({"runtimeConfig":{"portMappings":[{"hostPort":0,"containerPort":80}]}})")));
 }
 
 TEST(Result, isWrittenInTheVersionOfTheRequest) {
@@ -237,6 +258,52 @@ TEST_F(Plugins, bridgeMasqueradesWithNft) {
             std::string::npos);
   EXPECT_EQ(call("bridge", "DEL", "pod1", config(R"("ipMasq":true,)")).exitCode, 0);
   EXPECT_EQ(run(list).output.find("10.9.0.2"), std::string::npos);
+}
+
+TEST_F(Plugins, portmapForwardsHostPorts) {
+  if (findNft().empty()) GTEST_SKIP() << "needs nft";
+  Netlink host = Netlink::open().value();
+  ASSERT_TRUE(host.setFlags(host.link("lo").value()->index, 1 /* IFF_UP */, 0));
+  ProgramResult bridge = call("bridge", "ADD", "pod1", config());
+  ASSERT_EQ(bridge.exitCode, 0) << bridge.output;
+  ASSERT_EQ(call("bridge", "ADD", "pod2", config()).exitCode, 0);
+  std::string ports =
+      R"({"cniVersion":"1.0.0","name":"testnet","type":"portmap","runtimeConfig":{"portMappings":[
+      {"hostPort":8080,"containerPort":80,"protocol":"tcp"}]},"prevResult":)" +
+      bridge.output + "}";
+  ProgramResult added = call("portmap", "ADD", "pod1", ports);
+  ASSERT_EQ(added.exitCode, 0) << added.output;
+  EXPECT_EQ(parseResult(json(added.output))->ips[0].address.text(), "10.9.0.2/29")
+      << "the result passes through";
+  pid_t server = fork();
+  if (server == 0) {
+    int pod = open(netns("pod1").c_str(), O_RDONLY);
+    setns(pod, CLONE_NEWNET);
+    execl("/bin/busybox", "busybox", "httpd", "-f", "-p", "80", "-h", directory_.c_str(), nullptr);
+    _exit(1);
+  }
+  auto ask = [](const char* address) -> std::vector<std::string> {
+    return {"/bin/bash", "-c",
+            std::string("exec 3<>/dev/tcp/") + address +
+                "/8080; printf 'GET /none HTTP/1.0\\r\\n\\r\\n' >&3; timeout 2 cat <&3"};
+  };
+  auto answers = [&](const ProgramResult& result) {
+    return result.output.find(" 404 ") != std::string::npos;
+  };
+  bool byGateway = false, byLoopback = false;
+  for (int attempt = 0; attempt < 50 && !(byGateway && byLoopback); ++attempt) {
+    byGateway = answers(inPod("pod2", ask("10.9.0.1")));
+    byLoopback = answers(run(ask("127.0.0.1")));
+  }
+  kill(server, SIGKILL);
+  waitpid(server, nullptr, 0);
+  EXPECT_TRUE(byGateway) << inPod("pod2", ask("10.9.0.1")).errorOutput;
+  EXPECT_TRUE(byLoopback);
+  EXPECT_EQ(call("portmap", "CHECK", "pod1", ports).exitCode, 0);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(call("portmap", "DEL", "pod1", ports).exitCode, 0);
+  EXPECT_NE(call("portmap", "CHECK", "pod1", ports).exitCode, 0);
+  EXPECT_EQ(run({"/usr/sbin/nft", "list", "ruleset"}).output.find("8080"), std::string::npos);
+  EXPECT_NE(call("portmap", "ADD", "pod1", config()).exitCode, 0) << "it must be chained";
 }
 
 TEST_F(Plugins, hostLocalGoesRoundAndRunsOut) {

@@ -56,8 +56,8 @@ TEST(SqliteStore, reopensWithRevisionsHistoryAndCompaction) {
 
 Task<void> writeExpiring(env::Env env, std::string path) {
   std::unique_ptr<Store> store = mustOpen(env, path);
-  EXPECT_TRUE(co_await store->commit(Txn::create("gone", bytes("1"), 1)));
-  EXPECT_TRUE(co_await store->commit(Txn::create("kept", bytes("1"), 1)));
+  EXPECT_TRUE(co_await store->commit(Txn::create("gone", bytes("1"), 3600)));
+  EXPECT_TRUE(co_await store->commit(Txn::create("kept", bytes("1"), 3600)));
   EXPECT_TRUE(co_await store->commit(Txn::update("kept", bytes("2"), 3)));
   co_await store->close();
 }
@@ -180,7 +180,7 @@ TEST(SqliteStore, noAcknowledgedWriteIsLostWhenTheProcessIsKilled) {
   ASSERT_GE(child, 0);
   if (child == 0) {
     close(pipes[0]);
-    Loop loop;
+    RealLoop loop;
     loop.run(writeForever(loop.env(), directory.file(), pipes[1]));
     _exit(0);
   }
@@ -196,7 +196,7 @@ TEST(SqliteStore, noAcknowledgedWriteIsLostWhenTheProcessIsKilled) {
   close(pipes[0]);
   ASSERT_TRUE(WIFSIGNALED(status)) << "exit code " << WEXITSTATUS(status);
   EXPECT_GE(lines.size(), 1000u);
-  Loop loop;
+  RealLoop loop;
   loop.run(expectAcknowledged(loop.env(), directory.file(), lines));
 }
 

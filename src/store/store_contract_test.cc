@@ -290,8 +290,8 @@ TEST_P(StoreContract, aFullQueueMakesWritersWait) {
 }
 
 Task<void> timeToLive(env::Env, Store* store) {
-  co_await must(store->commit(Txn::create("/e/kept", bytes("1"), 1)));
-  co_await must(store->commit(Txn::create("/e/gone", bytes("1"), 1)));
+  co_await must(store->commit(Txn::create("/e/kept", bytes("1"), 3600)));
+  co_await must(store->commit(Txn::create("/e/gone", bytes("1"), 3600)));
   co_await must(store->commit(Txn::update("/e/kept", bytes("2"), 2)));
   std::unique_ptr<Watch> watch = store->watch({prefixRange("/e/")});
   EXPECT_EQ(describe((co_await watch->next()).value()), (Strings{"delete /e/gone<1=@5"}));

@@ -11,6 +11,7 @@
 
 #include "async/async.h"
 #include "env/posix/posix.h"
+#include "env/sim/sim.h"
 #include "store/store.h"
 
 namespace knarr::store {
@@ -33,10 +34,30 @@ class TemporaryDirectory {
   std::string path_;
 };
 
-// Runs one task on a real loop.
+// Runs one task in the simulated world: time passes at once, and files of the SQLite engine are real.
 class Loop {
  public:
-  Loop() : posix_(env::makePosixEnv()) {}
+  Loop() : sim_(1) {}
+  env::Env env() { return sim_.env(); }
+  void run(async::Task<void> task) {
+    async::Gate gate(env().executor);
+    bool done = false;
+    gate.spawn(finish(std::move(task), &done));
+    EXPECT_TRUE(sim_.runUntil([&] { return done; }, std::chrono::hours(24))) << "the task never ends";
+  }
+
+ private:
+  static async::Task<void> finish(async::Task<void> task, bool* done) {
+    co_await std::move(task);
+    *done = true;
+  }
+  env::SimEnv sim_;
+};
+
+// The same in the real world, for what only real threads and processes show.
+class RealLoop {
+ public:
+  RealLoop() : posix_(env::makePosixEnv()) {}
   env::Env env() { return posix_->env(); }
   void run(async::Task<void> task) {
     async::Gate gate(env().executor);

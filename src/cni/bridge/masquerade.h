@@ -12,8 +12,6 @@ namespace knarr::cni {
 
 // The nft script that adds the rules; pure.
 std::string masqueradeScript(const std::vector<IpConfig>& ips, const std::string& comment);
-// Handles of the rules with this comment in the text that `nft -a list chain` prints; pure.
-std::vector<std::string> masqueradeHandles(std::string_view listing, std::string_view comment);
 // At most 128 bytes, nft's bound for comments.
 std::string masqueradeComment(const Request& request);
 
