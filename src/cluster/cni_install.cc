@@ -5,7 +5,7 @@
 namespace knarr::cluster {
 namespace {
 // Programs of other people may stand in the same folder; only these are ours. The mark tells a file we put there.
-constexpr const char* kPlugins[] = {"bridge", "host-local", "loopback"};
+constexpr const char* kPlugins[] = {"bridge", "host-local", "loopback", "portmap"};
 
 std::string markPath(const ClusterConfig& config, std::string_view plugin) {
   return fmt::format("{}/cni/{}.installed", config.dataDirectory, plugin);
@@ -21,7 +21,7 @@ Result<void> installCniPlugins(env::Env environment, const ClusterConfig& config
     auto ours = files.readFile(fmt::format("{}/cni/{}", config.assetsDirectory, plugin));
     if (!ours)
       return Unexpected(std::move(ours).error().withContext("the CNI plugins belong beside the knarr program (build target cni_bridge, "
-                                                            "cni_host_local, cni_loopback)"));
+                                                            "cni_host_local, cni_loopback, cni_portmap)"));
     auto have = files.readFile(target);
     if (have && *have == *ours) continue;
     if (have && !files.status(markPath(config, plugin))) continue;  // somebody else's plugin of that name serves as well

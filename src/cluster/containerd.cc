@@ -80,7 +80,8 @@ std::string cniNetworkText(const ClusterConfig& config) {
       "ipMasq": true,
       "hairpinMode": true,
       "ipam": {{"type": "host-local", "dataDir": "{}", "ranges": [[{{"subnet": "{}"}}]]}}
-    }}
+    }},
+    {{"type": "portmap", "capabilities": {{"portMappings": true}}}}
   ]
 }}
 )",

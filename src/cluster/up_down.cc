@@ -132,6 +132,25 @@ Task<void> removeBridge(env::Env environment, std::string bridge) {
   }
 }
 
+// What the CNI plugins made beside the pods' own rules, which went with the pods. Tables with rules of others stay.
+Task<void> removeEmptyTables(env::Env environment) {
+  constexpr const char* kNft = "/usr/sbin/nft";
+  if (!environment.files.status(kNft)) co_return;
+  struct Table {
+    const char *family, *name, *chain;
+  };
+  for (const Table& table : {Table{"inet", "cni_plugins_masquerade", "masq_checks"}, Table{"ip", "cni_hostport", "hostports"},
+                             Table{"ip6", "cni_hostport", "hostports"}}) {
+    env::ProcessSpec list;
+    list.argv = {kNft, "list", "chain", table.family, table.name, table.chain};
+    auto listed = co_await async::runProcess(environment, std::move(list));
+    if (!listed || listed->exitCode != 0 || listed->standardOutput.find("comment") != std::string::npos) continue;
+    env::ProcessSpec remove;
+    remove.argv = {kNft, "delete", "table", table.family, table.name};
+    (void)co_await async::runProcess(environment, std::move(remove));
+  }
+}
+
 }  // namespace
 
 Result<void> checkMachine(env::Env environment, const ClusterConfig& config) {
@@ -218,6 +237,7 @@ async::Task<Result<void>> down(env::Env environment, ClusterConfig config, Progr
     progress("containerd is stopped");
   }
   co_await removeBridge(environment, config.bridgeName);
+  co_await removeEmptyTables(environment);
   co_await unmountBelow(environment, {config.runDirectory, config.dataDirectory, config.kubeletRootDirectory});
   CO_TRY(unmergeUserKubeconfig(environment, config));
   CO_TRY(removeCniPlugins(environment, config));
