@@ -180,7 +180,7 @@ Task<Result<Ref<>>> Registry::update(ContextPtr context, const ServedResource& r
     int64_t guard = revisionOf(old);
     const metav1::ObjectMeta& after = schema::metadataOf(next);
     if (options.dryRun) co_return std::move(next).publish();
-    if (readyForRemoval(resource, after) && (!resource.strategy->mayBeRemoved || resource.strategy->mayBeRemoved(old))) {
+    if (readyForRemoval(resource, after) && (!resource.strategy->mayBeRemoved || resource.strategy->mayBeRemoved(next.object()))) {
       // The last finalizer went: the update is the deletion.
       store::TxnResult gone = CO_TRY(co_await store_.commit(store::Txn::remove(storeKey(resource, key), guard)));
       if (!gone.succeeded) continue;

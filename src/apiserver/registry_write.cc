@@ -260,7 +260,7 @@ DeletePlan decideDelete(const ServedResource& resource, const Ref<>& object, con
   DeletePlan plan;
   plan.finalizers = finalizersAfterDelete(strategy, metadata, options);
   plan.finalizersChanged = !sameFinalizers(metadata.finalizers, plan.finalizers);
-  bool held = !plan.finalizers.empty() || (strategy.mayBeRemoved && !strategy.mayBeRemoved(object));
+  bool held = !plan.finalizers.empty() || (strategy.mayBeRemoved && !strategy.mayBeRemoved(object.object()));
 
   if (!strategy.gracePeriodSeconds) {
     if (!held) return plan;

@@ -63,7 +63,7 @@ void prepareNamespaceStatus(Mut<>& object, const Ref<>&) {
   auto& ns = *static_cast<corev1::Namespace*>(object.root());
   if (ns.metadata.deletionTimestamp) ns.status.phase = "Terminating";
 }
-bool namespaceMayGo(const Ref<>& object) { return Ref<corev1::Namespace>(object)->spec.finalizers.empty(); }
+bool namespaceMayGo(const schema::Object& object) { return static_cast<const corev1::Namespace*>(object.root())->spec.finalizers.empty(); }
 
 void prepareServiceUpdate(Mut<>& object, const Ref<>& old) { keepServiceAllocations(object, old); }
 

@@ -44,7 +44,7 @@ struct Strategy {
   // Seconds a delete leaves the object terminating; null: none. Only pods have it.
   int64_t (*gracePeriodSeconds)(const Ref<>& object, std::optional<int64_t> asked) = nullptr;
   // A namespace goes only when its spec.finalizers are empty.
-  bool (*mayBeRemoved)(const Ref<>& object) = nullptr;
+  bool (*mayBeRemoved)(const schema::Object& object) = nullptr;
   // Of objects with a limited life (events); 0 for all others.
   int64_t ttlSeconds = 0;
   // The part of the key under /registry/; the resource's name when empty.
