@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include "apiserver/admission/plugins.h"
+#include "apiserver/admission/rbac_escalation.h"
 #include "apiserver/api.h"
 #include "apiserver/authenticator.h"
 #include "apiserver/authorizer.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/discovery.h"
 #include "apiserver/handlers.h"
+#include "apiserver/impersonation.h"
 #include "apiserver/near_client.h"
 #include "apiserver/openapi_documents.h"
 #include "apiserver/responses.h"
@@ -75,6 +77,7 @@ class ApiServer::Impl {
     for (const schema::ResourceInfo* info : resources_)
       if (hasStorage(*info)) registry_.serve(*info);
     addAdmissionPlugins(admission_, registry_, AdmissionConfig{config_.serviceClusterIpRange});
+    admission_.add(makeRbacEscalationCheck(registry_, authorizer_));
   }
 
   Task<Result<void>> start() {
@@ -128,7 +131,7 @@ class ApiServer::Impl {
     Query query = CO_TRY(Query::parse(request.query()));
     RequestInfo info = CO_TRY(resolveRequestInfo(request.method, *path, query));
     call->context->user = CO_TRY(authenticator_.authenticate(request));
-    CO_TRY(impersonate(call));
+    call->context->user = CO_TRY(impersonatedUser(request.headers, call->context->user, authorizer_));
     CO_TRY(authorizer_.check(call->context->user, attributesOf(info)));
     if (!info.isResourceRequest) co_return co_await routeNonResource(call, info, query);
     const schema::ResourceInfo* resource = nullptr;
@@ -144,6 +147,12 @@ class ApiServer::Impl {
       if (!resource || !isStreamingSubresource(info)) co_return fail(Reason::NotFound, "the server could not find the requested resource");
     }
     if (isStreamingSubresource(info)) {
+      // Opening a stream changes things whatever the method is. Source: pkg/registry/core/pod/rest/subresources.go.
+      if (request.method == "GET" && info.subresource != "log") {
+        AuthorizationAttributes attributes = attributesOf(info);
+        attributes.verb = "create";
+        CO_TRY(authorizer_.check(call->context->user, attributes));
+      }
       if (!streaming_) co_return fail(Reason::ServiceUnavailable, "the connection to kubelets is not configured");
       co_return co_await streaming_->handle(call, info, query);
     }
@@ -151,36 +160,6 @@ class ApiServer::Impl {
     if (!served) co_return co_await handleReview(call, info, *resource, authenticator_, authorizer_);
     co_await handleResource(call, &api_, std::move(info), std::move(query), served, resource, env_);
     co_return Result<void>();
-  }
-
-  // Impersonate-User and its companions. Source: k8s.io/apiserver/pkg/endpoints/filters/impersonation.
-  Result<void> impersonate(const HttpCallPtr& call) {
-    const wire::Headers& headers = call->exchange->request().headers;
-    std::string user(headers.get("Impersonate-User"));
-    auto groups = headers.all("Impersonate-Group");
-    if (user.empty()) {
-      if (groups.empty() && headers.get("Impersonate-Uid").empty()) return {};
-      return fail(Reason::BadRequest, "requested impersonation of groups or uid without impersonating a user name");
-    }
-    auto allow = [&](std::string_view resource, std::string name) {
-      AuthorizationAttributes attributes;
-      attributes.verb = "impersonate";
-      attributes.resource = resource;
-      attributes.name = std::move(name);
-      attributes.apiVersion = "v1";
-      return authorizer_.check(call->context->user, attributes);
-    };
-    TRY(allow("users", user));
-    UserInfo next;
-    next.name = user;
-    next.uid = headers.get("Impersonate-Uid");
-    for (std::string_view group : groups) {
-      TRY(allow("groups", std::string(group)));
-      next.groups.emplace_back(group);
-    }
-    if (next.name != kUserAnonymous && !next.inGroup(kGroupAuthenticated)) next.groups.emplace_back(kGroupAuthenticated);
-    call->context->user = std::move(next);
-    return {};
   }
 
   Task<Result<void>> routeNonResource(HttpCallPtr call, RequestInfo info, Query query) {

@@ -39,8 +39,8 @@ UserInfo userOfCertificate(const wire::TlsPeer& peer) {
 }  // namespace
 
 Result<UserInfo> Authenticator::authenticate(const wire::Request& request) const {
+  if (request.tlsPeer && !request.tlsPeer->verified) return fail(Reason::Unauthorized, "Unauthorized");
   if (request.tlsPeer && !request.tlsPeer->commonName.empty()) {
-    if (!request.tlsPeer->verified) return fail(Reason::Unauthorized, "Unauthorized");
     UserInfo user = userOfCertificate(*request.tlsPeer);
     user.groups.emplace_back(kGroupAuthenticated);
     return user;

@@ -189,7 +189,7 @@ Result<Mut<>> decodeObject(const RestCall& rest, const std::string& body, const 
 Task<Result<void>> handleCreate(RestCallPtr rest) {
   client::WriteOptions options = CO_TRY(writeOptionsOf(rest->query, "CreateOptions", false));
   CO_TRY(contentTypeOf(rest->request().headers.get("Content-Type")));
-  std::string body = CO_TRY(co_await rest->call->exchange->readBody(kRequestBodyBytesMax));
+  std::string body = CO_TRY(co_await readRequestBody(rest->call));
   Mut<> object = CO_TRY(decodeObject(*rest, body, options.fieldValidation));
   Ref<> made = CO_TRY(co_await rest->api->create(rest->call->context, *rest->resource, rest->info.nameSpace, rest->info.name,
                                                  std::move(object), options));
@@ -204,7 +204,7 @@ Task<Result<void>> handleCreate(RestCallPtr rest) {
 Task<Result<void>> handleUpdate(RestCallPtr rest) {
   client::WriteOptions options = CO_TRY(writeOptionsOf(rest->query, "UpdateOptions", false));
   CO_TRY(contentTypeOf(rest->request().headers.get("Content-Type")));
-  std::string body = CO_TRY(co_await rest->call->exchange->readBody(kRequestBodyBytesMax));
+  std::string body = CO_TRY(co_await readRequestBody(rest->call));
   Mut<> object = CO_TRY(decodeObject(*rest, body, options.fieldValidation));
   bool created = false;
   Ref<> made = CO_TRY(co_await rest->api->update(rest->call->context, *rest->resource, rest->info.nameSpace, rest->info.name,
@@ -216,7 +216,7 @@ Task<Result<void>> handleUpdate(RestCallPtr rest) {
 Task<Result<void>> handlePatch(RestCallPtr rest) {
   client::PatchType type = CO_TRY(patchTypeOf(rest->request().headers.get("Content-Type")));
   client::WriteOptions options = CO_TRY(writeOptionsOf(rest->query, "PatchOptions", type == client::PatchType::Apply));
-  std::string body = CO_TRY(co_await rest->call->exchange->readBody(kRequestBodyBytesMax));
+  std::string body = CO_TRY(co_await readRequestBody(rest->call));
   bool created = false;
   Ref<> made = CO_TRY(co_await rest->api->patch(rest->call->context, *rest->resource, rest->info.nameSpace, rest->info.name, type,
                                                 std::move(body), options, &created));
@@ -225,7 +225,7 @@ Task<Result<void>> handlePatch(RestCallPtr rest) {
 }
 
 Task<Result<void>> handleDelete(RestCallPtr rest) {
-  std::string body = CO_TRY(co_await rest->call->exchange->readBody(kRequestBodyBytesMax));
+  std::string body = CO_TRY(co_await readRequestBody(rest->call));
   client::DeleteOptions options = CO_TRY(deleteOptionsOf(rest->query, rest->request().headers.get("Content-Type"), body));
   Registry::Deleted deleted =
       CO_TRY(co_await rest->api->remove(rest->call->context, *rest->resource, rest->info.nameSpace, rest->info.name, options));
@@ -239,7 +239,7 @@ Task<Result<void>> handleDelete(RestCallPtr rest) {
 }
 
 Task<Result<void>> handleDeleteCollection(RestCallPtr rest) {
-  std::string body = CO_TRY(co_await rest->call->exchange->readBody(kRequestBodyBytesMax));
+  std::string body = CO_TRY(co_await readRequestBody(rest->call));
   client::DeleteOptions options = CO_TRY(deleteOptionsOf(rest->query, rest->request().headers.get("Content-Type"), body));
   options.preconditionResourceVersion.clear();
   client::ListOptions selection = CO_TRY(listOptionsOf(rest->query, false));
@@ -249,6 +249,16 @@ Task<Result<void>> handleDeleteCollection(RestCallPtr rest) {
   co_return Result<void>();
 }
 
+// Source: k8s.io/apiserver/pkg/endpoints/handlers/response.go, asTable.
+Result<void> checkIncludeObject(const RestCall& rest) {
+  std::string asked = rest.includeObject();
+  if (rest.call->negotiated.transform != Transform::Table || asked.empty() || asked == "Metadata" || asked == "Object" || asked == "None")
+    return {};
+  return fail(Reason::BadRequest, fmt::format("Unable to convert to Table as requested: includeObject: Invalid value: {}: must be "
+                                              "'Metadata', 'Object', 'None', or empty",
+                                              quote(asked)));
+}
+
 Task<Result<void>> dispatch(RestCallPtr rest) {
   const std::string& verb = rest->info.verb;
   const std::string& method = rest->request().method;
@@ -256,11 +266,14 @@ Task<Result<void>> dispatch(RestCallPtr rest) {
   for (std::string_view allowed : rest->resource->verbs) listed = listed || allowed == verb;
   if (!listed || method == "HEAD")
     co_return fail(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
-  bool namedVerb = verb == "get" || verb == "update" || verb == "patch" || verb == "delete";
-  if (namedVerb && rest->resource->namespaced && rest->info.nameSpace.empty())
-    co_return fail(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
-  if (verb == "create" && rest->resource->namespaced && rest->info.nameSpace.empty())
-    co_return fail(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
+  // Items have a name, collections have none; only list and watch span namespaces. Source: endpoints/installer.go.
+  bool onItem = verb == "get" || verb == "update" || verb == "patch" || verb == "delete" ||
+                (verb == "create" && !rest->resource->subresource.empty());
+  bool onCollection = verb == "deletecollection" || (verb == "create" && rest->resource->subresource.empty());
+  bool misplaced = (onItem && rest->info.name.empty()) || (onCollection && !rest->info.name.empty()) ||
+                   ((onItem || onCollection) && rest->resource->namespaced && rest->info.nameSpace.empty());
+  if (misplaced) co_return fail(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
+  CO_TRY(checkIncludeObject(*rest));
   if (verb == "get") co_return co_await handleGet(rest);
   if (verb == "list") co_return co_await handleList(rest);
   if (verb == "watch") co_return co_await handleWatch(rest);
@@ -274,10 +287,46 @@ Task<Result<void>> dispatch(RestCallPtr rest) {
 
 }  // namespace
 
+Task<Result<std::string>> readRequestBody(HttpCallPtr call) {
+  auto body = co_await call->exchange->readBody(kRequestBodyBytesMax);
+  if (!body && body.error().reason() == Reason::RequestEntityTooLarge)
+    co_return fail(Reason::RequestEntityTooLarge, fmt::format("Request entity too large: limit is {}", kRequestBodyBytesMax));
+  co_return body;
+}
+
+namespace {
+
+// A body says what it is, or takes it from the URL. Source: endpoints/handlers/rest.go, transformDecodeError; the converter of
+// apimachinery/pkg/conversion.
+Result<void> checkTypeMeta(const schema::TypeInfo& type, const codec::TypeMeta& meta) {
+  std::string expected = codec::apiVersionOf(type);
+  std::string apiVersion = meta.apiVersion.empty() ? expected : meta.apiVersion;
+  std::string kind(meta.kind.empty() ? type.kind : std::string_view(meta.kind));
+  // metav1 options are accepted in every group and version.
+  bool anyGroup = type.name.starts_with("meta/");
+  if (kind == type.kind && (anyGroup || apiVersion == expected)) return {};
+  size_t slash = apiVersion.find('/');
+  std::string group = slash == std::string::npos ? "" : apiVersion.substr(0, slash);
+  std::string version = slash == std::string::npos ? apiVersion : apiVersion.substr(slash + 1);
+  auto cannotBeHandled = [&](std::string why) {
+    return fail(Reason::BadRequest, fmt::format("{} in version {} cannot be handled as a {}: {}", kind, quote(version), type.kind, why));
+  };
+  if (!schema::findType(group, version, kind))
+    return cannotBeHandled(fmt::format("no kind {} is registered for version {} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+                                       quote(kind), quote(apiVersion)));
+  if (kind == type.kind && group == type.group)
+    return fail(Reason::BadRequest,
+                fmt::format("the API version in the data ({}) does not match the expected API version ({})", apiVersion, expected));
+  // Go's package of the internal type: the first word of the group.
+  std::string_view into = anyGroup ? "v1" : type.group.empty() ? "core" : type.group.substr(0, type.group.find('.'));
+  return cannotBeHandled(fmt::format("converting ({}.{}) to ({}.{}): unknown conversion", version, kind, into, type.kind));
+}
+
+}  // namespace
+
 Result<Mut<>> decodeBody(const schema::TypeInfo& type, std::string_view contentType, const std::string& body,
                          const std::string& fieldValidation, std::vector<std::string>& warnings) {
   MediaType media = TRY(contentTypeOf(contentType));
-  std::string expected = codec::apiVersionOf(type);
   codec::TypeMeta meta;
   std::string json;
   std::vector<std::string> yamlDuplicates;
@@ -302,14 +351,7 @@ Result<Mut<>> decodeBody(const schema::TypeInfo& type, std::string_view contentT
     if (!peeked) return unrecognized(peeked.error());
     meta = std::move(*peeked);
   }
-  // metav1 options are accepted in every group and version.
-  bool anyGroup = type.name.starts_with("meta/");
-  if (!meta.apiVersion.empty() && meta.apiVersion != expected && !anyGroup)
-    return fail(Reason::BadRequest, fmt::format("the API version in the data ({}) does not match the expected API version ({})",
-                                                meta.apiVersion, expected));
-  if (!meta.kind.empty() && meta.kind != type.kind)
-    return fail(Reason::BadRequest, fmt::format("{} in version {} cannot be handled as a {}: converting ({}) to ({}): unknown conversion",
-                                                meta.kind, quote(type.version), type.kind, meta.kind, type.kind));
+  TRY(checkTypeMeta(type, meta));
   Mut<> object;
   std::vector<std::string> strictErrors = std::move(yamlDuplicates);
   auto cannotBeHandled = [&](std::string_view why) {

@@ -16,6 +16,9 @@ inline constexpr size_t kRequestBodyBytesMax = 3 * 1024 * 1024;
 Task<void> handleResource(HttpCallPtr call, Api* api, RequestInfo info, Query query, const ServedResource* served,
                           const schema::ResourceInfo* resource, env::Env environment);
 
+// The whole body; RequestEntityTooLarge beyond kRequestBodyBytesMax.
+Task<Result<std::string>> readRequestBody(HttpCallPtr call);
+
 // Decodes a request body as `type`: JSON, YAML or protobuf by the content type; defaults apiVersion and kind from the URL;
 // sets defaults. fieldValidation "Strict" fails on unknown fields, "" and "Warn" add warnings to the context.
 Result<Mut<>> decodeBody(const schema::TypeInfo& type, std::string_view contentType, const std::string& body,

@@ -26,12 +26,22 @@ std::string encodeContinue(const ContinueToken& token) {
                                      codec::quoteJson(token.start)));
 }
 
+// Where Go's decoder stops: the first character outside the alphabet, or a last one that stands alone.
+size_t base64ErrorAt(std::string_view text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    bool known = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    if (!known) return i;
+  }
+  return text.empty() ? 0 : text.size() - 1;
+}
+
 Result<ContinueToken> decodeContinue(const std::string& text) {
   auto bad = [](std::string_view why) {
     return fail(Reason::BadRequest, fmt::format("invalid continue token: continue key is not valid: {}", why));
   };
   auto json = base64UrlDecode(text);
-  if (!json) return bad("illegal base64 data");
+  if (!json) return bad(fmt::format("illegal base64 data at input byte {}", base64ErrorAt(text)));
   Arena arena;
   auto parsed = codec::parseJsonValue(*json, arena);
   if (!parsed) return bad("unexpected end of JSON input");

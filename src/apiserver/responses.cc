@@ -126,6 +126,7 @@ Task<void> respondError(HttpCallPtr call, Error error) {
   if (error.code() >= 500) logWarning("apiserver", "{} {}: {}", call->exchange->request().method, call->exchange->request().target, error.describe());
   wire::Headers headers = commonHeaders(*call, "application/json");
   if (error.details().retryAfterSeconds > 0) headers.add("Retry-After", fmt::format("{}", error.details().retryAfterSeconds));
+  if (error.reason() == Reason::Forbidden) headers.add("X-Content-Type-Options", "nosniff");
   std::string json = statusJson(error);
   std::string body = json + "\n";
   if (call->negotiationDone && call->negotiated.mediaType == MediaType::Protobuf) {

@@ -141,7 +141,7 @@ Task<Result<void>> handleReview(HttpCallPtr call, RequestInfo info, const schema
   const wire::Request& request = call->exchange->request();
   call->negotiated = CO_TRY(negotiate(request.headers.get("Accept"), false, true));
   call->negotiationDone = true;
-  std::string body = CO_TRY(co_await call->exchange->readBody(kRequestBodyBytesMax));
+  std::string body = CO_TRY(co_await readRequestBody(call));
   Mut<> object = CO_TRY(decodeBody(*resource.type, request.headers.get("Content-Type"), body, "Ignore", call->context->warnings));
   CO_TRY(answer(object, resource.kind, info.nameSpace, call->context->user, authenticator, authorizer));
   co_await respondObject(call, 201, std::move(object).publish(), "", 0);
