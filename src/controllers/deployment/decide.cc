@@ -23,9 +23,10 @@ int totalSpec(const ReplicaSets& all) {
   for (const auto& rs : all) total += specReplicas(*rs);
   return total;
 }
+// A status may still count pods that a ReplicaSet was told to give up; they are not there to be spent again.
 int totalAvailable(const ReplicaSets& all) {
   int total = 0;
-  for (const auto& rs : all) total += rs->status.availableReplicas;
+  for (const auto& rs : all) total += std::min(rs->status.availableReplicas, specReplicas(*rs));
   return total;
 }
 

@@ -185,6 +185,7 @@ TEST(RollingStep, byTable) {
            {"complete", 10, "2", "2", {{"old", 0, 0}}, fresh(10, 10), {}},
            {"a percentage", 10, "\"25%\"", "\"25%\"", {{"old", 10, 10}}, fresh(0, 0), {{"new", 3}}},
            {"no more than wanted", 3, "10", "0", {{"old", 3, 3}}, fresh(0, 0), {{"new", 3}}},
+           {"pods on their way out are not spent twice", 6, "2", "1", {{"old", 5, 6}}, fresh(3, 3), {{"old", 2}}},
            {"no new set at all", 4, "1", "1", {{"old", 4, 4}}, std::nullopt, {{"old", 3}}},
        }) {
     ReplicaSets all;
