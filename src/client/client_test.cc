@@ -402,6 +402,26 @@ TEST_F(InformerTest, aServerThatDoesNotAnswerIsAskedAgain) {
   EXPECT_TRUE(informer().hasSynced());
 }
 
+Task<void> waitSynced(InformerFactory* factory, StopToken stop, std::optional<bool>* into) {
+  *into = co_await factory->waitForSync(stop);
+}
+TEST_F(InformerTest, waitingForTheFirstListEndsWithStop) {
+  script_.failLists = 1'000'000;
+  start();
+  std::optional<bool> synced, stopped;
+  async::StopSource stop;
+  gate_.spawn(waitSynced(&factory_, stop_.token(), &synced));
+  gate_.spawn(waitSynced(&factory_, stop.token(), &stopped));
+  sim_.runFor(1min);
+  EXPECT_FALSE(synced.has_value());
+  stop.requestStop();
+  sim_.runFor(1ms);
+  EXPECT_EQ(stopped, false);
+  script_.failLists = 0;
+  sim_.runFor(2min);
+  EXPECT_EQ(synced, true);
+}
+
 TEST_F(InformerTest, oneInformerPerSelection) {
   ListOptions labelled;
   labelled.labelSelector = "a=b";

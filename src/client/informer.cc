@@ -237,8 +237,18 @@ void InformerFactory::start(async::Gate& gate, StopToken stop) {
   }
 }
 
-async::Task<void> InformerFactory::waitForSync() {
-  for (size_t i = 0; i < entries_.size(); ++i) co_await entries_[i]->informer.waitForSync();
+async::Task<void> InformerFactory::signalSync(InformerFactory* self, async::Event* synced) {
+  for (size_t i = 0; i < self->entries_.size(); ++i) co_await self->entries_[i]->informer.waitForSync();
+  synced->set();
+}
+
+async::Task<bool> InformerFactory::waitForSync(StopToken stop) {
+  async::Event ended(env_.executor);
+  auto registration = stop.onStop([&ended] { ended.set(); });
+  async::Gate gate(env_.executor);
+  gate.spawn(signalSync(this, &ended));
+  co_await ended.wait();
+  co_return !stop.stopRequested();
 }
 
 }  // namespace knarr::client

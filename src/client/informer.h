@@ -126,11 +126,12 @@ class InformerFactory {
   }
   // Starts those that do not run yet.
   void start(async::Gate& gate, StopToken stop);
-  // All started informers have their first list.
-  async::Task<void> waitForSync();
+  // Until all informers have their first list; false when stop came first.
+  async::Task<bool> waitForSync(StopToken stop = {});
 
  private:
   struct Entry;
+  static async::Task<void> signalSync(InformerFactory* self, async::Event* synced);
   env::Env env_;
   Client& client_;
   std::vector<std::unique_ptr<Entry>> entries_;

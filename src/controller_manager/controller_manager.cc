@@ -64,8 +64,8 @@ async::Task<void> runControllers(env::Env environment, ControllerManagerConfig c
   add("node-controller", [](ControllerContext c) { return controllers::makeNodeLifecycleController(c, {}); });
   async::Gate gate(environment.executor);
   informers.start(gate, stop);
-  co_await informers.waitForSync();
-  for (Member& member : members) gate.spawn(member.controller->run(stop));
+  if (co_await informers.waitForSync(stop))
+    for (Member& member : members) gate.spawn(member.controller->run(stop));
   co_await gate.close();
 }
 

@@ -22,6 +22,7 @@ class Scheduler::Impl {
       : env_(environment),
         client_(client),
         config_(std::move(config)),
+        informers_(informers),
         pods_(informers.informer<Pod>()),
         queue_(environment, config_.backOffInitial, config_.backOffMax),
         recorder_(environment, client, config_.schedulerName, ""),
@@ -39,7 +40,9 @@ class Scheduler::Impl {
   Task<void> run(StopToken stop) {
     auto registration = stop.onStop([this] { queue_.close(); });
     gate_.spawn(recorder_.run(stop));
-    for (;;) {
+    // Before the nodes are known every pod would be called unschedulable.
+    bool synced = co_await informers_.waitForSync(stop);
+    while (synced) {
       auto key = co_await queue_.pop();
       if (!key) break;
       co_await scheduleOne(std::move(*key));
@@ -181,6 +184,7 @@ class Scheduler::Impl {
   env::Env env_;
   client::Client& client_;
   SchedulerConfig config_;
+  client::InformerFactory& informers_;
   client::Informer& pods_;
   SchedulingQueue queue_;
   client::EventRecorder recorder_;

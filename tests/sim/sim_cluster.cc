@@ -16,8 +16,11 @@ using corev1::Pod;
 
 namespace {
 
-const std::vector<std::string> kServed{"v1", "apps/v1", "coordination.k8s.io/v1", "discovery.k8s.io/v1", "rbac.authorization.k8s.io/v1"};
+const std::vector<std::string> kServed{"v1", "apps/v1", "coordination.k8s.io/v1",
+                                       "discovery.k8s.io/v1", "rbac.authorization.k8s.io/v1"};
 constexpr size_t kViolationsMax = 20;
+// What was begun may be finished; then a component is gone.
+constexpr env::Duration kStopMax = 10s;
 
 // One key for all runs: making one costs more than a run's first second.
 const std::string& serviceAccountKey() {
@@ -46,8 +49,8 @@ Task<void> runKubelet(kubelet::Kubelet* kubelet, async::StopToken stop) {
 Checker::Checker(env::Env environment, client::Client& client, int64_t nodeCpuMilli)
     : env_(environment), client_(client), nodeCpuMilli_(nodeCpuMilli) {}
 
-Task<void> Checker::run() {
-  auto watch = co_await client_.watch(client::resourceOf<Pod>(), "", {});
+Task<void> Checker::follow(const client::ResourceInfo* resource) {
+  auto watch = co_await client_.watch(*resource, "", {});
   EXPECT_TRUE(watch) << (watch ? "" : watch.error().describe());
   if (!watch) co_return;
   for (;;) {
@@ -56,55 +59,73 @@ Task<void> Checker::run() {
       complain("the checker's own watch ended");
       co_return;
     }
-    for (const client::WatchEvent& event : *events)
-      if (event.object) look(event);
+    for (const client::WatchEvent& event : *events) {
+      if (!event.object) continue;
+      bool gone = event.type == client::WatchEvent::Deleted;
+      std::string uid(schema::metadataOf(event.object).uid);
+      if (resource == &client::resourceOf<Pod>())
+        lookAtPod(Ref<Pod>(event.object), gone);
+      else if (gone)
+        replicaSets_.erase(uid);
+      else
+        replicaSets_[uid] = Ref<appsv1::ReplicaSet>(event.object);
+      checkBounds();
+    }
   }
 }
 
-void Checker::look(const client::WatchEvent& event) {
-  Ref<Pod> pod(event.object);
+void Checker::lookAtPod(const Ref<Pod>& pod, bool gone) {
   std::string uid(pod->metadata.uid), node(pod->spec.nodeName);
   auto known = nodeOf_.find(uid);
-  if (known != nodeOf_.end() && known->second != node) complain(fmt::format("pod {} moved from {} to \"{}\"", pod->metadata.name, known->second, node));
+  if (known != nodeOf_.end() && known->second != node)
+    complain(
+        fmt::format("pod {} moved from {} to \"{}\"", pod->metadata.name, known->second, node));
   if (!node.empty()) nodeOf_.emplace(uid, node);
-  if (event.type == client::WatchEvent::Deleted)
+  if (gone)
     pods_.erase(uid);
   else
     pods_[uid] = pod;
   checkNodes();
-  checkBounds();
 }
 
 void Checker::complain(std::string what) {
-  if (violations_.size() < kViolationsMax) violations_.push_back(fmt::format("at {} s: {}", env_.clock.unixSeconds() % 86400, what));
+  if (violations_.size() < kViolationsMax)
+    violations_.push_back(fmt::format("at {} s: {}", env_.clock.unixSeconds() % 86400, what));
 }
 
 void Checker::checkNodes() {
   std::map<std::string, int64_t> used;
   for (const auto& [uid, pod] : pods_) {
-    if (pod->spec.nodeName.empty() || pod->status.phase == "Succeeded" || pod->status.phase == "Failed") continue;
+    if (pod->spec.nodeName.empty() || pod->status.phase == "Succeeded" ||
+        pod->status.phase == "Failed")
+      continue;
     used[std::string(pod->spec.nodeName)] += scheduler::podRequests(*pod).cpuMilli;
   }
   for (const auto& [node, cpuMilli] : used)
-    if (cpuMilli > nodeCpuMilli_) complain(fmt::format("{} is over-committed: {}m of {}m CPU", node, cpuMilli, nodeCpuMilli_));
+    if (cpuMilli > nodeCpuMilli_)
+      complain(fmt::format("{} is over-committed: {}m of {}m CPU", node, cpuMilli, nodeCpuMilli_));
 }
 
-int Checker::activePods() const {
+int Checker::wantedPods() const {
   int count = 0;
-  for (const auto& [uid, pod] : pods_) count += controllers::isPodActive(*pod);
+  for (const auto& [uid, rs] : replicaSets_) count += rs->spec.replicas.valueOr(0);
   return count;
 }
 int Checker::availablePods() const {
   int count = 0;
-  for (const auto& [uid, pod] : pods_) count += controllers::isPodActive(*pod) && controllers::isPodReady(*pod);
+  for (const auto& [uid, pod] : pods_)
+    count += controllers::isPodActive(*pod) && controllers::isPodReady(*pod);
   return count;
 }
 
 void Checker::checkBounds() {
   if (!bounds_) return;
-  if (activePods() > bounds_->mostPods) complain(fmt::format("{} pods, at most {} are allowed", activePods(), bounds_->mostPods));
+  if (wantedPods() > bounds_->mostWanted)
+    complain(
+        fmt::format("{} pods are wanted, at most {} may be", wantedPods(), bounds_->mostWanted));
   if (availablePods() < bounds_->leastAvailable)
-    complain(fmt::format("{} pods are available, at least {} must be", availablePods(), bounds_->leastAvailable));
+    complain(fmt::format("{} pods are available, at least {} must be", availablePods(),
+                         bounds_->leastAvailable));
 }
 
 // ---- the cluster
@@ -126,7 +147,8 @@ struct SimCluster::Process {
   std::unique_ptr<async::Gate> gate;
 };
 
-SimCluster::SimCluster(uint64_t seed) : sim_(seed), requests_(sim_.env().executor), own_(sim_.env().executor) {
+SimCluster::SimCluster(uint64_t seed)
+    : sim_(seed), requests_(sim_.env().executor), own_(sim_.env().executor) {
   store_ = store::makeMemoryStore(sim_.env(), {}, 300us);
   apiserver::ApiServerConfig config;
   config.serviceAccountKeyPem = serviceAccountKey();
@@ -135,11 +157,14 @@ SimCluster::SimCluster(uint64_t seed) : sim_(seed), requests_(sim_.env().executo
   EXPECT_TRUE(run(startServer(server_.get())));
   admin_ = server_->clientFor({"admin", "", {"system:masters"}, {}});
   checker_ = std::make_unique<Checker>(sim_.env(), *admin_, kNodeCpuMilli);
-  own_.spawn(checker_->run());
+  own_.spawn(checker_->follow(&client::resourceOf<Pod>()));
+  own_.spawn(checker_->follow(&client::resourceOf<appsv1::ReplicaSet>()));
   for (int node = 0; node < kNodes; ++node) {
-    runtimes_.push_back(std::make_unique<cri::FakeRuntime>(sim_.host(fmt::format("node{}", node)).env()));
+    runtimes_.push_back(
+        std::make_unique<cri::FakeRuntime>(sim_.host(fmt::format("node{}", node)).env()));
     for (const char* image : {"web:1", "web:2", "web:3"})
-      runtimes_.back()->addImage(image, {.runFor = {}, .exitCode = 0, .stopTakes = 200ms, .startError = "", .user = ""});
+      runtimes_.back()->addImage(
+          image, {.runFor = {}, .exitCode = 0, .stopTakes = 200ms, .startError = "", .user = ""});
     startKubelet(node);
   }
   startManager();
@@ -186,9 +211,11 @@ void SimCluster::crash(const std::string& name) {
   processes_.erase(name);
 }
 
-client::Client& SimCluster::clientAs(Process& process, const std::string& user, std::vector<std::string> groups) {
+client::Client& SimCluster::clientAs(Process& process, const std::string& user,
+                                     std::vector<std::string> groups) {
   innerClients_.push_back(server_->clientFor({user, "", std::move(groups), {}}));
-  process.clients.push_back(std::make_unique<FaultyClient>(sim_.env(), faults_, requests_, *innerClients_.back()));
+  process.clients.push_back(
+      std::make_unique<FaultyClient>(sim_.env(), faults_, requests_, *innerClients_.back()));
   return *process.clients.back();
 }
 
@@ -197,11 +224,16 @@ void SimCluster::startManager() {
   client::Client& client = clientAs(process, "system:kube-controller-manager", {"system:masters"});
   process.informers = std::make_unique<client::InformerFactory>(sim_.env(), client);
   controller_manager::ControllerManagerConfig config{"certificate", kServed};
-  auto clientFor = [this, &process](const std::string& controller) -> std::unique_ptr<client::Client> {
-    innerClients_.push_back(server_->clientFor({"system:serviceaccount:kube-system:" + controller, "", {"system:serviceaccounts", "system:serviceaccounts:kube-system"}, {}}));
+  auto clientFor = [this](const std::string& controller) -> std::unique_ptr<client::Client> {
+    innerClients_.push_back(
+        server_->clientFor({"system:serviceaccount:kube-system:" + controller,
+                            "",
+                            {"system:serviceaccounts", "system:serviceaccounts:kube-system"},
+                            {}}));
     return std::make_unique<FaultyClient>(sim_.env(), faults_, requests_, *innerClients_.back());
   };
-  process.gate->spawn(controller_manager::runControllers(sim_.env(), config, *process.informers, clientFor, process.stop.token()));
+  process.gate->spawn(controller_manager::runControllers(sim_.env(), config, *process.informers,
+                                                         clientFor, process.stop.token()));
 }
 void SimCluster::crashManager() { crash("manager"); }
 
@@ -209,7 +241,8 @@ void SimCluster::startScheduler() {
   Process& process = begin("scheduler");
   client::Client& client = clientAs(process, "system:kube-scheduler", {});
   process.informers = std::make_unique<client::InformerFactory>(sim_.env(), client);
-  process.scheduler = std::make_unique<scheduler::Scheduler>(sim_.env(), client, *process.informers, scheduler::SchedulerConfig());
+  process.scheduler = std::make_unique<scheduler::Scheduler>(sim_.env(), client, *process.informers,
+                                                             scheduler::SchedulerConfig());
   process.informers->start(*process.gate, process.stop.token());
   process.gate->spawn(process.scheduler->run(process.stop.token()));
 }
@@ -222,22 +255,31 @@ void SimCluster::startKubelet(int node) {
   kubelet::KubeletConfig config;
   config.nodeName = name;
   config.nodeIps = {fmt::format("192.168.0.{}", node + 1)};
-  config.machine = kubelet::MachineInfo{kNodeCpuMilli, int64_t{8} << 30, int64_t{100} << 30, "m", "s", "b", "6.1", "Debian", "amd64"};
+  config.machine = kubelet::MachineInfo{
+      kNodeCpuMilli, int64_t{8} << 30, int64_t{100} << 30, "m", "s", "b", "6.1", "Debian", "amd64"};
   process.kubelet = std::make_unique<kubelet::Kubelet>(
-      config, kubelet::KubeletDependencies{sim_.host(name).env(), client, *runtimes_[static_cast<size_t>(node)]});
+      config, kubelet::KubeletDependencies{sim_.host(name).env(), client,
+                                           *runtimes_[static_cast<size_t>(node)]});
   process.gate->spawn(runKubelet(process.kubelet.get(), process.stop.token()));
 }
-void SimCluster::crashKubelet(int node) { crash(fmt::format("node{}", node)); }
+void SimCluster::stopKubelet(int node) {
+  std::string name = fmt::format("node{}", node);
+  EXPECT_TRUE(stop(name));
+  crash(name);
+}
+
+bool SimCluster::stop(const std::string& name) {
+  Process& one = process(name);
+  one.stop.requestStop();
+  bool ended = sim_.runUntil([&one] { return one.gate->running() == 0; }, kStopMax);
+  EXPECT_TRUE(ended) << name << " does not stop";
+  return ended;
+}
 
 bool SimCluster::stopAll() {
   bool all = true;
   for (auto& [name, process] : processes_) process->stop.requestStop();
-  for (auto& [name, process] : processes_) {
-    Process* one = process.get();
-    bool ended = sim_.runUntil([one] { return one->gate->running() == 0; }, 2min);
-    EXPECT_TRUE(ended) << name << " does not stop";
-    all = all && ended;
-  }
+  for (auto& [name, process] : processes_) all = stop(name) && all;
   return all;
 }
 
@@ -251,7 +293,7 @@ void SimCluster::chaos(env::Duration duration, bool kubeletsToo) {
     else if (victim == 1)
       crashScheduler();
     else
-      crashKubelet(static_cast<int>(victim) - 2);
+      stopKubelet(static_cast<int>(victim) - 2);
     // What was sent arrives before a successor begins, as a leader's lease sees to.
     sim_.runUntil([&] { return requests_.running() == 0; }, 10s);
     sim_.runFor(std::chrono::milliseconds(random(3000)));

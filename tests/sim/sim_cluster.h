@@ -1,8 +1,9 @@
-// A whole cluster in one thread: store, API server, controllers, scheduler, and kubelets over fake runtimes, in the
-// simulated world, with checkers that watch from outside.
+// A whole cluster in one thread: store, API server, controllers, scheduler, and kubelets over fake
+// runtimes, in the simulated world, with checkers that watch from outside.
 //
-// Components are processes of their own here: each has its client behind a faulty network, and may crash (its tasks vanish
-// between two steps) and be started anew. The store and the API server stay.
+// Components are processes of their own here: each has its client behind a faulty network, may
+// crash (its tasks vanish between two steps) or be stopped, and is started anew. The store and the
+// API server stay.
 #pragma once
 
 #include <map>
@@ -27,24 +28,26 @@ namespace knarr::sim {
 using schema::Mut;
 using schema::Ref;
 
-// Keeps its own picture of the pods from a watch without faults and says what must never be.
+// Keeps its own picture of pods and ReplicaSets from watches without faults and says what must
+// never be.
 class Checker {
  public:
   Checker(env::Env environment, client::Client& client, int64_t nodeCpuMilli);
-  // Runs until destroyed.
-  async::Task<void> run();
-  // Rules of a roll-out: held from now on; nothing switches them off.
+  // Follows one resource until destroyed.
+  async::Task<void> follow(const client::ResourceInfo* resource);
+  // Rules of a roll-out, held from now on. Nothing: switched off.
   struct Bounds {
-    int mostPods = 0;
+    int mostWanted = 0;  // by all ReplicaSets together; a pod given up may still be there when its
+                         // successor is made
     int leastAvailable = 0;
   };
   void setBounds(std::optional<Bounds> bounds) { bounds_ = bounds; }
   const std::vector<std::string>& violations() const { return violations_; }
-  int availablePods() const;
-  int activePods() const;
 
  private:
-  void look(const client::WatchEvent& event);
+  int availablePods() const;
+  int wantedPods() const;
+  void lookAtPod(const Ref<corev1::Pod>& pod, bool gone);
   void complain(std::string what);
   void checkNodes();
   void checkBounds();
@@ -52,8 +55,9 @@ class Checker {
   env::Env env_;
   client::Client& client_;
   int64_t nodeCpuMilli_;
-  std::map<std::string, Ref<corev1::Pod>> pods_;      // by uid
-  std::map<std::string, std::string> nodeOf_;         // by uid, also of those that are gone
+  std::map<std::string, Ref<corev1::Pod>> pods_;                // by uid
+  std::map<std::string, Ref<appsv1::ReplicaSet>> replicaSets_;  // by uid
+  std::map<std::string, std::string> nodeOf_;  // by uid, also of those that are gone
   std::optional<Bounds> bounds_;
   std::vector<std::string> violations_;
 };
@@ -80,7 +84,8 @@ class SimCluster {
   void startScheduler();
   void crashScheduler();
   void startKubelet(int node);
-  void crashKubelet(int node);
+  // A kubelet ends in order, and its containers run on.
+  void stopKubelet(int node);
   // Asks every component to stop and waits; false when one does not.
   bool stopAll();
 
@@ -108,16 +113,20 @@ class SimCluster {
   Process& process(const std::string& name) { return *processes_.at(name); }
   Process& begin(const std::string& name);
   void crash(const std::string& name);
-  client::Client& clientAs(Process& process, const std::string& user, std::vector<std::string> groups);
+  bool stop(const std::string& name);
+  client::Client& clientAs(Process& process, const std::string& user,
+                           std::vector<std::string> groups);
 
   template <class T>
-  static async::Task<void> listTask(client::Client* client, std::string nameSpace, std::vector<Ref<T>>* into) {
+  static async::Task<void> listTask(client::Client* client, std::string nameSpace,
+                                    std::vector<Ref<T>>* into) {
     auto list = co_await client->list(client::resourceOf<T>(), nameSpace);
     if (!list) co_return;
     for (Ref<>& item : list->items) into->emplace_back(std::move(item));
   }
   template <class T>
-  static async::Task<void> getTask(client::Client* client, std::string nameSpace, std::string name, Ref<T>* into) {
+  static async::Task<void> getTask(client::Client* client, std::string nameSpace, std::string name,
+                                   Ref<T>* into) {
     auto object = co_await client::get<T>(*client, nameSpace, name);
     if (object) *into = *object;
   }
