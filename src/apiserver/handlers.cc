@@ -72,6 +72,19 @@ Result<client::ListOptions> listOptionsOf(const Query& query, bool isWatch) {
 
 constexpr size_t kFieldManagerBytesMax = 128;
 
+// Whether nothing is to be stored. Whoever asks for a dry run in words we do not know gets an error and no write.
+bool readDryRun(const std::vector<std::string>& values, apimachinery::FieldErrors& errors) {
+  bool dryRun = false;
+  for (const std::string& one : values) {
+    if (one == "All")
+      dryRun = true;
+    else
+      errors.push_back({apimachinery::FieldError::NotSupported, "dryRun",
+                        fmt::format("Unsupported value: [{}]: supported values: \"All\"", quote(one))});
+  }
+  return dryRun;
+}
+
 Result<client::WriteOptions> writeOptionsOf(const Query& query, std::string_view kind, bool isApply) {
   using namespace apimachinery;
   client::WriteOptions options;
@@ -79,12 +92,7 @@ Result<client::WriteOptions> writeOptionsOf(const Query& query, std::string_view
   options.fieldManager = query.get("fieldManager");
   options.fieldValidation = query.get("fieldValidation");
   options.force = query.flag("force");
-  const auto& dryRun = query.all("dryRun");
-  for (const std::string& one : dryRun)
-    if (one != "All" && !one.empty()) {
-      errors.push_back({FieldError::NotSupported, "dryRun", fmt::format("Unsupported value: [{}]: supported values: \"All\"", quote(one))});
-    }
-  options.dryRun = !dryRun.empty() && dryRun.front() == "All";
+  options.dryRun = readDryRun(query.all("dryRun"), errors);
   if (options.fieldManager.size() > kFieldManagerBytesMax)
     errors.push_back(tooLongError(FieldPath("fieldManager"), static_cast<int64_t>(kFieldManagerBytesMax)));
   if (kind == "PatchOptions") {
@@ -99,7 +107,9 @@ Result<client::WriteOptions> writeOptionsOf(const Query& query, std::string_view
 }
 
 Result<client::DeleteOptions> deleteOptionsOf(const Query& query, std::string_view contentType, const std::string& body) {
+  using namespace apimachinery;
   client::DeleteOptions options;
+  FieldErrors errors;
   std::string orphanDependents;
   if (!body.empty()) {
     std::vector<std::string> ignored;
@@ -112,17 +122,17 @@ Result<client::DeleteOptions> deleteOptionsOf(const Query& query, std::string_vi
       options.preconditionUid = decoded->preconditions->uid.valueOr("");
       options.preconditionResourceVersion = decoded->preconditions->resourceVersion.valueOr("");
     }
-    for (schema::Str one : decoded->dryRun) options.dryRun = one == "All";
+    std::vector<std::string> dryRun;
+    for (schema::Str one : decoded->dryRun) dryRun.emplace_back(one);
+    options.dryRun = readDryRun(dryRun, errors);
   } else {
     if (query.has("gracePeriodSeconds")) options.gracePeriodSeconds = TRY(queryInt(query, "gracePeriodSeconds"));
     options.propagationPolicy = query.get("propagationPolicy");
     if (query.has("orphanDependents")) orphanDependents = query.flag("orphanDependents") ? "true" : "false";
     options.preconditionUid = query.get("uid");
     options.preconditionResourceVersion = query.get("resourceVersion");
-    options.dryRun = query.get("dryRun") == "All";
+    options.dryRun = readDryRun(query.all("dryRun"), errors);
   }
-  using namespace apimachinery;
-  FieldErrors errors;
   FieldPath path("propagationPolicy");
   const std::string& policy = options.propagationPolicy;
   if (!orphanDependents.empty() && !policy.empty())

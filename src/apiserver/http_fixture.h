@@ -42,6 +42,8 @@ class HttpFixture : public testing::Test {
   HttpAnswer readUntil(const std::string& target, const std::string& until, wire::Headers headers = {});
   HttpAnswer send(const std::string& who, wire::ClientRequest request, const std::string& until);
   void run(async::Task<void> task);
+  // A new server over the same store; clients connect again.
+  void restart();
 
   // Text of a field of a JSON body, "" when it is not there: "metadata.name", "items.0.kind".
   static std::string field(const HttpAnswer& answer, std::string_view path);
@@ -50,6 +52,7 @@ class HttpFixture : public testing::Test {
   env::SimEnv sim_{1};
   env::Env env_ = sim_.env();
   std::unique_ptr<store::Store> store_;
+  ApiServerConfig config_;
   std::unique_ptr<ApiServer> server_;
   std::map<std::string, std::unique_ptr<wire::HttpClient>> clients_;
   async::Gate gate_{env_.executor};
