@@ -124,7 +124,7 @@ TEST(Masquerade, rulesAreFoundAgainByComment) {
 TEST(Portmap, rulesOfBothFamilies) {
   auto config = readPortmapConfig(requestOf(R"({"runtimeConfig":{"portMappings":[
       {"hostPort":8080,"containerPort":80,"protocol":"tcp"},
-      {"hostPort":5353,"containerPort":53,"protocol":"UDP","hostIP":"192.0.2.1"}]}})"));
+      {"HostPort":5353,"ContainerPort":53,"Protocol":"UDP","HostIP":"192.0.2.1"}]}})"));
   ASSERT_TRUE(config);
   std::string v4 = portmapScript(*config, *parseIp("10.0.0.5"), "c");
   EXPECT_NE(v4.find("hostports tcp dport 8080 dnat to 10.0.0.5:80 comment \"c\""),
@@ -304,6 +304,8 @@ TEST_F(Plugins, portmapForwardsHostPorts) {
   EXPECT_NE(call("portmap", "CHECK", "pod1", ports).exitCode, 0);
   EXPECT_EQ(run({"/usr/sbin/nft", "list", "ruleset"}).output.find("8080"), std::string::npos);
   EXPECT_NE(call("portmap", "ADD", "pod1", config()).exitCode, 0) << "it must be chained";
+  std::string wrong = R"({"cniVersion":"1.0.0","name":"testnet","runtimeConfig":{"portMappings":[{"hostPort":0}]}})";
+  EXPECT_EQ(call("portmap", "DEL", "pod1", wrong).exitCode, 0) << "what cannot be added can be removed";
 }
 
 TEST_F(Plugins, hostLocalGoesRoundAndRunsOut) {

@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "base/strings.h"
+
 namespace knarr::cni {
 namespace {
 
@@ -200,10 +202,14 @@ class Reader {
 
 const Json& Json::at(std::string_view name) const {
   static const Json kNull;
-  // The last of repeated members wins, as Go's decoder has it.
+  // As Go's decoder has it: the last of repeated members wins, and case does not matter where no name fits exactly
+  // (containerd sends "HostPort").
+  const Json* folded = nullptr;
   for (auto it = members.rbegin(); it != members.rend(); ++it) {
     if (it->name == name) return it->value;
+    if (folded == nullptr && equalsIgnoreCase(it->name, name)) folded = &it->value;
   }
+  if (folded != nullptr) return *folded;
   return kNull;
 }
 
