@@ -133,6 +133,11 @@ class ApiServer::Impl {
     call->context->user = CO_TRY(authenticator_.authenticate(request));
     call->context->user = CO_TRY(impersonatedUser(request.headers, call->context->user, authorizer_));
     CO_TRY(authorizer_.check(call->context->user, attributesOf(info)));
+    if (info.verb == "update" || info.verb == "patch")
+      call->context->mayCreate = [this, user = call->context->user, attributes = attributesOf(info)]() mutable {
+        attributes.verb = "create";
+        return authorizer_.check(user, attributes);
+      };
     if (!info.isResourceRequest) co_return co_await routeNonResource(call, info, query);
     const schema::ResourceInfo* resource = nullptr;
     for (const schema::ResourceInfo* one : resources_)

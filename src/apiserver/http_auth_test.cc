@@ -136,6 +136,20 @@ TEST_F(HttpAuthTest, rightsAreUsedAtOnce) {
   EXPECT_EQ(ask("eve", "GET", kMaps + "/one").status, 403);
 }
 
+TEST_F(HttpAuthTest, anUpdateThatCreatesNeedsCreateToo) {
+  allow("write-leases", R"([{"apiGroups":["coordination.k8s.io"],"resources":["leases"],"verbs":["update","patch"]}])", "eve");
+  const std::string lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/one";
+  const std::string body = R"({"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{"name":"one"}})";
+  std::string_view refusal =
+      "leases.coordination.k8s.io \"one\" is forbidden: User \"eve\" cannot create resource \"leases\" in API group \"coordination.k8s.io\" in "
+      "the namespace \"default\"";
+  expectStatus(ask("eve", "PUT", lease, body), 403, "Forbidden", refusal);
+  expectStatus(ask("eve", "PATCH", lease + "?fieldManager=me", body, {{"Content-Type", "application/apply-patch+yaml"}}), 403, "Forbidden",
+               refusal);
+  EXPECT_EQ(ask("admin", "PUT", lease, body).status, 201);
+  EXPECT_EQ(ask("eve", "PATCH", lease, R"({"spec":{"holderIdentity":"eve"}})", {{"Content-Type", "application/merge-patch+json"}}).status, 200);
+}
+
 // Nobody gives more than he has. Source: pkg/registry/rbac/escalation_check.go.
 TEST_F(HttpAuthTest, rolesGiveNoMoreThanTheirMakerHas) {
   allow("role-maker", R"([{"apiGroups":["rbac.authorization.k8s.io"],"resources":["clusterroles","clusterrolebindings"],"verbs":["create","update","patch"]},

@@ -56,13 +56,13 @@ class NearClient : public client::Client {
                              client::WriteOptions options) override {
     CO_TRY(allow("update", resource, nameSpace, name));
     setDefaults(object);
-    co_return co_await api_.update(context(), resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options),
+    co_return co_await api_.update(writing(resource, nameSpace, name), resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options),
                                    nullptr);
   }
   Task<Result<Ref<>>> patch(const schema::ResourceInfo& resource, std::string nameSpace, std::string name, client::PatchType type,
                             std::string body, client::WriteOptions options) override {
     CO_TRY(allow("patch", resource, nameSpace, name));
-    co_return co_await api_.patch(context(), resource, std::move(nameSpace), std::move(name), type, std::move(body), std::move(options),
+    co_return co_await api_.patch(writing(resource, nameSpace, name), resource, std::move(nameSpace), std::move(name), type, std::move(body), std::move(options),
                                   nullptr);
   }
   Task<Result<Ref<>>> remove(const schema::ResourceInfo& resource, std::string nameSpace, std::string name,
@@ -85,6 +85,14 @@ class NearClient : public client::Client {
     context->user = user_;
     context->userAgent = user_.name;
     return context;
+  }
+  // An update that may turn out to be a creation.
+  ContextPtr writing(const schema::ResourceInfo& resource, std::string nameSpace, std::string name) const {
+    ContextPtr out = context();
+    out->mayCreate = [this, info = &resource, nameSpace = std::move(nameSpace), name = std::move(name)] {
+      return allow("create", *info, nameSpace, name);
+    };
+    return out;
   }
   Result<void> allow(std::string_view verb, const schema::ResourceInfo& resource, const std::string& nameSpace,
                      const std::string& name) const {

@@ -142,6 +142,7 @@ Task<Result<Ref<>>> Registry::update(ContextPtr context, const ServedResource& r
     Ref<> old = resource.cache->get(key);
     if (!old) {
       if (!allowCreate) co_return Unexpected(notFoundError(*resource.info, name));
+      if (context->mayCreate) CO_TRY(context->mayCreate());
       Mut<> fresh = CO_TRY(transform(Ref<>()));
       schema::metadataOf(fresh).resourceVersion = {};
       auto made = co_await create(context, resource, nameSpace, std::move(fresh), options);

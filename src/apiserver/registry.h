@@ -27,6 +27,9 @@ namespace knarr::apiserver {
 struct RequestContext {
   UserInfo user;
   std::string userAgent;
+  // Asked before an update makes an object that is not there: that takes the right to create too. Empty: allowed.
+  // Source: k8s.io/apiserver/pkg/endpoints/handlers/update.go, withAuthorization.
+  std::function<Result<void>()> mayCreate;
   // Filled on the way: sent as Warning headers.
   std::vector<std::string> warnings;
 };
