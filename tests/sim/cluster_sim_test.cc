@@ -71,6 +71,28 @@ class Scenario {
     if (!cluster_.stopAll()) return say("a component does not stop");
     return cluster_.checker().violations().empty() || say("a rule was broken");
   }
+  // A node falls silent: its pods are made anew elsewhere, and it comes back clean.
+  bool loseNode() {
+    if (!cluster_.waitFor([this] { return readyNodes() == SimCluster::kNodes; }, 2min))
+      return say("the nodes do not become ready");
+    cluster_.run(createDeployment(&cluster_.admin(), deploymentJson()));
+    if (!cluster_.waitFor([this] { return complete(); }, kConvergence))
+      return say("creation does not end");
+    cluster_.stopKubelet(0);
+    if (!cluster_.waitFor([this] { return podsElsewhere("node0") == replicas_; }, 10min))
+      return say("the pods of a silent node are not replaced");
+    // 50 s without a lease, then the five minutes that every pod tolerates.
+    if (elapsed() < 340) return say("the pods of a silent node were replaced too early");
+    for (const auto& pod : cluster_.list<Pod>("default"))
+      if (pod->spec.nodeName == "node0" && !controllers::podCondition(*pod, "DisruptionTarget"))
+        return say("an evicted pod does not say why");
+    if (!tainted("node0")) return say("the silent node carries no taint");
+    cluster_.startKubelet(0);
+    if (!cluster_.waitFor([this] { return complete() && !tainted("node0"); }, kConvergence))
+      return say("the node does not come back");
+    return cluster_.stopAll() &&
+           (cluster_.checker().violations().empty() || say("a rule was broken"));
+  }
   uint64_t traceHash() { return cluster_.sim().traceHash(); }
   const std::vector<std::string>& complaints() const { return complaints_; }
 
@@ -101,6 +123,18 @@ class Scenario {
       for (const auto& condition : node->status.conditions)
         ready += condition.type == "Ready" && condition.status == "True";
     return ready;
+  }
+
+  int podsElsewhere(const std::string& node) {
+    int count = 0;
+    for (const auto& pod : cluster_.list<Pod>("default"))
+      count += controllers::isPodActive(*pod) && controllers::isPodReady(*pod) &&
+               pod->spec.nodeName != node;
+    return count;
+  }
+  bool tainted(const std::string& node) {
+    Ref<corev1::Node> object = cluster_.get<corev1::Node>("", node);
+    return object && !object->spec.taints.empty();
   }
 
   static std::string deploymentJson() {
@@ -208,6 +242,15 @@ TEST(ClusterSim, deploymentLife) {
     if (hashes[1] != 0)
       EXPECT_EQ(hashes[0], hashes[1])
           << "seed " << seed << " does not replay: something draws from outside the simulation";
+  }
+}
+
+TEST(ClusterSim, aSilentNode) {
+  setLogLevel(LogLevel::Error);
+  for (uint64_t seed : {1UL, 2UL}) {
+    Scenario scenario(seed);
+    EXPECT_TRUE(scenario.loseNode()) << "seed " << seed << ":\n"
+                                     << join(scenario.complaints(), "\n");
   }
 }
 

@@ -88,6 +88,20 @@ Mut<corev1::Node> markUnknown(const Ref<corev1::Node>& node, int64_t now) {
   return next;
 }
 
+Mut<corev1::Pod> markDisrupted(const Ref<corev1::Pod>& pod, int64_t now) {
+  Mut<corev1::Pod> next = schema::edit(pod);
+  corev1::PodCondition* condition = nullptr;
+  for (auto& one : next->status.conditions)
+    if (one.type == "DisruptionTarget") condition = &one;
+  if (!condition) condition = &next->status.conditions.append(next.arena());
+  if (condition->status != "True") condition->lastTransitionTime = schema::Time::fromUnix(now);
+  condition->type = "DisruptionTarget";
+  condition->status = "True";
+  condition->reason = "DeletionByTaintManager";
+  condition->message = "Taint manager: deleting due to NoExecute taint";
+  return next;
+}
+
 bool tolerates(const corev1::Toleration& toleration, const corev1::Taint& taint) {
   if (!toleration.effect.empty() && toleration.effect != taint.effect) return false;
   if (!toleration.key.empty() && toleration.key != taint.key) return false;

@@ -171,6 +171,9 @@ class NodeLifecycleController : public Controller {
       co_return Result<void>();
     }
     recorder_.event(pod, "Normal", "TaintManagerEviction", fmt::format("Marking for deletion Pod {}", key));
+    auto marked = co_await client::updateStatus<Pod>(context_.client, markDisrupted(pod, context_.env.clock.unixSeconds()));
+    if (!marked && isNotFound(marked.error())) co_return Result<void>();
+    if (!marked) co_return Unexpected(std::move(marked).error());
     auto gone = co_await client::remove<Pod>(context_.client, std::string(pod->metadata.namespace_), std::string(pod->metadata.name));
     if (!gone && !isNotFound(gone.error())) co_return gone;
     co_return Result<void>();

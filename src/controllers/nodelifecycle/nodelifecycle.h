@@ -27,6 +27,8 @@ std::vector<corev1::Taint> decideTaints(const corev1::Node& node, bool evict);
 Mut<corev1::Node> markUnknown(const Ref<corev1::Node>& node, int64_t nowUnixSeconds);
 // Seconds until a pod must leave a node with these NoExecute taints; nothing when it may stay, 0 for now.
 std::optional<int64_t> secondsUntilEviction(const corev1::Pod& pod, const std::vector<corev1::Taint>& noExecute);
+// The pod with the condition that says why it is deleted.
+Mut<corev1::Pod> markDisrupted(const Ref<corev1::Pod>& pod, int64_t nowUnixSeconds);
 bool tolerates(const corev1::Toleration& toleration, const corev1::Taint& taint);
 
 }  // namespace knarr::controllers

@@ -147,6 +147,16 @@ TEST(Tolerates, byTable) {
   }
 }
 
+TEST(MarkDisrupted, setsOneCondition) {
+  auto pod =
+      fromJson<corev1::Pod>(R"({"status":{"conditions":[{"type":"Ready","status":"True"}]}})");
+  Ref<corev1::Pod> once = markDisrupted(pod, 1000).publish();
+  auto twice = markDisrupted(once, 2000);
+  ASSERT_EQ(twice->status.conditions.size(), 2u);
+  EXPECT_EQ(twice->status.conditions[1].reason, "DeletionByTaintManager");
+  EXPECT_EQ(twice->status.conditions[1].lastTransitionTime.unixSeconds(), 1000);
+}
+
 TEST(SecondsUntilEviction, byTable) {
   constexpr const char* kA = R"({"key":"a","effect":"NoExecute"})";
   constexpr const char* kBoth =
