@@ -177,9 +177,13 @@ Task<Result<void>> CacheHub::waitFor(int64_t revision) {
   if (revision_ >= revision) co_return Result<void>();
   // The timer wakes everybody; each looks at its own deadline.
   env::Instant deadline = env_.clock.now() + kBlockTimeout;
-  env::TimerId timer = env_.executor.at(deadline, [this] { advanced_.notifyAll(); });
+  // The guard takes the timer back also when this frame is destroyed while it waits.
+  struct TimerGuard {
+    env::Executor& executor;
+    env::TimerId id;
+    ~TimerGuard() { executor.cancelTimer(id); }
+  } timer{env_.executor, env_.executor.at(deadline, [this] { advanced_.notifyAll(); })};
   while (revision_ < revision && env_.clock.now() < deadline) co_await advanced_.wait();
-  env_.executor.cancelTimer(timer);
   if (revision_ >= revision) co_return Result<void>();
   Error error(Reason::Timeout, fmt::format("Timeout: Too large resource version: {}, current: {}", revision, revision_));
   error.withCause({"ResourceVersionTooLarge", "Too large resource version", ""});
