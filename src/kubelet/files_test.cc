@@ -3,6 +3,7 @@
 
 #include "base/strings.h"
 #include "env/sim/sim.h"
+#include "kubelet/log_rotation.h"
 #include "kubelet/logs.h"
 #include "kubelet/machine.h"
 #include "kubelet/termination_message.h"
@@ -59,6 +60,23 @@ TEST(Logs, tailCountsLines) {
   EXPECT_EQ(tailOffset("a\n", 5), 0u);
   EXPECT_EQ(tailOffset("", 5), 0u);
   EXPECT_EQ(lastLogText(kLog, 80, 5), "hree\n");
+}
+
+TEST(LogRotation, findsAndCounts) {
+  env::SimEnv sim(1);
+  env::Files& files = sim.env().files;
+  ASSERT_TRUE(files.makeDirectories("/logs/shop_web_u1/main"));
+  ASSERT_TRUE(files.appendFile("/logs/shop_web_u1/main/0.log", std::string(100, 'x')));
+  ASSERT_TRUE(files.appendFile("/logs/shop_web_u1/main/1.log", std::string(99, 'x')));
+  ASSERT_TRUE(
+      files.appendFile("/logs/shop_web_u1/main/0.log.20260101-000000", std::string(500, 'x')));
+  std::vector<LogPath> large = findLargeLogs(files, "/logs", 100);
+  ASSERT_EQ(large.size(), 1u);
+  EXPECT_EQ(large[0].path + " " + large[0].podUid + " " + large[0].container,
+            "/logs/shop_web_u1/main/0.log u1 main");
+  EXPECT_EQ(rotatedToRemove({"c", "a.gz", "b", "d"}, 5), (std::vector<std::string>{"a.gz"}));
+  EXPECT_TRUE(rotatedToRemove({"a", "b", "c"}, 5).empty());
+  EXPECT_EQ(rotatedToRemove({"a"}, 2), (std::vector<std::string>{"a"}));
 }
 
 TEST(AtomicWriter, swapsEverythingAtOnce) {

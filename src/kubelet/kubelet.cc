@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "client/informer.h"
+#include "kubelet/log_rotation.h"
 #include "kubelet/logs.h"
 #include "kubelet/machine.h"
 #include "kubelet/node_status.h"
@@ -21,6 +22,7 @@ namespace v1 = runtimev1;
 namespace {
 
 constexpr auto kHousekeepingPeriod = std::chrono::seconds(2);
+constexpr auto kLogMonitorPeriod = std::chrono::seconds(10);  // Source: containerLogMonitorInterval
 // With events from the runtime the relist only catches what they missed. Source:
 // eventedPlegRelistPeriod.
 constexpr auto kRelistPeriodWithEvents = std::chrono::seconds(30);
@@ -81,6 +83,7 @@ class Kubelet::Impl {
   Task<void> relist(async::StopToken stop);
   Task<void> followEvents(async::StopToken stop);
   Task<void> housekeeping(async::StopToken stop);
+  Task<void> keepLogsSmall(async::StopToken stop);
   Result<Ref<Pod>> podNamed(std::string_view nameSpace, std::string_view name) const;
   Task<Result<std::string>> runningContainer(std::string nameSpace, std::string pod,
                                              std::string container);
@@ -147,6 +150,7 @@ Task<Result<void>> Kubelet::Impl::run(async::StopToken stop) {
     pods_.addHandler(std::move(handler));
     gate.spawn(followEvents(stop));
     gate.spawn(housekeeping(stop));
+    gate.spawn(keepLogsSmall(stop));
   }
   async::Event stopped(env_.executor);
   auto registration = stop.onStop([&stopped] { stopped.set(); });
@@ -240,6 +244,13 @@ Task<void> Kubelet::Impl::housekeeping(async::StopToken stop) {
         logWarning("kubelet", "cannot remove an orphaned pod directory uid={} error={}", uid,
                    removed.error().describe());
     }
+  }
+}
+
+Task<void> Kubelet::Impl::keepLogsSmall(async::StopToken stop) {
+  while (!stop.stopRequested()) {
+    co_await async::sleepFor(env_, kLogMonitorPeriod, stop);
+    if (!stop.stopRequested()) co_await rotateLogs(env_, &runtime_, config_.podLogsDirectory, LogRotationLimits());
   }
 }
 

@@ -523,6 +523,20 @@ TEST_F(KubeletSim, podsThatDoNotFitAreRejected) {
   EXPECT_TRUE(waitUntilGone("late", 5s));
 }
 
+TEST_F(KubeletSim, largeLogsAreRotated) {
+  createPod("web", kOne);
+  ASSERT_TRUE(waitForPhase("web", "Running", 10s));
+  std::string directory = fmt::format("/var/log/pods/default_web_{}/main", pod("web")->metadata.uid);
+  env::Files& files = sim_.env().files;
+  for (int round = 0; round < 7; ++round) {
+    ASSERT_TRUE(files.appendFile(directory + "/0.log", std::string(11 << 20, 'x')));
+    sim_.runFor(11s);
+    EXPECT_FALSE(files.status(directory + "/0.log")) << "put aside; the runtime opens a new one";
+  }
+  std::vector<std::string> names = files.listDirectory(directory).value();
+  EXPECT_EQ(names.size(), 4u) << "with the current one five";
+}
+
 TEST_F(KubeletSim, manyPodsStartTogether) {
   for (int i = 0; i < 30; ++i) createPod(fmt::format("p{}", i), kOne);
   for (int i = 0; i < 30; ++i) ASSERT_TRUE(waitForPhase(fmt::format("p{}", i), "Running", 20s));
