@@ -3,6 +3,7 @@
 
 #include "api/meta_v1.h"
 #include "apiserver/registry.h"
+#include "async/scoped_timer.h"
 #include "base/strings.h"
 #include "codec/codec.h"
 #include "codec/value.h"
@@ -201,15 +202,10 @@ class CacheWatch : public RegistryWatch {
  private:
   // Resumes on a change, at `until` or on stop, whichever comes first.
   Task<void> waitUntil(env::Instant until, async::StopToken stop) {
-    struct TimerGuard {
-      env::Executor& executor;
-      env::TimerId id;
-      ~TimerGuard() { executor.cancelTimer(id); }
-    };
     async::Promise<bool> woken(env_.executor);
     auto listener = cursor_.onChange([woken] { woken.set(true); });
     auto stopping = stop.onStop([woken] { woken.set(true); });
-    TimerGuard timer{env_.executor, env_.executor.at(until, [woken] { woken.set(true); })};
+    async::ScopedTimer timer(env_.executor, until, [woken] { woken.set(true); });
     co_await woken.get();
   }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "api/meta_v1.h"
+#include "async/scoped_timer.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "codec/codec.h"
@@ -177,12 +178,7 @@ Task<Result<void>> CacheHub::waitFor(int64_t revision) {
   if (revision_ >= revision) co_return Result<void>();
   // The timer wakes everybody; each looks at its own deadline.
   env::Instant deadline = env_.clock.now() + kBlockTimeout;
-  // The guard takes the timer back also when this frame is destroyed while it waits.
-  struct TimerGuard {
-    env::Executor& executor;
-    env::TimerId id;
-    ~TimerGuard() { executor.cancelTimer(id); }
-  } timer{env_.executor, env_.executor.at(deadline, [this] { advanced_.notifyAll(); })};
+  async::ScopedTimer timer(env_.executor, deadline, [this] { advanced_.notifyAll(); });
   while (revision_ < revision && env_.clock.now() < deadline) co_await advanced_.wait();
   if (revision_ >= revision) co_return Result<void>();
   Error error(Reason::Timeout, fmt::format("Timeout: Too large resource version: {}, current: {}", revision, revision_));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "async/scoped_timer.h"
 #include "base/log.h"
 #include "schema/quantity.h"
 
@@ -20,7 +21,7 @@ using schema::Time;
 
 namespace {
 
-constexpr std::string_view kVersion = "v1.36.0";
+constexpr std::string_view kVersion = "v1.36.3";
 constexpr std::string_view kLeaseNamespace = "kube-node-lease";
 constexpr size_t kImagesMax = 50;  // Source: nodeStatusMaxImages
 constexpr auto kRuntimeStatusPeriod = std::chrono::seconds(5);
@@ -369,10 +370,9 @@ Task<void> NodeAgent::keepStatus(async::StopToken stop) {
         now)
       node_ = *now;
     co_await announcePodCidr();
-    env::TimerId timer = env_.executor.at(env_.clock.now() + config_.nodeStatusUpdateFrequency,
-                                          [this] { changed_.notifyAll(); });
+    async::ScopedTimer timer(env_.executor, env_.clock.now() + config_.nodeStatusUpdateFrequency,
+                             [this] { changed_.notifyAll(); });
     if (!stop.stopRequested()) co_await changed_.wait();
-    env_.executor.cancelTimer(timer);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "async/scoped_timer.h"
 #include "base/log.h"
 
 namespace knarr::kubelet {
@@ -215,10 +216,10 @@ Task<void> StatusManager::run(async::StopToken stop) {
     }
     for (const std::string& uid : dirty) co_await sync(uid);
     if (!dirty.empty()) continue;  // more may have come while these were sent
-    env::TimerId timer = 0;
-    if (waiting) timer = env_.executor.at(nextPass, [this] { changed_.notifyAll(); });
+    async::ScopedTimer timer;
+    if (waiting)
+      timer = async::ScopedTimer(env_.executor, nextPass, [this] { changed_.notifyAll(); });
     co_await changed_.wait();
-    if (waiting) env_.executor.cancelTimer(timer);
   }
 }
 
