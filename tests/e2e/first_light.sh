@@ -11,7 +11,7 @@ skip() { echo "SKIPPED: e2e first_light: $1"; exit 77; }
 [ -x "$kubectl_program" ] || skip "kubectl v1.36.3 is not here (tools/fetch_kubectl.sh brings it)"
 command -v containerd >/dev/null || skip "containerd is not installed"
 command -v runc >/dev/null || skip "runc is not installed"
-"$kubectl_program" version --client 2>/dev/null | grep -q 'v1.36.3' || skip "$kubectl_program is not kubectl v1.36.3"
+[[ $("$kubectl_program" version --client 2>/dev/null) == *v1.36.3* ]] || skip "$kubectl_program is not kubectl v1.36.3"
 
 root=$(mktemp -d /tmp/knarr-e2e.XXXX)
 api=$((20000 + RANDOM % 5000))
