@@ -4,6 +4,7 @@
 
 #include "api/core_v1.h"
 #include "base/log.h"
+#include "codec/codec.h"
 #include "schema/layout.h"
 
 namespace knarr::client {
@@ -13,10 +14,6 @@ constexpr size_t kPendingMax = 1000;
 constexpr size_t kRememberedMax = 4096;
 constexpr env::Duration kFoldWindow = std::chrono::minutes(10);
 constexpr size_t kMessageBytesMax = 1024;
-
-std::string apiVersionOf(const schema::TypeInfo& type) {
-  return type.group.empty() ? std::string(type.version) : fmt::format("{}/{}", type.group, type.version);
-}
 
 }  // namespace
 
@@ -64,7 +61,7 @@ void EventRecorder::eventAbout(const Ref<>& about, std::string fieldPath, std::s
   event->metadata.namespace_ = event.str(nameSpace);
   event->metadata.name = event.str(fmt::format("{}.{:x}", metadata.name, static_cast<uint64_t>(state_->lastNameNanos)));
   event->involvedObject.kind = about.type().kind;
-  event->involvedObject.apiVersion = event.str(apiVersionOf(about.type()));
+  event->involvedObject.apiVersion = event.str(codec::apiVersionOf(about.type()));
   event->involvedObject.namespace_ = event.str(metadata.namespace_);
   event->involvedObject.name = event.str(metadata.name);
   event->involvedObject.uid = event.str(metadata.uid);

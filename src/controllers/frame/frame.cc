@@ -4,15 +4,13 @@
 
 #include <algorithm>
 
+#include "codec/codec.h"
+
 namespace knarr::controllers {
 
 namespace {
 // Source: controller_utils.go, ExpectationsTimeout.
 constexpr env::Duration kExpectationsTimeout = std::chrono::minutes(5);
-
-std::string apiVersionOf(const schema::TypeInfo& type) {
-  return type.group.empty() ? std::string(type.version) : fmt::format("{}/{}", type.group, type.version);
-}
 }  // namespace
 
 const metav1::OwnerReference* controllerOf(const metav1::ObjectMeta& metadata) {
@@ -24,7 +22,7 @@ const metav1::OwnerReference* controllerOf(const metav1::ObjectMeta& metadata) {
 void setControllerReference(metav1::ObjectMeta& metadata, Arena& arena, const Ref<>& owner) {
   const metav1::ObjectMeta& from = schema::metadataOf(owner);
   metav1::OwnerReference& reference = metadata.ownerReferences.append(arena);
-  reference.apiVersion = arena.copy(apiVersionOf(owner.type()));
+  reference.apiVersion = arena.copy(codec::apiVersionOf(owner.type()));
   reference.kind = owner.type().kind;
   reference.name = arena.copy(from.name);
   reference.uid = arena.copy(from.uid);
@@ -114,7 +112,7 @@ std::string adoptionPatch(const metav1::ObjectMeta& candidate, const Ref<>& owne
   return fmt::format(
       "{{\"metadata\":{{\"uid\":\"{}\",\"ownerReferences\":[{{\"apiVersion\":\"{}\",\"kind\":\"{}\",\"name\":\"{}\",\"uid\":\"{}\","
       "\"controller\":true,\"blockOwnerDeletion\":true}}]}}}}",
-      candidate.uid, apiVersionOf(owner.type()), owner.type().kind, metadata.name, metadata.uid);
+      candidate.uid, codec::apiVersionOf(owner.type()), owner.type().kind, metadata.name, metadata.uid);
 }
 
 std::string releasePatch(const metav1::ObjectMeta& candidate, const metav1::ObjectMeta& owner) {
