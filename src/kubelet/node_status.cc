@@ -22,6 +22,7 @@ using schema::Time;
 namespace {
 
 constexpr std::string_view kVersion = "v1.36.3";
+constexpr env::Duration kFastStatusUpdatePeriod = std::chrono::milliseconds(100);
 constexpr std::string_view kLeaseNamespace = "kube-node-lease";
 constexpr size_t kImagesMax = 50;  // Source: nodeStatusMaxImages
 constexpr auto kRuntimeStatusPeriod = std::chrono::seconds(5);
@@ -361,6 +362,7 @@ Task<void> NodeAgent::announcePodCidr() {
 
 Task<void> NodeAgent::keepStatus(async::StopToken stop) {
   auto registration = stop.onStop([this] { changed_.notifyAll(); });
+  bool everReady = false;
   while (!stop.stopRequested()) {
     Result<void> updated = co_await updateStatus();
     if (!updated)
@@ -370,7 +372,13 @@ Task<void> NodeAgent::keepStatus(async::StopToken stop) {
         now)
       node_ = *now;
     co_await announcePodCidr();
-    async::ScopedTimer timer(env_.executor, env_.clock.now() + config_.nodeStatusUpdateFrequency,
+    // Until the node is ready for the first time it looks again soon, so that a runtime that is
+    // just starting costs no whole period. Source: kubelet.go, fastStatusUpdateOnce.
+    for (const auto& condition : node_->status.conditions)
+      everReady |= condition.type == "Ready" && condition.status == "True";
+    env::Duration period = config_.nodeStatusUpdateFrequency;
+    if (!everReady) period = std::min(period, kFastStatusUpdatePeriod);
+    async::ScopedTimer timer(env_.executor, env_.clock.now() + period,
                              [this] { changed_.notifyAll(); });
     if (!stop.stopRequested()) co_await changed_.wait();
   }
