@@ -252,11 +252,12 @@ void GroupCommitStore::Core::answer(Draft& draft, const Result<void>& persisted)
   }
 }
 
-// What a failed batch would have cleaned is told to the disk with the next one.
+// What a failed batch would have cleaned is told to the disk with the next one. Whoever waits for a compaction hears of the
+// failure, also when he asked while the batch was under way: nothing is tried again before the next write.
 void GroupCommitStore::Core::giveBack(const Draft& draft, const Error& error) {
   const auto& removed = draft.batch->removedRevisions;
   removedRevisions.insert(removedRevisions.end(), removed.begin(), removed.end());
-  if (draft.batch->compactRevision != 0) compactFailure = error;
+  if (durableCompactRevision < index.compactRevision()) compactFailure = error;
   cleaned.notifyAll();
 }
 

@@ -56,7 +56,7 @@ Error sqliteError(sqlite3* database, const std::string& path, std::string_view w
 
 class SqliteLog {
  public:
-  static Result<std::unique_ptr<SqliteLog>> open(std::string path);
+  static Result<std::unique_ptr<SqliteLog>> open(std::string path, const std::string& vfs);
 
   Result<void> load(MvccIndex& index, std::vector<Record>& expiring);
   Result<void> write(const Batch& batch);
@@ -119,12 +119,12 @@ Result<void> SqliteLog::step(sqlite3_stmt* statement, std::string_view what) {
   return std::unexpected(std::move(failure));
 }
 
-Result<std::unique_ptr<SqliteLog>> SqliteLog::open(std::string path) {
+Result<std::unique_ptr<SqliteLog>> SqliteLog::open(std::string path, const std::string& vfs) {
   std::unique_ptr<SqliteLog> log(new SqliteLog(std::move(path)));
   sqlite3* raw = nullptr;
   int flags =
       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-  int code = sqlite3_open_v2(log->path_.c_str(), &raw, flags, nullptr);
+  int code = sqlite3_open_v2(log->path_.c_str(), &raw, flags, vfs.empty() ? nullptr : vfs.c_str());
   log->database_.reset(raw);
   if (code != SQLITE_OK) return std::unexpected(log->error("open"));
   TRY(log->prepareFile());
@@ -307,7 +307,7 @@ class SqliteDurability : public Durability {
 
 Result<std::unique_ptr<Store>> openSqliteStore(env::Env environment, std::string path,
                                                StoreOptions options) {
-  std::shared_ptr<SqliteLog> log = TRY(SqliteLog::open(path));
+  std::shared_ptr<SqliteLog> log = TRY(SqliteLog::open(path, options.sqliteVfs));
   MvccIndex index;
   std::vector<Record> expiring;
   TRY(log->load(index, expiring));

@@ -172,6 +172,8 @@ struct StoreOptions {
   // Superseded values kept for old readers and slow watchers. Past it the oldest half of the
   // history is compacted.
   int64_t historyBytesMax = int64_t{256} << 20;
+  // The SQLite engine's way to the disk, by the name of a registered VFS; "" is the system's. Tests put a faulty disk here.
+  std::string sqliteVfs;
 };
 
 // Everything in memory; nothing survives. commitDelay (simulation): time that each group commit
