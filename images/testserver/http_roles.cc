@@ -162,7 +162,8 @@ Url below(const Url& base, std::string_view path) {
   return {base.address, (base.target == "/" ? "" : base.target) + std::string(path)};
 }
 
-Task<Result<std::pair<int, std::string>>> call(env::Env environment, std::string method, Url url, std::string body, env::Duration timeout) {
+Task<Result<std::pair<int, std::string>>> call(env::Env environment, std::string method, Url url, std::string body, env::Duration timeout,
+                                               Headers headers = {}) {
   wire::HttpClientOptions options;
   options.address = url.address;
   options.protocol = wire::ClientProtocol::Http1;
@@ -171,6 +172,7 @@ Task<Result<std::pair<int, std::string>>> call(env::Env environment, std::string
   wire::ClientRequest request;
   request.method = std::move(method);
   request.target = url.target;
+  request.headers = std::move(headers);
   if (!body.empty()) request.body = wire::makeBytes(std::move(body));
   async::StopSource late;
   env::TimerId timer = environment.executor.at(environment.clock.now() + timeout, [&late] { late.requestStop(); });
@@ -182,6 +184,13 @@ Task<Result<std::pair<int, std::string>>> call(env::Env environment, std::string
 }
 
 constexpr env::Duration kTierTimeout = std::chrono::seconds(5);
+
+// What a tier must say to the store: "Bearer " and the text of a file, read anew each time because a Secret may change.
+// Without a file the store asks for nothing.
+Result<std::string> authorizationOf(env::Env environment, const std::string& tokenFile) {
+  if (tokenFile.empty()) return "";
+  return "Bearer " + std::string(trim(TRY(environment.files.readFile(tokenFile, 4096))));
+}
 
 // ---- frontend
 
@@ -201,7 +210,7 @@ Task<void> answerFrontend(env::Env environment, Url api, std::string message, Ex
 
 // ---- api
 
-Task<void> answerApi(env::Env environment, std::string host, Url store, ExchangePtr exchange) {
+Task<void> answerApi(env::Env environment, std::string host, Url store, std::string tokenFile, ExchangePtr exchange) {
   std::string path(exchange->request().path());
   if (path == "/healthz") {
     (void)co_await exchange->respond(200, kText, std::string("ok\n"));
@@ -212,7 +221,14 @@ Task<void> answerApi(env::Env environment, std::string host, Url store, Exchange
     co_return;
   }
   bool counts = exchange->request().method == "POST";
-  auto now = co_await call(environment, counts ? "POST" : "GET", below(store, "/keys/visits"), counts ? "1" : "", kTierTimeout);
+  auto authorization = authorizationOf(environment, tokenFile);
+  if (!authorization) {
+    (void)co_await exchange->respond(500, kText, authorization.error().describe() + "\n");
+    co_return;
+  }
+  Headers headers;
+  if (!authorization->empty()) headers.add("Authorization", *authorization);
+  auto now = co_await call(environment, counts ? "POST" : "GET", below(store, "/keys/visits"), counts ? "1" : "", kTierTimeout, headers);
   if (!now || (now->first != 200 && now->first != 404)) {
     (void)co_await exchange->respond(503, kText, fmt::format("the store does not answer: {}\n", now ? now->second : now.error().describe()));
     co_return;
@@ -233,10 +249,15 @@ bool isKey(std::string_view key) {
 }
 
 // GET, PUT and DELETE of /keys/KEY; POST adds the number in the body to the number that is kept.
-Task<void> answerStore(env::Env environment, std::string directory, ExchangePtr exchange) {
+Task<void> answerStore(env::Env environment, std::string directory, std::string tokenFile, ExchangePtr exchange) {
   std::string path(exchange->request().path()), method = exchange->request().method;
   if (path == "/healthz") {
     (void)co_await exchange->respond(200, kText, std::string("ok\n"));
+    co_return;
+  }
+  auto authorization = authorizationOf(environment, tokenFile);
+  if (!authorization || (!authorization->empty() && exchange->request().headers.get("Authorization") != *authorization)) {
+    (void)co_await exchange->respond(authorization ? 401 : 500, kText, authorization ? "a token is needed\n" : authorization.error().describe() + "\n");
     co_return;
   }
   std::string key = path.starts_with("/keys/") ? path.substr(6) : "";
@@ -316,13 +337,15 @@ Result<void> serveFrontend(env::Env environment, async::Gate&, const Options& op
 Result<void> serveApi(env::Env environment, async::Gate&, const Options& options, int port) {
   Url store = TRY(parseUrl(options.text("store")));
   std::string host = hostname(environment);
-  return serve(environment, port, [environment, host, store](ExchangePtr exchange) { return answerApi(environment, host, store, std::move(exchange)); });
+  std::string tokenFile = options.text("token-file");
+  return serve(environment, port, [=](ExchangePtr exchange) { return answerApi(environment, host, store, tokenFile, std::move(exchange)); });
 }
 
 Result<void> serveStore(env::Env environment, async::Gate&, const Options& options, int port) {
   std::string directory = options.text("directory", "/data");
   TRY(environment.files.makeDirectories(directory));
-  return serve(environment, port, [environment, directory](ExchangePtr exchange) { return answerStore(environment, directory, std::move(exchange)); });
+  std::string tokenFile = options.text("token-file");
+  return serve(environment, port, [=](ExchangePtr exchange) { return answerStore(environment, directory, tokenFile, std::move(exchange)); });
 }
 
 Result<void> serveGrpcHealth(env::Env environment, async::Gate&, const Options& options, int port) {

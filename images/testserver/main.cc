@@ -20,8 +20,8 @@ constexpr std::string_view kUsage = R"(testserver plays the parts that tests and
   testserver serve [--http PORT]... [--tcp PORT]... [--udp PORT]... [--grpc-health PORT] [--service NAME]...
                    [--dns PORT] [--record NAME=IPV4]... [--message TEXT]
   testserver frontend --port PORT --api URL [--message TEXT]
-  testserver api --port PORT --store URL
-  testserver store --port PORT --directory DIR
+  testserver api --port PORT --store URL [--token-file FILE]
+  testserver store --port PORT --directory DIR [--token-file FILE]
   testserver load URL [--seconds N] [--interval-ms N]
   testserver exit CODE [--after SECONDS]
   testserver memory MIB [--seconds N]

@@ -1,0 +1,13 @@
+{{- define "three-tier.labels" -}}
+app.kubernetes.io/name: {{ .tier }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/part-of: three-tier
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- end }}
+{{- define "three-tier.selector" -}}
+app.kubernetes.io/name: {{ .tier }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end }}
+{{- define "three-tier.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag }}
+{{- end }}
