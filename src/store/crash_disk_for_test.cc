@@ -53,6 +53,8 @@ struct CrashDisk::Disk {
   uint64_t random = 0;
   uint64_t operations = 0;
   uint64_t diesAt = UINT64_MAX;
+  // Of processes: a file that an earlier one opened does nothing any more.
+  uint64_t generation = 0;
   // A name whose deletion may not have reached the disk keeps its state in `unlinked`.
   std::map<std::string, std::shared_ptr<FileState>, std::less<>> files, unlinked;
 
@@ -74,9 +76,11 @@ using Disk = CrashDisk::Disk;
 struct OpenFile {
   sqlite3_file base;
   Disk* disk;
+  uint64_t generation;
   std::shared_ptr<FileState>* state;
 };
 OpenFile* of(sqlite3_file* file) { return reinterpret_cast<OpenFile*>(file); }
+bool alive(sqlite3_file* file) { return !of(file)->disk->dead() && of(file)->generation == of(file)->disk->generation; }
 FileState& stateOf(sqlite3_file* file) { return **of(file)->state; }
 Disk& diskOf(sqlite3_vfs* vfs) { return *static_cast<Disk*>(vfs->pAppData); }
 
@@ -92,7 +96,7 @@ int closeFile(sqlite3_file* file) {
 }
 
 int readFile(sqlite3_file* file, void* into, int count, sqlite3_int64 at) {
-  if (of(file)->disk->dead()) return SQLITE_IOERR_READ;
+  if (!alive(file)) return SQLITE_IOERR_READ;
   const std::string& bytes = stateOf(file).bytes;
   auto offset = static_cast<size_t>(at), wanted = static_cast<size_t>(count);
   size_t have = offset >= bytes.size() ? 0 : std::min(wanted, bytes.size() - offset);
@@ -104,7 +108,7 @@ int readFile(sqlite3_file* file, void* into, int count, sqlite3_int64 at) {
 int writeFile(sqlite3_file* file, const void* from, int count, sqlite3_int64 at) {
   Disk& disk = *of(file)->disk;
   bool cut = false;
-  if (!disk.begin(&cut)) return SQLITE_IOERR_WRITE;
+  if (!alive(file) || !disk.begin(&cut)) return SQLITE_IOERR_WRITE;
   auto size = static_cast<size_t>(count);
   if (cut) size = disk.below(size + 1);
   FileState& state = stateOf(file);
@@ -115,7 +119,7 @@ int writeFile(sqlite3_file* file, const void* from, int count, sqlite3_int64 at)
 
 int truncateFile(sqlite3_file* file, sqlite3_int64 size) {
   bool cut = false;
-  if (!of(file)->disk->begin(&cut)) return SQLITE_IOERR_TRUNCATE;
+  if (!alive(file) || !of(file)->disk->begin(&cut)) return SQLITE_IOERR_TRUNCATE;
   FileState& state = stateOf(file);
   state.touch(std::min(static_cast<size_t>(size), state.bytes.size()), state.bytes.size());
   if (!cut) state.bytes.resize(static_cast<size_t>(size));
@@ -125,7 +129,7 @@ int truncateFile(sqlite3_file* file, sqlite3_int64 size) {
 // A sync that is cut may have done its work or not; losePower decides that sector by sector.
 int syncFile(sqlite3_file* file, int) {
   bool cut = false;
-  if (!of(file)->disk->begin(&cut)) return SQLITE_IOERR_FSYNC;
+  if (!alive(file) || !of(file)->disk->begin(&cut)) return SQLITE_IOERR_FSYNC;
   if (cut) return SQLITE_IOERR_FSYNC;
   FileState& state = stateOf(file);
   state.sync();
@@ -136,7 +140,7 @@ int syncFile(sqlite3_file* file, int) {
 }
 
 int fileSize(sqlite3_file* file, sqlite3_int64* size) {
-  if (of(file)->disk->dead()) return SQLITE_IOERR_FSTAT;
+  if (!alive(file)) return SQLITE_IOERR_FSTAT;
   *size = static_cast<sqlite3_int64>(stateOf(file).bytes.size());
   return SQLITE_OK;
 }
@@ -168,6 +172,7 @@ int openFile(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, 
   }
   OpenFile* out = of(file);
   out->disk = &disk;
+  out->generation = disk.generation;
   out->state = new std::shared_ptr<FileState>(state);
   out->base.pMethods = &kMethods;
   if (outFlags) *outFlags = flags;
@@ -264,6 +269,7 @@ void CrashDisk::restart(Crash crash) {
     state->named = true;
   }
   disk_->diesAt = UINT64_MAX;
+  ++disk_->generation;
 }
 
 }  // namespace knarr::store

@@ -32,7 +32,7 @@ class CrashDisk {
   bool dead() const;
   // Kills now what uses the disk; its later operations fail.
   void die();
-  // What the next process finds. Nothing of the former may use the disk any more.
+  // What the next process finds. Files that the former one left open do nothing any more.
   void restart(Crash crash);
 
   struct Disk;

@@ -22,7 +22,7 @@ using appsv1::ReplicaSet;
 using async::Task;
 using corev1::Pod;
 
-constexpr uint64_t kSeedsDefault = 20;
+constexpr uint64_t kSeedsDefault = 200;
 // How long a healthy cluster may take for one step; back-offs after faults are in it.
 constexpr env::Duration kConvergence = 5min;
 

@@ -21,6 +21,8 @@ const std::vector<std::string> kServed{"v1", "apps/v1", "coordination.k8s.io/v1"
 constexpr size_t kViolationsMax = 20;
 // What was begun may be finished; then a component is gone.
 constexpr env::Duration kStopMax = 10s;
+// The checker's own wait while the server is down.
+constexpr env::Duration kRelistAfter = 20ms;
 
 // One key for all runs: making one costs more than a run's first second.
 const std::string& serviceAccountKey() {
@@ -32,11 +34,11 @@ Task<void> finish(Task<void> task, bool* done) {
   co_await std::move(task);
   *done = true;
 }
-Task<void> startServer(apiserver::ApiServer* server) {
+Task<void> startInto(SimServer* server) {
   auto started = co_await server->start();
   EXPECT_TRUE(started) << (started ? "" : started.error().describe());
 }
-Task<void> stopServer(apiserver::ApiServer* server) { co_await server->stop(0s); }
+Task<void> stopInto(SimServer* server) { co_await server->stop(); }
 Task<void> runKubelet(kubelet::Kubelet* kubelet, async::StopToken stop) {
   auto ended = co_await kubelet->run(stop);
   EXPECT_TRUE(ended) << (ended ? "" : ended.error().describe());
@@ -50,28 +52,55 @@ Checker::Checker(env::Env environment, client::Client& client, int64_t nodeCpuMi
     : env_(environment), client_(client), nodeCpuMilli_(nodeCpuMilli) {}
 
 Task<void> Checker::follow(const client::ResourceInfo* resource) {
-  auto watch = co_await client_.watch(*resource, "", {});
-  EXPECT_TRUE(watch) << (watch ? "" : watch.error().describe());
-  if (!watch) co_return;
   for (;;) {
-    auto events = co_await (*watch)->next();
-    if (!events || events->empty()) {
-      complain("the checker's own watch ended");
-      co_return;
+    auto list = co_await client_.list(*resource, "");
+    if (!list) {
+      co_await async::sleepFor(env_, kRelistAfter);
+      continue;
     }
-    for (const client::WatchEvent& event : *events) {
-      if (!event.object) continue;
-      bool gone = event.type == client::WatchEvent::Deleted;
-      std::string uid(schema::metadataOf(event.object).uid);
-      if (resource == &client::resourceOf<Pod>())
-        lookAtPod(Ref<Pod>(event.object), gone);
-      else if (gone)
-        replicaSets_.erase(uid);
-      else
-        replicaSets_[uid] = Ref<appsv1::ReplicaSet>(event.object);
-      checkBounds();
+    relist(resource, *list);
+    client::ListOptions options;
+    options.resourceVersion = list->resourceVersion;
+    auto watch = co_await client_.watch(*resource, "", options);
+    while (watch) {
+      auto events = co_await (*watch)->next();
+      if (!events || events->empty()) break;
+      for (const client::WatchEvent& event : *events) {
+        seeRevision(resource, event.resourceVersion);
+        if (event.object) see(resource, event.object, event.type == client::WatchEvent::Deleted);
+      }
     }
   }
+}
+
+void Checker::relist(const client::ResourceInfo* resource, const client::ObjectList& list) {
+  seeRevision(resource, list.resourceVersion);
+  if (resource == &client::resourceOf<Pod>())
+    pods_.clear();
+  else
+    replicaSets_.clear();
+  // Bounds hold for the whole list, not while it is read.
+  std::optional<Bounds> bounds = std::exchange(bounds_, std::nullopt);
+  for (const Ref<>& item : list.items) see(resource, item, false);
+  bounds_ = bounds;
+  checkBounds();
+}
+
+void Checker::see(const client::ResourceInfo* resource, const Ref<>& object, bool gone) {
+  std::string uid(schema::metadataOf(object).uid);
+  if (resource == &client::resourceOf<Pod>())
+    lookAtPod(Ref<Pod>(object), gone);
+  else if (gone)
+    replicaSets_.erase(uid);
+  else
+    replicaSets_[uid] = Ref<appsv1::ReplicaSet>(object);
+  checkBounds();
+}
+
+void Checker::seeRevision(const client::ResourceInfo* resource, std::string_view resourceVersion) {
+  int64_t revision = parseInt(resourceVersion).value_or(0), &newest = newestRevisions_[resource->resource];
+  if (revision < newest) complain(fmt::format("revision {} of {} after {}", revision, resource->resource, newest));
+  newest = std::max(newest, revision);
 }
 
 void Checker::lookAtPod(const Ref<Pod>& pod, bool gone) {
@@ -149,12 +178,11 @@ struct SimCluster::Process {
 
 SimCluster::SimCluster(uint64_t seed)
     : sim_(seed), requests_(sim_.env().executor), own_(sim_.env().executor) {
-  store_ = store::makeMemoryStore(sim_.env(), {}, 300us);
   apiserver::ApiServerConfig config;
   config.serviceAccountKeyPem = serviceAccountKey();
   config.servedGroupVersions = kServed;
-  server_ = std::make_unique<apiserver::ApiServer>(sim_.env(), *store_, config);
-  EXPECT_TRUE(run(startServer(server_.get())));
+  server_ = std::make_unique<SimServer>(sim_, seed, config);
+  startServer();
   admin_ = server_->clientFor({"admin", "", {"system:masters"}, {}});
   checker_ = std::make_unique<Checker>(sim_.env(), *admin_, kNodeCpuMilli);
   own_.spawn(checker_->follow(&client::resourceOf<Pod>()));
@@ -173,7 +201,7 @@ SimCluster::SimCluster(uint64_t seed)
 
 SimCluster::~SimCluster() {
   processes_.clear();
-  run(stopServer(server_.get()));
+  if (server_->up()) run(stopInto(server_.get()));
 }
 
 bool SimCluster::run(Task<void> task) {
@@ -217,6 +245,16 @@ client::Client& SimCluster::clientAs(Process& process, const std::string& user,
   process.clients.push_back(
       std::make_unique<FaultyClient>(sim_.env(), faults_, requests_, *innerClients_.back()));
   return *process.clients.back();
+}
+
+void SimCluster::startServer() { EXPECT_TRUE(run(startInto(server_.get()))); }
+void SimCluster::crashServer() {
+  // Half of the time in the middle of a write; whatever the process does after that it does not do.
+  if (random(2) == 0) {
+    server_->dieAfter(random(60));
+    sim_.runUntil([this] { return server_->dead(); }, 2s);
+  }
+  server_->crash(random(2) == 0 ? store::CrashDisk::Kill : store::CrashDisk::PowerLoss);
 }
 
 void SimCluster::startManager() {
@@ -268,6 +306,8 @@ void SimCluster::stopKubelet(int node) {
   crash(name);
 }
 
+void SimCluster::crashKubelet(int node) { crash(fmt::format("node{}", node)); }
+
 bool SimCluster::stop(const std::string& name) {
   Process& one = process(name);
   one.stop.requestStop();
@@ -287,13 +327,18 @@ void SimCluster::chaos(env::Duration duration, bool kubeletsToo) {
   env::Instant end = sim_.env().clock.now() + duration;
   while (sim_.env().clock.now() < end) {
     sim_.runFor(std::chrono::milliseconds(200 + random(5000)));
-    uint64_t victim = random(kubeletsToo ? 2 + kNodes : 2);
+    uint64_t victim = random(kubeletsToo ? 3 + kNodes : 3);
+    int node = static_cast<int>(victim) - 3;
     if (victim == 0)
       crashManager();
     else if (victim == 1)
       crashScheduler();
+    else if (victim == 2)
+      crashServer();
+    else if (random(2) == 0)
+      stopKubelet(node);
     else
-      stopKubelet(static_cast<int>(victim) - 2);
+      crashKubelet(node);
     // What was sent arrives before a successor begins, as a leader's lease sees to.
     sim_.runUntil([&] { return requests_.running() == 0; }, 10s);
     sim_.runFor(std::chrono::milliseconds(random(3000)));
@@ -301,8 +346,10 @@ void SimCluster::chaos(env::Duration duration, bool kubeletsToo) {
       startManager();
     else if (victim == 1)
       startScheduler();
+    else if (victim == 2)
+      startServer();
     else
-      startKubelet(static_cast<int>(victim) - 2);
+      startKubelet(node);
   }
 }
 

@@ -1,9 +1,8 @@
 // A whole cluster in one thread: store, API server, controllers, scheduler, and kubelets over fake
 // runtimes, in the simulated world, with checkers that watch from outside.
 //
-// Components are processes of their own here: each has its client behind a faulty network, may
-// crash (its tasks vanish between two steps) or be stopped, and is started anew. The store and the
-// API server stay.
+// Components are processes of their own here, the API server with its store on disk too: each may crash (its tasks vanish
+// between two steps) or be stopped, and is started anew. Every client but the checker's is behind a faulty network.
 #pragma once
 
 #include <map>
@@ -22,6 +21,7 @@
 #include "kubelet/kubelet.h"
 #include "scheduler/scheduler.h"
 #include "tests/sim/faulty_client.h"
+#include "tests/sim/sim_server.h"
 
 namespace knarr::sim {
 
@@ -45,6 +45,10 @@ class Checker {
   const std::vector<std::string>& violations() const { return violations_; }
 
  private:
+  void relist(const client::ResourceInfo* resource, const client::ObjectList& list);
+  void see(const client::ResourceInfo* resource, const Ref<>& object, bool gone);
+  // A resourceVersion that was shown is never taken back, whatever happens to the server.
+  void seeRevision(const client::ResourceInfo* resource, std::string_view resourceVersion);
   int availablePods() const;
   int wantedPods() const;
   void lookAtPod(const Ref<corev1::Pod>& pod, bool gone);
@@ -59,12 +63,13 @@ class Checker {
   std::map<std::string, Ref<appsv1::ReplicaSet>> replicaSets_;  // by uid
   std::map<std::string, std::string> nodeOf_;  // by uid, also of those that are gone
   std::optional<Bounds> bounds_;
+  std::map<std::string_view, int64_t> newestRevisions_;         // by resource
   std::vector<std::string> violations_;
 };
 
 class SimCluster {
  public:
-  static constexpr int kNodes = 3;
+  static constexpr int kNodes = 5;
   static constexpr int64_t kNodeCpuMilli = 2000;
 
   explicit SimCluster(uint64_t seed);
@@ -79,13 +84,16 @@ class SimCluster {
   void faultsOn();
   void faultsOff() { faults_ = ClientFaults(); }
 
+  void startServer();
+  void crashServer();
   void startManager();
   void crashManager();
   void startScheduler();
   void crashScheduler();
   void startKubelet(int node);
-  // A kubelet ends in order, and its containers run on.
+  // A kubelet ends, and its containers run on.
   void stopKubelet(int node);
+  void crashKubelet(int node);
   // Asks every component to stop and waits; false when one does not.
   bool stopAll();
 
@@ -133,8 +141,7 @@ class SimCluster {
 
   env::SimEnv sim_;
   ClientFaults faults_;
-  std::unique_ptr<store::Store> store_;
-  std::unique_ptr<apiserver::ApiServer> server_;
+  std::unique_ptr<SimServer> server_;
   std::vector<std::unique_ptr<client::Client>> innerClients_;  // outlive every request
   std::unique_ptr<client::Client> admin_;
   std::vector<std::unique_ptr<cri::FakeRuntime>> runtimes_;

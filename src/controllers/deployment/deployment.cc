@@ -110,8 +110,9 @@ class DeploymentController : public Controller {
   static Task<Result<void>> syncBounded(DeploymentController* self, std::string key) {
     Result<void> done = co_await self->sync(key);
     if (done || isConflict(done.error()) || self->queue_->retries(key) < kRetriesMax) co_return done;
-    logError("deployment", "giving up on {} until it changes: {}", key, done.error().describe());
-    co_return Result<void>();
+    // Upstream drops the key here; a server that was away for long would then leave the deployment as it is.
+    if (self->queue_->retries(key) == kRetriesMax) logError("deployment", "{} keeps failing: {}", key, done.error().describe());
+    co_return done;
   }
 
   int64_t now() const { return context_.env.clock.unixSeconds(); }
