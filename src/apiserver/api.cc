@@ -8,6 +8,7 @@
 #include "api/meta_v1.h"
 #include "api/policy_v1.h"
 #include "apimachinery/labels.h"
+#include "apiserver/conversion/conversion.h"
 #include "apiserver/patching.h"
 #include "base/strings.h"
 #include "schema/layout.h"
@@ -76,6 +77,28 @@ Result<Mut<>> bindPod(const Ref<>& old, const corev1::Binding& binding) {
   return Mut<>(std::move(next));
 }
 
+// A list's items in the version that was asked for.
+Result<ListResult> asServed(const ServedResource& resource, ListResult list) {
+  for (Ref<>& item : list.items) item = TRY(convertTo(*resource.info->type, std::move(item)));
+  return list;
+}
+
+// A watch of stored objects, seen through another version.
+class ConvertingWatch : public RegistryWatch {
+ public:
+  ConvertingWatch(const schema::TypeInfo& type, std::unique_ptr<RegistryWatch> stored) : type_(type), stored_(std::move(stored)) {}
+  Task<Result<std::vector<WatchEvent>>> next(async::StopToken stop) override {
+    std::vector<WatchEvent> events = CO_TRY(co_await stored_->next(std::move(stop)));
+    for (WatchEvent& event : events)
+      if (event.object) event.object = CO_TRY(convertTo(type_, std::move(event.object)));
+    co_return events;
+  }
+
+ private:
+  const schema::TypeInfo& type_;
+  std::unique_ptr<RegistryWatch> stored_;
+};
+
 }  // namespace
 
 Result<Mut<>> scaleOf(const Ref<>& object) {
@@ -119,14 +142,15 @@ Task<Result<Ref<>>> Api::get(ContextPtr, const schema::ResourceInfo& info, std::
   if (!resource) co_return notServed();
   Ref<> object = CO_TRY(co_await registry_.get(*resource, std::move(nameSpace), std::move(name), std::move(options.resourceVersion)));
   if (info.subresource == "scale") co_return CO_TRY(scaleOf(object)).publish();
-  co_return object;
+  co_return convertTo(*info.type, std::move(object));
 }
 
 Task<Result<ListResult>> Api::list(ContextPtr, const schema::ResourceInfo& info, std::string nameSpace, client::ListOptions options) {
   const ServedResource* resource = served(info);
   if (!resource) co_return notServed();
   Selection selection = CO_TRY(registry_.select(*resource, std::move(nameSpace), options.labelSelector, options.fieldSelector));
-  co_return co_await registry_.list(*resource, std::move(selection), std::move(options));
+  ListResult listed = CO_TRY(co_await registry_.list(*resource, std::move(selection), std::move(options)));
+  co_return asServed(*resource, std::move(listed));
 }
 
 Task<Result<std::unique_ptr<RegistryWatch>>> Api::watch(ContextPtr, const schema::ResourceInfo& info, std::string nameSpace,
@@ -134,7 +158,9 @@ Task<Result<std::unique_ptr<RegistryWatch>>> Api::watch(ContextPtr, const schema
   const ServedResource* resource = served(info);
   if (!resource) co_return notServed();
   Selection selection = CO_TRY(registry_.select(*resource, std::move(nameSpace), options.labelSelector, options.fieldSelector));
-  co_return co_await registry_.watch(*resource, std::move(selection), std::move(options));
+  auto watch = CO_TRY(co_await registry_.watch(*resource, std::move(selection), std::move(options)));
+  if (resource->info->type == &resource->cache->type()) co_return watch;
+  co_return std::make_unique<ConvertingWatch>(*resource->info->type, std::move(watch));
 }
 
 Task<Result<Ref<>>> Api::create(ContextPtr context, const schema::ResourceInfo& info, std::string nameSpace, std::string name,
@@ -144,7 +170,9 @@ Task<Result<Ref<>>> Api::create(ContextPtr context, const schema::ResourceInfo& 
   if (info.subresource.empty()) {
     if (Mut<> managed = CO_TRY(trackCreate(*resource, std::move(object), fieldManagerOf(*context, options), registry_.env())); managed)
       object = std::move(managed);
-    co_return co_await registry_.create(context, *resource, std::move(nameSpace), std::move(object), std::move(options));
+    object = CO_TRY(convertTo(resource->cache->type(), std::move(object)));
+    Ref<> made = CO_TRY(co_await registry_.create(context, *resource, std::move(nameSpace), std::move(object), std::move(options)));
+    co_return convertTo(*info.type, std::move(made));
   }
   if (info.subresource == "binding")
     co_return co_await createBinding(context, *resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
@@ -239,12 +267,18 @@ Task<Result<Ref<>>> Api::update(ContextPtr context, const schema::ResourceInfo& 
   std::string subresource(info.subresource);
   Registry::Transform transform = [wanted, resource, manager, environment, subresource](const Ref<>& old) -> Result<Mut<>> {
     Mut<> next = schema::edit(*wanted);
-    if (!old) return trackCreate(*resource, std::move(next), manager, environment);
-    return trackUpdate(*resource, subresource, std::move(next), old, manager, environment);
+    if (!old) {
+      next = TRY(trackCreate(*resource, std::move(next), manager, environment));
+    } else {
+      Ref<> before = TRY(convertTo(next.type(), old));
+      next = TRY(trackUpdate(*resource, subresource, std::move(next), before, manager, environment));
+    }
+    return convertTo(resource->cache->type(), std::move(next));
   };
   bool allowCreate = resource->strategy->allowCreateOnUpdate && info.subresource.empty();
-  co_return co_await registry_.update(context, *resource, subresource, std::move(nameSpace), std::move(name), transform,
-                                      std::move(options), allowCreate, created);
+  Ref<> updated = CO_TRY(co_await registry_.update(context, *resource, subresource, std::move(nameSpace), std::move(name), transform,
+                                                   std::move(options), allowCreate, created));
+  co_return convertTo(*info.type, std::move(updated));
 }
 
 Task<Result<Ref<>>> Api::updateScale(ContextPtr context, const ServedResource& resource, std::string nameSpace, std::string name,
@@ -277,14 +311,17 @@ Task<Result<Ref<>>> Api::patch(ContextPtr context, const schema::ResourceInfo& i
   request->manager = fieldManagerOf(*context, options);
   CO_TRY(preparePatch(*request));
   env::Env environment = registry_.env();
-  Registry::Transform transform = [request, environment, context](const Ref<>& old) {
-    return applyPatch(*request, old, environment, context->warnings);
+  Registry::Transform transform = [request, environment, context](const Ref<>& old) -> Result<Mut<>> {
+    const ServedResource& resource = *request->resource;
+    Ref<> before = old ? TRY(convertTo(*resource.info->type, old)) : Ref<>();
+    Mut<> next = TRY(applyPatch(*request, before, environment, context->warnings));
+    return convertTo(resource.cache->type(), std::move(next));
   };
   Ref<> updated = CO_TRY(co_await registry_.update(context, *resource, request->subresource, std::move(nameSpace), std::move(name),
                                                    transform, std::move(options), type == client::PatchType::Apply && info.subresource.empty(),
                                                    created));
   if (info.subresource == "scale") co_return CO_TRY(scaleOf(updated)).publish();
-  co_return updated;
+  co_return convertTo(*info.type, std::move(updated));
 }
 
 Task<Result<Registry::Deleted>> Api::remove(ContextPtr context, const schema::ResourceInfo& info, std::string nameSpace,
@@ -292,7 +329,10 @@ Task<Result<Registry::Deleted>> Api::remove(ContextPtr context, const schema::Re
   const ServedResource* resource = served(info);
   if (!resource) co_return notServed();
   if (!info.subresource.empty()) co_return methodNotAllowed();
-  co_return co_await registry_.remove(context, *resource, std::move(nameSpace), std::move(name), std::move(options));
+  Registry::Deleted deleted =
+      CO_TRY(co_await registry_.remove(context, *resource, std::move(nameSpace), std::move(name), std::move(options)));
+  deleted.object = CO_TRY(convertTo(*info.type, std::move(deleted.object)));
+  co_return deleted;
 }
 
 Task<Result<ListResult>> Api::removeCollection(ContextPtr context, const schema::ResourceInfo& info, std::string nameSpace,
@@ -300,7 +340,9 @@ Task<Result<ListResult>> Api::removeCollection(ContextPtr context, const schema:
   const ServedResource* resource = served(info);
   if (!resource) co_return notServed();
   Selection selected = CO_TRY(registry_.select(*resource, std::move(nameSpace), selection.labelSelector, selection.fieldSelector));
-  co_return co_await registry_.removeCollection(context, *resource, std::move(selected), std::move(options), std::move(selection));
+  ListResult removed =
+      CO_TRY(co_await registry_.removeCollection(context, *resource, std::move(selected), std::move(options), std::move(selection)));
+  co_return asServed(*resource, std::move(removed));
 }
 
 }  // namespace knarr::apiserver

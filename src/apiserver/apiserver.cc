@@ -15,6 +15,7 @@
 #include "apiserver/openapi_documents.h"
 #include "apiserver/responses.h"
 #include "apiserver/reviews.h"
+#include "apiserver/served_resources.h"
 #include "apiserver/streaming.h"
 #include "base/log.h"
 #include "base/strings.h"
@@ -38,24 +39,6 @@ bool wantsAggregated(std::string_view accept) {
       return true;
   }
   return false;
-}
-
-std::vector<const schema::ResourceInfo*> servedResources(const std::vector<std::string>& groupVersions) {
-  std::vector<const schema::ResourceInfo*> out;
-  for (const schema::ResourceInfo& info : schema::allResources()) {
-    std::string gv = info.group.empty() ? std::string(info.version) : fmt::format("{}/{}", info.group, info.version);
-    bool wanted = groupVersions.empty() || std::find(groupVersions.begin(), groupVersions.end(), gv) != groupVersions.end();
-    if (wanted) out.push_back(&info);
-  }
-  return out;
-}
-
-// Reviews are answered and forgotten; everything else that can be listed is stored.
-bool hasStorage(const schema::ResourceInfo& info) {
-  if (!info.subresource.empty() || !info.type || info.type->metadataOffset < 0) return false;
-  bool lists = false;
-  for (std::string_view verb : info.verbs) lists = lists || verb == "watch";
-  return lists;
 }
 
 }  // namespace

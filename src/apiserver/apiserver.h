@@ -36,6 +36,10 @@ struct ApiServerConfig {
   std::vector<std::string> servedGroupVersions;
 };
 
+// Every group and version of the vocabulary but those of aggregated servers, of each group the preferred version first. Server,
+// simulation and tests give this one list.
+std::vector<std::string> defaultServedGroupVersions();
+
 class ApiServer {
  public:
   ApiServer(env::Env environment, store::Store& store, ApiServerConfig config);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "apiserver/served_resources.h"
 #include "base/strings.h"
 #include "codec/codec.h"
 
@@ -35,33 +36,14 @@ constexpr GroupPriority kPriorities[] = {{"", 18000},
                                          {"node.k8s.io", 16300},
                                          {"discovery.k8s.io", 16200},
                                          {"resource.k8s.io", 16200},
-                                         {"flowcontrol.apiserver.k8s.io", 16100}};
+                                         {"flowcontrol.apiserver.k8s.io", 16100},
+                                         {"internal.apiserver.k8s.io", 16000},
+                                         {"storagemigration.k8s.io", 15800}};
 
 int priorityOf(std::string_view group) {
   for (const GroupPriority& row : kPriorities)
     if (row.group == group) return row.priority;
   return 1000;
-}
-
-// v1 before v2beta1 before v1beta1 before v1alpha1. Source: apimachinery/pkg/version, CompareKubeAwareVersionStrings.
-int versionRank(std::string_view version) {
-  auto number = [](std::string_view text) {
-    int value = 0;
-    for (char c : text) {
-      if (c < '0' || c > '9') break;
-      value = value * 10 + (c - '0');
-    }
-    return value;
-  };
-  int major = number(version.substr(1));
-  size_t beta = version.find("beta"), alpha = version.find("alpha");
-  if (beta != std::string_view::npos) return 1'000'000 + major * 100 + number(version.substr(beta + 4));
-  if (alpha != std::string_view::npos) return major * 100 + number(version.substr(alpha + 5));
-  return 2'000'000 + major * 100;
-}
-
-std::string groupVersion(std::string_view group, std::string_view version) {
-  return group.empty() ? std::string(version) : fmt::format("{}/{}", group, version);
 }
 
 std::string jsonList(std::span<const std::string_view> words) {
@@ -155,12 +137,12 @@ std::string Discovery::groupJson(const Group& group, bool typeMeta) const {
   std::string versions;
   for (const std::string& version : group.versions) {
     if (!versions.empty()) versions += ',';
-    versions += fmt::format("{{\"groupVersion\":{},\"version\":{}}}", codec::quoteJson(groupVersion(group.name, version)), codec::quoteJson(version));
+    versions += fmt::format("{{\"groupVersion\":{},\"version\":{}}}", codec::quoteJson(groupVersionName(group.name, version)), codec::quoteJson(version));
   }
   const std::string& preferred = group.versions.front();
   return fmt::format("{{{}\"name\":{},\"versions\":[{}],\"preferredVersion\":{{\"groupVersion\":{},\"version\":{}}}}}",
                      typeMeta ? "\"kind\":\"APIGroup\",\"apiVersion\":\"v1\"," : "", codec::quoteJson(group.name), versions,
-                     codec::quoteJson(groupVersion(group.name, preferred)), codec::quoteJson(preferred));
+                     codec::quoteJson(groupVersionName(group.name, preferred)), codec::quoteJson(preferred));
 }
 
 std::string Discovery::apiGroupList() const {
@@ -187,7 +169,7 @@ std::string Discovery::apiResourceList(std::string_view group, std::string_view 
     resources += apiResource(*info);
   }
   return fmt::format("{{\"kind\":\"APIResourceList\",{}\"groupVersion\":{},\"resources\":[{}]}}",
-                     group.empty() ? "" : "\"apiVersion\":\"v1\",", codec::quoteJson(groupVersion(group, version)), resources);
+                     group.empty() ? "" : "\"apiVersion\":\"v1\",", codec::quoteJson(groupVersionName(group, version)), resources);
 }
 
 std::string Discovery::aggregated(bool core) const {

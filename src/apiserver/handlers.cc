@@ -239,7 +239,7 @@ Task<Result<void>> handleDelete(RestCallPtr rest) {
   client::DeleteOptions options = CO_TRY(deleteOptionsOf(rest->query, rest->request().headers.get("Content-Type"), body));
   Registry::Deleted deleted =
       CO_TRY(co_await rest->api->remove(rest->call->context, *rest->resource, rest->info.nameSpace, rest->info.name, options));
-  if (deleted.removed && !rest->served->strategy->returnDeletedObject) {
+  if (deleted.removed && !rest->served->strategy->returnDeletedObject && !rest->resource->deleteReturnsObject) {
     co_await respondStatusJson(rest->call, 200,
                                successStatusJson(*rest->resource, rest->info.name, schema::metadataOf(deleted.object).uid));
     co_return Result<void>();

@@ -174,7 +174,8 @@ Result<Mut<>> applyServerSide(const PatchRequest& request, const Ref<>& old, env
     if (manager.sameIdentity(applier)) dropResetFields(manager.fields, request.subresource);
   metav1::ObjectMeta& metadata = schema::metadataOf(object);
   apimachinery::encodeManagers(applied->managers, metadata, object.arena());
-  if (old && config.find("metadata") && !config.find("metadata")->find("resourceVersion")) metadata.resourceVersion = {};
+  if (old && !(config.find("metadata") && config.find("metadata")->find("resourceVersion")))
+    metadata.resourceVersion = object.str(schema::metadataOf(old).resourceVersion);
   // kubectl's own annotation follows when client-side apply was used before. Source: managedfields/internal/lastappliedupdater.go.
   if (request.manager == "kubectl" && metadata.annotations.contains(kLastApplied))
     schema::set(metadata.annotations, object.arena(), kLastApplied, request.body + "\n");

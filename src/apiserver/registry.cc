@@ -4,6 +4,7 @@
 
 #include "api/meta_v1.h"
 #include "apiserver/registry_write.h"
+#include "apiserver/served_resources.h"
 #include "base/strings.h"
 #include "codec/codec.h"
 
@@ -36,7 +37,7 @@ void Registry::serve(const schema::ResourceInfo& info) {
   served->info = &info;
   served->strategy = &strategyOf(info);
   std::string_view prefix = served->strategy->storagePrefix.empty() ? info.resource : served->strategy->storagePrefix;
-  served->cache = &hub_.add(fmt::format("/registry/{}/", prefix), *info.type);
+  served->cache = &hub_.add(fmt::format("/registry/{}/", prefix), storageTypeOf(info));
   byPath_[fmt::format("{}/{}/{}", info.group, info.version, info.resource)] = served.get();
   resources_.push_back(std::move(served));
 }
@@ -100,7 +101,7 @@ Task<Result<Ref<>>> Registry::create(ContextPtr context, const ServedResource& r
     AdmissionAttributes attributes{Operation::Create, resource.info, "", nameSpace,
                                    std::string(schema::metadataOf(object).name), &object, {}, &context->user, options.dryRun};
     CO_TRY(co_await admission_.admit(attributes));
-    CO_TRY(beforeCreate(resource, nameSpace, object));
+    CO_TRY(beforeCreate(resource, nameSpace, object, WriteContext{&context->user, moment.unixSeconds}));
     CO_TRY(co_await admission_.validate(attributes));
     std::string name(schema::metadataOf(object).name);
     std::string key = keyFor(resource, nameSpace, name);
@@ -173,7 +174,7 @@ Task<Result<Ref<>>> Registry::update(ContextPtr context, const ServedResource& r
     AdmissionAttributes attributes{Operation::Update, resource.info, subresource, nameSpace, name, &next, old, &context->user,
                                    options.dryRun};
     CO_TRY(co_await admission_.admit(attributes));
-    CO_TRY(beforeUpdate(resource, subresource, next, old));
+    CO_TRY(beforeUpdate(resource, subresource, next, old, WriteContext{&context->user, env_.clock.unixSeconds()}));
     CO_TRY(co_await admission_.validate(attributes));
     // A write that changes nothing is not made.
     schema::metadataOf(next).resourceVersion = next.str(before.resourceVersion);
@@ -246,7 +247,7 @@ Task<Result<Registry::Deleted>> Registry::removeOnce(ContextPtr context, const S
     marked.deletionGracePeriodSeconds = *plan.graceSeconds;
     if (first && marked.generation > 0) ++marked.generation;
     if (resource.strategy->mayBeRemoved && resource.strategy->prepareForStatusUpdate)
-      resource.strategy->prepareForStatusUpdate(next, object);
+      resource.strategy->prepareForStatusUpdate(next, object, WriteContext{&context->user, env_.clock.unixSeconds()});
   }
   Ref<> made = CO_TRY(co_await commitPut(resource, key, std::move(next), guard, conflict));
   co_return Deleted{made, false};

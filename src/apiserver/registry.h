@@ -35,7 +35,8 @@ struct RequestContext {
 };
 using ContextPtr = std::shared_ptr<RequestContext>;
 
-// One served resource: its description, its strategy, its cache.
+// One resource in one served version: its description, its strategy, its cache. The versions of a resource share the cache, which
+// holds objects in the version they are stored in; the registry works on those, `Api` converts.
 struct ServedResource {
   const schema::ResourceInfo* info = nullptr;
   const Strategy* strategy = nullptr;

@@ -24,10 +24,38 @@ constexpr size_t kAnnotationsBytesMax = 262144;
 constexpr std::string_view kFinalizerOrphan = "orphan";
 constexpr std::string_view kFinalizerForeground = "foregroundDeletion";
 
-// Whether anything but metadata and status differs; that is what raises the generation.
-bool specChanged(const TypeInfo& type, const void* a, const void* b) {
+// Whether the change from `b` to `a` is one that raises the generation.
+bool raisesGeneration(Generation rule, const TypeInfo& type, const void* a, const void* b) {
+  auto differs = [&](const FieldInfo& field) { return !schema::equalField(field, a, b); };
   const FieldInfo* spec = findField(type, "spec");
-  return spec != nullptr && !schema::equalField(*spec, a, b);
+  switch (rule) {
+    case Generation::Never:
+    case Generation::OnCreate:
+      return false;
+    case Generation::Spec:
+      return spec != nullptr && differs(*spec);
+    case Generation::SpecOrAnnotations: {
+      const FieldInfo* annotations = findField(schema::typeInfoOf<metav1::ObjectMeta>(), "annotations");
+      auto metadata = [&](const void* root) { return static_cast<const char*>(root) + type.metadataOffset; };
+      return (spec != nullptr && differs(*spec)) || !schema::equalField(*annotations, metadata(a), metadata(b));
+    }
+    case Generation::OutsideMetadata:
+      for (const FieldInfo& field : type.fields)
+        if (field.json != "metadata" && field.json != "status" && differs(field)) return true;
+      return false;
+  }
+  return false;
+}
+
+// Labels, annotations, finalizers and owners of the object that is there.
+// Source: k8s.io/apimachinery/pkg/apis/meta/v1, ResetObjectMetaForStatus.
+void keepMetadata(Mut<>& object, const metav1::ObjectMeta& before) {
+  for (std::string_view name : {"labels", "annotations", "finalizers", "ownerReferences"})
+    schema::copyField(*findField(schema::typeInfoOf<metav1::ObjectMeta>(), name), &schema::metadataOf(object), &before, object.arena());
+}
+
+void add(FieldErrors& errors, FieldErrors more) {
+  for (apimachinery::FieldError& error : more) errors.push_back(std::move(error));
 }
 
 void clearField(Mut<>& object, const FieldInfo& field) {
@@ -84,58 +112,79 @@ Result<void> fillSystemFields(const ServedResource& resource, std::string_view n
   return {};
 }
 
-Result<void> beforeCreate(const ServedResource& resource, std::string_view, Mut<>& object) {
+Result<void> beforeCreate(const ServedResource& resource, std::string_view, Mut<>& object, const WriteContext& context) {
   const Strategy& strategy = *resource.strategy;
   metav1::ObjectMeta& metadata = schema::metadataOf(object);
-  metadata.generation = strategy.hasGeneration ? 1 : 0;
-  if (const FieldInfo* status = findField(object.type(), "status"); status && hasStatus(resource))
+  metadata.generation = strategy.generation == Generation::Never ? 0 : 1;
+  if (const FieldInfo* status = findField(object.type(), "status"); status && hasStatus(resource) && !strategy.keepsStatusOnCreate)
     clearField(object, *status);
-  if (strategy.prepareForCreate) strategy.prepareForCreate(object);
+  if (strategy.prepareForCreate) strategy.prepareForCreate(object, context);
   // Defaults that fill a cleared status (a claim is Pending), or that need the name, run again.
   setDefaults(object);
   FieldErrors errors = validateObjectMeta(resource, object);
-  if (strategy.validate) {
-    FieldErrors own = strategy.validate(object);
-    errors.insert(errors.end(), own.begin(), own.end());
-  }
+  if (strategy.validate) add(errors, strategy.validate(object));
   if (errors.empty()) return {};
   return Unexpected(apimachinery::invalidStatus(resource.info->group, resource.info->kind, metadata.name, errors));
 }
 
-Result<void> beforeUpdate(const ServedResource& resource, std::string_view subresource, Mut<>& object, const Ref<>& old) {
+namespace {
+
+// Restores what this write may not change. True when it may raise the generation.
+bool keepUntouchable(const ServedResource& resource, std::string_view subresource, Mut<>& object, const Ref<>& old,
+                     const WriteContext& context) {
   const Strategy& strategy = *resource.strategy;
-  const TypeInfo& type = object.type();
+  const FieldInfo* spec = findField(object.type(), "spec");
+  const FieldInfo* status = findField(object.type(), "status");
+  auto keep = [&](const FieldInfo* field) {
+    if (field) schema::copyField(*field, object.root(), old.root(), object.arena());
+  };
+  if (subresource == "status") {
+    keep(spec);
+    if (strategy.statusKeepsMetadata) keepMetadata(object, schema::metadataOf(old));
+    if (strategy.prepareForStatusUpdate) strategy.prepareForStatusUpdate(object, old, context);
+    return false;
+  }
+  for (const Strategy::Subresource& own : strategy.subresources)
+    if (own.name == subresource) {
+      own.prepare(object, old, context);
+      return true;
+    }
+  // What the server itself writes (a binding, a condition) comes as it is to be.
+  if (!subresource.empty() && subresource != "scale") return false;
+  if (hasStatus(resource)) keep(status);
+  if (strategy.prepareForUpdate) strategy.prepareForUpdate(object, old, context);
+  return true;
+}
+
+FieldErrors validateChange(const Strategy& strategy, std::string_view subresource, const Mut<>& object, const Ref<>& old) {
+  if (subresource == "status") return strategy.validateStatusUpdate ? strategy.validateStatusUpdate(object, old) : FieldErrors();
+  for (const Strategy::Subresource& own : strategy.subresources)
+    if (own.name == subresource) return own.validate ? own.validate(object, old) : FieldErrors();
+  if (!subresource.empty() && subresource != "scale") return {};
+  FieldErrors errors;
+  if (strategy.validate) add(errors, strategy.validate(object));
+  if (strategy.validateUpdate) add(errors, strategy.validateUpdate(object, old));
+  return errors;
+}
+
+}  // namespace
+
+Result<void> beforeUpdate(const ServedResource& resource, std::string_view subresource, Mut<>& object, const Ref<>& old,
+                          const WriteContext& context) {
+  const Strategy& strategy = *resource.strategy;
   metav1::ObjectMeta& metadata = schema::metadataOf(object);
   const metav1::ObjectMeta& before = schema::metadataOf(old);
-  const FieldInfo* spec = findField(type, "spec");
-  const FieldInfo* status = findField(type, "status");
-
   metadata.generation = before.generation;
   metadata.creationTimestamp = before.creationTimestamp;
   metadata.selfLink = {};
   if (metadata.uid.empty()) metadata.uid = object.str(before.uid);
   metadata.deletionTimestamp = before.deletionTimestamp;
   if (!metadata.deletionGracePeriodSeconds) metadata.deletionGracePeriodSeconds = before.deletionGracePeriodSeconds;
-  bool statusUpdate = subresource == "status";
-  if (statusUpdate) {
-    if (spec) schema::copyField(*spec, object.root(), old.root(), object.arena());
-    if (strategy.prepareForStatusUpdate) strategy.prepareForStatusUpdate(object, old);
-  } else {
-    if (status && subresource.empty() && hasStatus(resource)) schema::copyField(*status, object.root(), old.root(), object.arena());
-    if (strategy.prepareForUpdate && subresource.empty()) strategy.prepareForUpdate(object, old);
-    if (strategy.hasGeneration && specChanged(type, object.root(), old.root())) metadata.generation = before.generation + 1;
-  }
+  bool counts = keepUntouchable(resource, subresource, object, old, context);
+  if (counts && raisesGeneration(strategy.generation, object.type(), object.root(), old.root())) metadata.generation = before.generation + 1;
   FieldErrors errors = validateObjectMeta(resource, object);
-  FieldErrors immutable = validateObjectMetaUpdate(metadata, before);
-  errors.insert(errors.end(), immutable.begin(), immutable.end());
-  if (strategy.validate && !statusUpdate) {
-    FieldErrors own = strategy.validate(object);
-    errors.insert(errors.end(), own.begin(), own.end());
-  }
-  if (strategy.validateUpdate && !statusUpdate) {
-    FieldErrors own = strategy.validateUpdate(object, old);
-    errors.insert(errors.end(), own.begin(), own.end());
-  }
+  add(errors, validateObjectMetaUpdate(metadata, before));
+  add(errors, validateChange(strategy, subresource, object, old));
   if (errors.empty()) return {};
   return Unexpected(apimachinery::invalidStatus(resource.info->group, resource.info->kind, metadata.name, errors));
 }

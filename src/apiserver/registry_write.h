@@ -16,13 +16,14 @@ struct WriteMoment {
 
 // Sets system fields, clears status, runs the strategy's preparation and all validation.
 // Source: registry/rest/create.go BeforeCreate.
-Result<void> beforeCreate(const ServedResource& resource, std::string_view nameSpace, Mut<>& object);
+Result<void> beforeCreate(const ServedResource& resource, std::string_view nameSpace, Mut<>& object, const WriteContext& context);
 // System metadata and name of a new object, before admission.
 Result<void> fillSystemFields(const ServedResource& resource, std::string_view nameSpace, Mut<>& object,
                               const WriteMoment& moment);
 // Keeps what an update may not change, keeps the other half (spec or status), raises the generation, validates.
 // Source: registry/rest/update.go BeforeUpdate.
-Result<void> beforeUpdate(const ServedResource& resource, std::string_view subresource, Mut<>& object, const Ref<>& old);
+Result<void> beforeUpdate(const ServedResource& resource, std::string_view subresource, Mut<>& object, const Ref<>& old,
+                          const WriteContext& context);
 // What must be equal between URL and object.
 Result<void> checkNameAndNamespace(const ServedResource& resource, std::string_view nameSpace, std::string_view name,
                                    Mut<>& object);

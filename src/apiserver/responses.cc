@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "api/meta_v1.h"
+#include "apiserver/conversion/conversion.h"
+#include "apiserver/served_resources.h"
 #include "apiserver/tables/tables.h"
 #include "base/log.h"
 #include "base/strings.h"
@@ -47,6 +49,11 @@ std::string asYamlIfAsked(const HttpCall& call, std::string json) {
   return yaml ? *yaml : json + "\n";
 }
 
+const schema::TypeInfo& printedType(const schema::TypeInfo& type) {
+  const schema::ResourceInfo* resource = schema::findResourceOfKind(type.group, type.version, type.kind);
+  return resource && hasStorage(*resource) ? storageTypeOf(*resource) : type;
+}
+
 std::string columnsJson(const TablePrinter& printer) {
   std::string out = "[";
   for (const TableColumn& column : printer.columns) {
@@ -57,11 +64,11 @@ std::string columnsJson(const TablePrinter& printer) {
   return out + "]";
 }
 
-std::string rowJson(const TablePrinter& printer, const Ref<>& object, std::string_view metaVersion, const std::string& includeObject,
-                    int64_t now) {
-  std::string row = "{\"cells\":[" + join(printer.cells(object, now), ",") + "]";
+std::string rowJson(const TablePrinter& printer, const Ref<>& object, const Ref<>& printed, std::string_view metaVersion,
+                    const std::string& includeObject, int64_t now) {
+  std::string row = "{\"cells\":[" + join(printer.cells(printed, now), ",") + "]";
   if (printer.conditions)
-    if (std::string conditions = printer.conditions(object); !conditions.empty()) row += ",\"conditions\":" + conditions;
+    if (std::string conditions = printer.conditions(printed); !conditions.empty()) row += ",\"conditions\":" + conditions;
   if (includeObject == "None")
     row += ",\"object\":null";
   else if (includeObject == "Object")
@@ -161,7 +168,9 @@ std::string partialObjectMetadataJson(const Ref<>& object, std::string_view meta
 std::string tableJson(const schema::TypeInfo& type, std::span<const Ref<>> items, std::string_view metaVersion,
                       std::string_view resourceVersion, std::string_view continueToken, std::optional<int64_t> remaining,
                       const std::string& includeObject, bool withColumns, int64_t now) {
-  const TablePrinter& printer = tablePrinterOf(type);
+  // Printers know the version that a kind is stored in.
+  const schema::TypeInfo& printed = printedType(type);
+  const TablePrinter& printer = tablePrinterOf(printed);
   std::string out = fmt::format("{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{}\",\"metadata\":{{\"resourceVersion\":{}", metaVersion,
                                 codec::quoteJson(resourceVersion));
   if (!continueToken.empty()) out += fmt::format(",\"continue\":{}", codec::quoteJson(continueToken));
@@ -169,7 +178,8 @@ std::string tableJson(const schema::TypeInfo& type, std::span<const Ref<>> items
   out += fmt::format("}},\"columnDefinitions\":{},\"rows\":[", withColumns ? columnsJson(printer) : "null");
   for (size_t i = 0; i < items.size(); ++i) {
     if (i != 0) out += ',';
-    out += rowJson(printer, items[i], metaVersion, includeObject, now);
+    auto stored = convertTo(printed, items[i]);
+    out += rowJson(printer, items[i], stored ? *stored : items[i], metaVersion, includeObject, now);
   }
   return out + "]}";
 }

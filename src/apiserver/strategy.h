@@ -19,14 +19,42 @@ using schema::Ref;
 
 enum class GarbageCollectionPolicy : uint8_t { DeleteDependents, OrphanDependents, Unsupported };
 
+// What raises metadata.generation.
+enum class Generation : uint8_t {
+  Never,
+  OnCreate,            // 1, and never raised
+  Spec,                // the spec
+  SpecOrAnnotations,   // the spec or the annotations
+  OutsideMetadata,     // anything but metadata and status
+};
+
+// Who writes and when.
+struct WriteContext {
+  const UserInfo* user = nullptr;
+  int64_t nowUnixSeconds = 0;
+};
+
 struct Strategy {
+  using Prepare = void (*)(Mut<>& object, const WriteContext& context);
+  using PrepareUpdate = void (*)(Mut<>& object, const Ref<>& old, const WriteContext& context);
+  using Validate = apimachinery::FieldErrors (*)(const Mut<>& object);
+  using ValidateUpdate = apimachinery::FieldErrors (*)(const Mut<>& object, const Ref<>& old);
   // Runs after the generic part (status cleared, generation 1).
-  void (*prepareForCreate)(Mut<>& object) = nullptr;
-  // Runs after the generic part (status kept, generation raised when the spec changed).
-  void (*prepareForUpdate)(Mut<>& object, const Ref<>& old) = nullptr;
-  void (*prepareForStatusUpdate)(Mut<>& object, const Ref<>& old) = nullptr;
-  apimachinery::FieldErrors (*validate)(const Mut<>& object) = nullptr;
-  apimachinery::FieldErrors (*validateUpdate)(const Mut<>& object, const Ref<>& old) = nullptr;
+  Prepare prepareForCreate = nullptr;
+  // Runs after the generic part (status kept) and before the generation is raised.
+  PrepareUpdate prepareForUpdate = nullptr;
+  // Runs after the spec was restored.
+  PrepareUpdate prepareForStatusUpdate = nullptr;
+  Validate validate = nullptr;
+  ValidateUpdate validateUpdate = nullptr;
+  ValidateUpdate validateStatusUpdate = nullptr;
+  // Subresources that write the object and are neither status nor scale: what each may change, and its rules.
+  struct Subresource {
+    std::string_view name;
+    PrepareUpdate prepare;
+    ValidateUpdate validate;
+  };
+  std::vector<Subresource> subresources;
   // The rule for metadata.name; a DNS subdomain when null.
   std::vector<std::string> (*validateName)(std::string_view name) = nullptr;
   // Fields that selectors may name besides metadata.name and metadata.namespace: selector name, path in the object.
@@ -35,7 +63,11 @@ struct Strategy {
     std::string_view path;
   };
   std::vector<SelectableField> selectableFields;
-  bool hasGeneration = false;
+  Generation generation = Generation::Never;
+  // A new object keeps the status that came with it (nodes).
+  bool keepsStatusOnCreate = false;
+  // A status update leaves labels, annotations, finalizers and owners alone.
+  bool statusKeepsMetadata = false;
   bool allowUnconditionalUpdate = true;
   bool allowCreateOnUpdate = false;
   // DELETE answers with the object instead of a Status.

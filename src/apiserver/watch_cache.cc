@@ -4,6 +4,7 @@
 
 #include "api/meta_v1.h"
 #include "async/scoped_timer.h"
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "codec/codec.h"
@@ -77,6 +78,10 @@ CacheHub::CacheHub(env::Env environment, store::Store& store)
 CacheHub::~CacheHub() = default;
 
 ResourceCache& CacheHub::add(std::string prefix, const schema::TypeInfo& type) {
+  if (auto have = caches_.find(prefix); have != caches_.end()) {
+    ASSERT(&have->second->type() == &type);
+    return *have->second;
+  }
   auto cache = std::make_unique<ResourceCache>(prefix, type);
   cache->hubRevision_ = &revision_;
   return *caches_.emplace(std::move(prefix), std::move(cache)).first->second;

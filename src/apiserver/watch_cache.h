@@ -100,7 +100,7 @@ class CacheHub {
  public:
   CacheHub(env::Env environment, store::Store& store);
   ~CacheHub();
-  // Before start. The reference stays valid as long as the hub.
+  // Before start. The reference stays valid as long as the hub; a prefix that is there already is shared.
   ResourceCache& add(std::string prefix, const schema::TypeInfo& type);
   // Loads everything and starts the pump. An undecodable object fails the start and is named.
   Task<Result<void>> start(async::Gate& gate, async::StopToken stop);

@@ -23,15 +23,6 @@ using apiserver::UserInfo;
 using async::StopToken;
 using async::Task;
 
-// Groups served today; everything of the vocabulary in them has a store and a strategy.
-const std::vector<std::string> kServedGroupVersions{"v1",
-                                                    "apps/v1",
-                                                    "authentication.k8s.io/v1",
-                                                    "authorization.k8s.io/v1",
-                                                    "coordination.k8s.io/v1",
-                                                    "discovery.k8s.io/v1",
-                                                    "rbac.authorization.k8s.io/v1"};
-
 // How long requests may take to end when the server stops.
 constexpr env::Duration kShutdownGrace = std::chrono::seconds(2);
 
@@ -50,7 +41,7 @@ apiserver::ApiServerConfig apiServerConfig(const ClusterConfig& config, const Ce
   out.kubeletClient.caPem = certificates.authority.certificatePem;
   out.kubeletClient.certificatePem = certificates.kubeletClient.certificatePem;
   out.kubeletClient.privateKeyPem = certificates.kubeletClient.privateKeyPem;
-  out.servedGroupVersions = kServedGroupVersions;
+  out.servedGroupVersions = apiserver::defaultServedGroupVersions();
   return out;
 }
 
@@ -138,7 +129,7 @@ async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, 
   client::InformerFactory informers(environment, *managerClient);
   auto schedulerClient = server.clientFor(component("system:kube-scheduler"));
   scheduler::Scheduler scheduler(environment, *schedulerClient, informers, {});
-  controller_manager::ControllerManagerConfig managerConfig{certificates.authority.certificatePem, kServedGroupVersions};
+  controller_manager::ControllerManagerConfig managerConfig{certificates.authority.certificatePem, apiserver::defaultServedGroupVersions()};
   gate.spawn(controller_manager::runControllers(
       environment, managerConfig, informers,
       [&server](const std::string& name) {

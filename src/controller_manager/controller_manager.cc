@@ -26,10 +26,24 @@ bool isServed(const client::ResourceInfo& resource, const std::vector<std::strin
   return std::find(groupVersions.begin(), groupVersions.end(), gv) != groupVersions.end();
 }
 
+// Whether a version of the same resource stands before this one in the list: one version is enough, the first is preferred.
+bool isServedBefore(const client::ResourceInfo& resource, const std::vector<std::string>& groupVersions) {
+  for (const std::string& gv : groupVersions) {
+    size_t slash = gv.find('/');
+    std::string_view group = slash == std::string::npos ? std::string_view() : std::string_view(gv).substr(0, slash);
+    std::string_view version = std::string_view(gv).substr(slash == std::string::npos ? 0 : slash + 1);
+    if (group != resource.group) continue;
+    if (version == resource.version) return false;
+    if (schema::findResource(group, version, resource.resource)) return true;
+  }
+  return false;
+}
+
 std::vector<const client::ResourceInfo*> deletableResources(const std::vector<std::string>& groupVersions, bool namespacedOnly) {
   std::vector<const client::ResourceInfo*> out;
   for (const client::ResourceInfo& resource : schema::allResources()) {
     if (!resource.subresource.empty() || !resource.type || !isServed(resource, groupVersions)) continue;
+    if (isServedBefore(resource, groupVersions)) continue;
     if (!hasVerb(resource, "delete") || !hasVerb(resource, "list") || !hasVerb(resource, "watch")) continue;
     if (namespacedOnly ? resource.namespaced && hasVerb(resource, "deletecollection") : resource.resource != "events") out.push_back(&resource);
   }

@@ -1,0 +1,228 @@
+// Strategies of the groups with a name. Source: pkg/registry/<group>/<resource>/strategy.go.
+#include <fmt/format.h>
+
+#include "api/certificates_v1.h"
+#include "api/meta_v1.h"
+#include "apiserver/strategies/strategies.h"
+#include "apiserver/validation/validation.h"
+#include "schema/layout.h"
+
+namespace knarr::apiserver {
+namespace {
+
+using apimachinery::isDns1123Label;
+using apimachinery::isPathSegmentName;
+using certificatesv1::CertificateSigningRequest;
+
+// Kinds with a generation that follows the spec, and a validation.
+Strategy withSpec(Strategy::Validate validate = nullptr, Strategy::ValidateUpdate validateUpdate = nullptr) {
+  Strategy strategy;
+  strategy.generation = Generation::Spec;
+  strategy.validate = validate;
+  strategy.validateUpdate = validateUpdate;
+  return strategy;
+}
+
+Strategy withoutGeneration(Strategy::Validate validate = nullptr, Strategy::ValidateUpdate validateUpdate = nullptr) {
+  Strategy strategy;
+  strategy.validate = validate;
+  strategy.validateUpdate = validateUpdate;
+  return strategy;
+}
+
+// A deployment's status never changes its labels.
+void prepareDeploymentStatus(Mut<>& object, const Ref<>& old, const WriteContext&) {
+  metav1::ObjectMeta& metadata = schema::metadataOf(object);
+  schema::copyField(*findField(schema::typeInfoOf<metav1::ObjectMeta>(), "labels"), &metadata, &schema::metadataOf(old), object.arena());
+}
+
+// The request says who asks; that is for the server to say.
+void prepareSigningRequest(Mut<>& object, const WriteContext& context) {
+  auto& request = *static_cast<CertificateSigningRequest*>(object.root());
+  request.spec.username = object.str(context.user->name);
+  request.spec.uid = object.str(context.user->uid);
+  request.spec.groups = {};
+  for (const std::string& group : context.user->groups) request.spec.groups.append(object.arena()) = object.str(group);
+  request.spec.extra = {};
+  for (const auto& [key, values] : context.user->extra) {
+    auto& extra = request.spec.extra.at(object.arena(), key);
+    for (const std::string& value : values) extra.items.append(object.arena()) = object.str(value);
+  }
+}
+
+void prepareSigningRequestUpdate(Mut<>& object, const Ref<>& old, const WriteContext&) {
+  auto& request = *static_cast<CertificateSigningRequest*>(object.root());
+  request.spec = *schema::copyInto(object.arena(), Ref<CertificateSigningRequest>(old)->spec);
+}
+
+using Conditions = schema::List<certificatesv1::CertificateSigningRequestCondition>;
+
+void fillConditionTimes(Conditions& conditions, const Conditions& before, int64_t now) {
+  for (auto& condition : conditions) {
+    if (condition.lastUpdateTime.isZero()) condition.lastUpdateTime = schema::Time::fromUnix(now);
+    if (!condition.lastTransitionTime.isZero()) continue;
+    condition.lastTransitionTime = schema::Time::fromUnix(now);
+    for (const auto& old : before)
+      if (old.type == condition.type && old.status == condition.status && !old.lastTransitionTime.isZero())
+        condition.lastTransitionTime = old.lastTransitionTime;
+  }
+}
+
+void prepareApproval(Mut<>& object, const Ref<>& oldObject, const WriteContext& context) {
+  auto& request = *static_cast<CertificateSigningRequest*>(object.root());
+  Ref<CertificateSigningRequest> old(oldObject);
+  Conditions asked = request.status.conditions;
+  request.spec = *schema::copyInto(object.arena(), old->spec);
+  request.status = *schema::copyInto(object.arena(), old->status);
+  request.status.conditions = asked;
+  fillConditionTimes(request.status.conditions, old->status.conditions, context.nowUnixSeconds);
+}
+
+bool isDecision(const certificatesv1::CertificateSigningRequestCondition& condition) {
+  return condition.type == "Approved" || condition.type == "Denied";
+}
+
+// A signer neither approves nor denies: decisions that are there are put back when their number is the same.
+void prepareSigningRequestStatus(Mut<>& object, const Ref<>& oldObject, const WriteContext& context) {
+  auto& request = *static_cast<CertificateSigningRequest*>(object.root());
+  Ref<CertificateSigningRequest> old(oldObject);
+  std::vector<const certificatesv1::CertificateSigningRequestCondition*> decided;
+  for (const auto& condition : old->status.conditions)
+    if (isDecision(condition)) decided.push_back(&condition);
+  size_t count = 0;
+  for (const auto& condition : request.status.conditions) count += isDecision(condition) ? 1 : 0;
+  if (count == decided.size()) {
+    size_t next = 0;
+    for (auto& condition : request.status.conditions)
+      if (isDecision(condition)) condition = *schema::copyInto(object.arena(), *decided[next++]);
+  }
+  fillConditionTimes(request.status.conditions, old->status.conditions, context.nowUnixSeconds);
+}
+
+std::vector<std::string> anyName(std::string_view) { return {}; }
+
+Strategy signingRequestStrategy() {
+  Strategy strategy = withoutGeneration();
+  strategy.prepareForCreate = prepareSigningRequest;
+  strategy.prepareForUpdate = prepareSigningRequestUpdate;
+  strategy.prepareForStatusUpdate = prepareSigningRequestStatus;
+  
+  strategy.subresources = {{"approval", prepareApproval, nullptr}};
+  strategy.validateName = anyName;
+  strategy.selectableFields = {{"spec.signerName", "spec.signerName"}};
+  return strategy;
+}
+
+// What a job's pods are told apart by. Source: pkg/registry/batch/job/strategy.go, nullptr.
+void prepareJob(Mut<>&, const WriteContext&) {}
+
+void addApps(StrategyTable& table) {
+  table["apps/deployments"] = withSpec(validateDeployment, validateWorkloadUpdate);
+  table["apps/deployments"].generation = Generation::SpecOrAnnotations;
+  table["apps/deployments"].prepareForStatusUpdate = prepareDeploymentStatus;
+  table["apps/replicasets"] = withSpec(validateReplicaSet, validateWorkloadUpdate);
+  table["apps/statefulsets"] = withSpec(validateStatefulSet, nullptr);
+  table["apps/statefulsets"].validateName = isDns1123Label;
+  table["apps/daemonsets"] = withSpec(validateDaemonSet, validateWorkloadUpdate);
+  table["apps/controllerrevisions"] = withoutGeneration();
+  table["batch/jobs"] = withSpec();
+  table["batch/jobs"].prepareForCreate = prepareJob;
+  table["batch/jobs"].garbageCollection = GarbageCollectionPolicy::OrphanDependents;
+  table["batch/jobs"].selectableFields = {{"status.successful", "status.succeeded"}};
+  table["batch/cronjobs"] = withSpec();
+  table["autoscaling/horizontalpodautoscalers"] = withoutGeneration();
+  table["policy/poddisruptionbudgets"] = withSpec();
+  table["policy/poddisruptionbudgets"].validateStatusUpdate = nullptr;
+  table["policy/poddisruptionbudgets"].allowUnconditionalUpdate = false;
+}
+
+void addRbac(StrategyTable& table) {
+  table["rbac.authorization.k8s.io/roles"] = withoutGeneration();
+  table["rbac.authorization.k8s.io/clusterroles"] = withoutGeneration();
+  table["rbac.authorization.k8s.io/rolebindings"] = withoutGeneration();
+  table["rbac.authorization.k8s.io/clusterrolebindings"] = withoutGeneration();
+  for (const char* name : {"roles", "rolebindings", "clusterroles", "clusterrolebindings"}) {
+    Strategy& strategy = table[fmt::format("rbac.authorization.k8s.io/{}", name)];
+    strategy.validateName = isPathSegmentName;
+    strategy.allowCreateOnUpdate = true;
+  }
+}
+
+void addNetworking(StrategyTable& table) {
+  table["networking.k8s.io/ingresses"] = withSpec();
+  table["networking.k8s.io/ingresses"].storagePrefix = "ingress";
+  table["networking.k8s.io/ingressclasses"] = withSpec();
+  table["networking.k8s.io/networkpolicies"] = withSpec();
+  table["networking.k8s.io/servicecidrs"].statusKeepsMetadata = true;
+  table["discovery.k8s.io/endpointslices"] = withSpec();
+  table["discovery.k8s.io/endpointslices"].generation = Generation::OutsideMetadata;
+}
+
+void addStorage(StrategyTable& table) {
+  table["storage.k8s.io/storageclasses"] = withoutGeneration();
+  for (const char* name : {"csidrivers", "csinodes", "csistoragecapacities", "volumeattachments"})
+    table[fmt::format("storage.k8s.io/{}", name)].allowUnconditionalUpdate = false;
+  table["storage.k8s.io/volumeattachments"].statusKeepsMetadata = true;
+  table["storagemigration.k8s.io/storageversionmigrations"].statusKeepsMetadata = true;
+}
+
+void addPolicies(StrategyTable& table) {
+  for (const char* name : {"validatingwebhookconfigurations", "mutatingwebhookconfigurations", "validatingadmissionpolicies",
+                           "validatingadmissionpolicybindings", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings"}) {
+    Strategy& strategy = table[fmt::format("admissionregistration.k8s.io/{}", name)];
+    strategy.generation = Generation::OutsideMetadata;
+    strategy.allowUnconditionalUpdate = false;
+    strategy.statusKeepsMetadata = true;
+  }
+  for (const char* name : {"flowschemas", "prioritylevelconfigurations"}) {
+    Strategy& strategy = table[fmt::format("flowcontrol.apiserver.k8s.io/{}", name)];
+    strategy.generation = Generation::Spec;
+    strategy.statusKeepsMetadata = true;
+  }
+}
+
+void addDevices(StrategyTable& table) {
+  for (const char* name : {"deviceclasses", "resourceslices", "devicetaintrules"})
+    table[fmt::format("resource.k8s.io/{}", name)].generation = Generation::Spec;
+  table["resource.k8s.io/resourceclaims"].statusKeepsMetadata = true;
+  table["resource.k8s.io/resourcepoolstatusrequests"].allowUnconditionalUpdate = false;
+  table["resource.k8s.io/resourceslices"].selectableFields = {{"spec.nodeName", "spec.nodeName"}, {"spec.driver", "spec.driver"}};
+}
+
+}  // namespace
+
+void addGroupStrategies(StrategyTable& table) {
+  addApps(table);
+  addRbac(table);
+  addNetworking(table);
+  addStorage(table);
+  addPolicies(table);
+  addDevices(table);
+  table["coordination.k8s.io/leases"] = withoutGeneration();
+  table["coordination.k8s.io/leasecandidates"].selectableFields = {{"spec.leaseName", "spec.leaseName"}};
+  for (const char* name : {"leases", "leasecandidates"}) {
+    Strategy& strategy = table[fmt::format("coordination.k8s.io/{}", name)];
+    strategy.allowCreateOnUpdate = true;
+    strategy.allowUnconditionalUpdate = false;
+  }
+  table["scheduling.k8s.io/priorityclasses"] = withoutGeneration();
+  table["scheduling.k8s.io/priorityclasses"].generation = Generation::OnCreate;
+  table["node.k8s.io/runtimeclasses"] = withoutGeneration();
+  table["node.k8s.io/runtimeclasses"].allowCreateOnUpdate = true;
+  table["node.k8s.io/runtimeclasses"].allowUnconditionalUpdate = false;
+  table["certificates.k8s.io/certificatesigningrequests"] = signingRequestStrategy();
+  table["certificates.k8s.io/clustertrustbundles"].selectableFields = {{"spec.signerName", "spec.signerName"}};
+  Strategy& podCertificates = table["certificates.k8s.io/podcertificaterequests"];
+  podCertificates.allowUnconditionalUpdate = false;
+  podCertificates.selectableFields = {{"spec.signerName", "spec.signerName"}, {"spec.podName", "spec.podName"}, {"spec.nodeName", "spec.nodeName"}};
+  Strategy& definitions = table["apiextensions.k8s.io/customresourcedefinitions"];
+  definitions.generation = Generation::Spec;
+  definitions.allowUnconditionalUpdate = false;
+  definitions.storagePrefix = "apiextensions.k8s.io/customresourcedefinitions";
+  Strategy& services = table["apiregistration.k8s.io/apiservices"];
+  services.allowUnconditionalUpdate = false;
+  services.statusKeepsMetadata = true;
+  services.storagePrefix = "apiregistration.k8s.io/apiservices";
+}
+
+}  // namespace knarr::apiserver
