@@ -4,7 +4,7 @@
 set -euo pipefail
 
 build=(clang-19 lld-19 llvm-19 libclang-rt-19-dev cmake ninja-build ccache pkg-config
-       libssl-dev libnghttp2-dev libyaml-dev libsqlite3-dev libfmt-dev libjemalloc-dev libabsl-dev
+       libssl-dev libnghttp2-dev zlib1g-dev libyaml-dev libsqlite3-dev libfmt-dev libjemalloc-dev libabsl-dev
        libmnl-dev node-llhttp busybox-static libgtest-dev libbenchmark-dev)
 run=(containerd runc iproute2 nftables)
 test=(curl nodejs npm unzip jq procps)

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "wire/splice.h"
+#include "wire/stream_translator.h"
 
 namespace knarr::apiserver {
 namespace {
@@ -62,6 +63,13 @@ std::string kubeletTarget(const RequestInfo& info, const Query& query, const std
   return target;
 }
 
+// Source: k8s.io/apimachinery/pkg/api/errors, NewInternalError.
+std::string internalErrorJson(const Error& error) {
+  Error wrapped(Reason::InternalError, "Internal error occurred: " + error.message());
+  wrapped.withCause({"", error.message(), ""});
+  return statusJson(wrapped);
+}
+
 }  // namespace
 
 bool isStreamingSubresource(const RequestInfo& info) {
@@ -111,6 +119,16 @@ Result<wire::HttpClient*> Streaming::kubeletOf(const std::string& nodeName) {
   return client.get();
 }
 
+bool Streaming::takesWebSockets(const std::string& nodeName) const {
+  const ServedResource* nodes = registry_.find("", "v1", "nodes");
+  Ref<> object = nodes ? nodes->cache->get(nodeName) : Ref<>();
+  if (!object) return false;
+  Ref<corev1::Node> node(object);
+  for (const auto& feature : node->status.declaredFeatures)
+    if (feature == "ExtendWebSocketsToKubelet") return true;
+  return false;
+}
+
 Task<Result<void>> Streaming::handle(HttpCallPtr call, RequestInfo info, Query query) {
   const ServedResource* pods = registry_.find("", "v1", "pods");
   Ref<> object = CO_TRY(co_await registry_.get(*pods, info.nameSpace, info.name, ""));
@@ -125,7 +143,15 @@ Task<Result<void>> Streaming::handle(HttpCallPtr call, RequestInfo info, Query q
   if (pod->spec.nodeName.empty()) co_return fail(Reason::BadRequest, fmt::format("pod {} does not have a host assigned", info.name));
   if (call->exchange->request().headers.get("Upgrade").empty()) co_return fail(Reason::BadRequest, "Upgrade request required");
   wire::HttpClient* kubelet = CO_TRY(kubeletOf(std::string(pod->spec.nodeName)));
-  co_return co_await wire::forwardUpgrade(env_, call->exchange, kubelet, kubeletTarget(info, query, container));
+  std::string target = kubeletTarget(info, query, container);
+  const wire::Request& request = call->exchange->request();
+  bool portForward = info.subresource == "portforward";
+  bool translated = portForward ? wire::wantsTunnel(request) : wire::wantsStreamTranslation(request);
+  if (!translated || takesWebSockets(std::string(pod->spec.nodeName)))
+    co_return co_await wire::forwardUpgrade(env_, call->exchange, kubelet, std::move(target));
+  if (portForward) co_return co_await wire::tunnelStreams(env_, call->exchange, kubelet, std::move(target));
+  wire::TranslatedStreams streams{query.flag("stdin"), query.flag("stdout"), query.flag("stderr") && !query.flag("tty"), query.flag("tty")};
+  co_return co_await wire::translateStreams(env_, call->exchange, kubelet, std::move(target), streams, internalErrorJson);
 }
 
 Task<Result<void>> Streaming::log(HttpCallPtr call, RequestInfo info, Query query, Ref<> object) {

@@ -1,7 +1,8 @@
 // Subresources that stream between a client and the kubelet: log, exec, attach, portforward.
 //
 // The server looks up the pod and its node, opens the same request at the kubelet and hands bytes over both ways; what is
-// spoken inside (WebSocket channels, SPDY) is between the client and the kubelet.
+// spoken inside (WebSocket channels, SPDY) is between the client and the kubelet. For a kubelet that does not declare that
+// it takes current WebSocket protocols they are translated to SPDY here (docs/decisions/0007).
 // Source: pkg/registry/core/pod/rest, pkg/registry/core/pod/strategy.go.
 #pragma once
 
@@ -23,6 +24,8 @@ class Streaming {
 
  private:
   Task<Result<void>> log(HttpCallPtr call, RequestInfo info, Query query, Ref<> pod);
+  // True when the node declares ExtendWebSocketsToKubelet. Source: pkg/registry/core/pod/rest/subresources.go.
+  bool takesWebSockets(const std::string& nodeName) const;
   // The client of a node's kubelet, kept for later calls. BadRequest when the node has no address.
   Result<wire::HttpClient*> kubeletOf(const std::string& nodeName);
 

@@ -73,24 +73,31 @@ std::optional<Rejection> checkFit(const Pod& pod, const std::vector<schema::Ref<
 
 }  // namespace
 
-PodRequest podRequest(const Pod& pod) {
+PodRequest podRequest(const Pod& pod) { return podSum(pod, &corev1::ResourceRequirements::requests); }
+
+PodRequest podSum(const Pod& pod, schema::Map<schema::Quantity> corev1::ResourceRequirements::* which) {
   PodRequest sum, initMax, sidecars;
-  auto add = [](PodRequest& to, const schema::Map<schema::Quantity>& requests) {
-    to.cpuMilli += cpuMilliOf(requests);
-    to.memoryBytes += memoryBytesOf(requests);
+  auto add = [](PodRequest& to, const schema::Map<schema::Quantity>& resources) {
+    to.cpuMilli += cpuMilliOf(resources);
+    to.memoryBytes += memoryBytesOf(resources);
   };
-  for (const corev1::Container& container : pod.spec.containers)
-    add(sum, container.resources.requests);
+  for (const corev1::Container& container : pod.spec.containers) add(sum, container.resources.*which);
   // An init container runs beside the sidecars that started before it.
   for (const corev1::Container& container : pod.spec.initContainers) {
     PodRequest now = sidecars;
-    add(now, container.resources.requests);
+    add(now, container.resources.*which);
     if (isSidecar(container)) sidecars = now;
     initMax.cpuMilli = std::max(initMax.cpuMilli, now.cpuMilli);
     initMax.memoryBytes = std::max(initMax.memoryBytes, now.memoryBytes);
   }
   PodRequest out{std::max(sum.cpuMilli + sidecars.cpuMilli, initMax.cpuMilli),
                  std::max(sum.memoryBytes + sidecars.memoryBytes, initMax.memoryBytes)};
+  // What is asked for the pod as a whole stands instead of the sum.
+  if (pod.spec.resources != nullptr) {
+    const schema::Map<schema::Quantity>& whole = pod.spec.resources->*which;
+    if (whole.find("cpu") != nullptr) out.cpuMilli = cpuMilliOf(whole);
+    if (whole.find("memory") != nullptr) out.memoryBytes = memoryBytesOf(whole);
+  }
   add(out, pod.spec.overhead);
   return out;
 }

@@ -28,5 +28,7 @@ struct PodRequest {
   int64_t memoryBytes = 0;
 };
 PodRequest podRequest(const corev1::Pod& pod);
+// The same of requests or of limits. Source: k8s.io/component-helpers/resource, PodRequests, PodLimits.
+PodRequest podSum(const corev1::Pod& pod, schema::Map<schema::Quantity> corev1::ResourceRequirements::* which);
 
 }  // namespace knarr::kubelet

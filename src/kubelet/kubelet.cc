@@ -62,7 +62,8 @@ class Kubelet::Impl {
                                     ExecOptions options);
   Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod, std::string container,
                                       ExecOptions options);
-  Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod);
+  Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod,
+                                           std::vector<int32_t> ports);
 
  private:
   PodWorkerContext workerContext() {
@@ -320,8 +321,8 @@ Task<Result<std::string>> Kubelet::Impl::attachUrl(std::string nameSpace, std::s
   co_return std::string(answer->url);
 }
 
-Task<Result<std::string>> Kubelet::Impl::portForwardUrl(std::string nameSpace,
-                                                        std::string podName) {
+Task<Result<std::string>> Kubelet::Impl::portForwardUrl(std::string nameSpace, std::string podName,
+                                                        std::vector<int32_t> ports) {
   Ref<Pod> pod = CO_TRY(podNamed(nameSpace, podName));
   RuntimePod runtime = CO_TRY(co_await readRuntimePod(runtime_, std::string(pod->metadata.uid)));
   if (runtime.sandboxes.empty() || !runtime.sandboxes.front().ready) {
@@ -329,6 +330,7 @@ Task<Result<std::string>> Kubelet::Impl::portForwardUrl(std::string nameSpace,
   }
   auto request = schema::newObject<v1::PortForwardRequest>();
   request->podSandboxId = request.str(runtime.sandboxes.front().id);
+  for (int32_t port : ports) request->port.append(request.arena(), port);
   auto answer = CO_TRY(co_await runtime_.portForward(std::move(request)));
   co_return std::string(answer->url);
 }
@@ -353,8 +355,9 @@ Task<Result<std::string>> Kubelet::attachUrl(std::string nameSpace, std::string 
   return impl_->attachUrl(std::move(nameSpace), std::move(pod), std::move(container),
                           std::move(options));
 }
-Task<Result<std::string>> Kubelet::portForwardUrl(std::string nameSpace, std::string pod) {
-  return impl_->portForwardUrl(std::move(nameSpace), std::move(pod));
+Task<Result<std::string>> Kubelet::portForwardUrl(std::string nameSpace, std::string pod,
+                                                  std::vector<int32_t> ports) {
+  return impl_->portForwardUrl(std::move(nameSpace), std::move(pod), std::move(ports));
 }
 
 }  // namespace knarr::kubelet

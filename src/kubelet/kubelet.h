@@ -107,7 +107,9 @@ class Kubelet {
                                            std::string container, ExecOptions options);
   async::Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod,
                                              std::string container, ExecOptions options);
-  async::Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod);
+  // `ports`: those that the old WebSocket protocol fixes at its beginning; empty for SPDY.
+  async::Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod,
+                                                  std::vector<int32_t> ports = {});
 
  private:
   class Impl;

@@ -122,6 +122,9 @@ void setNodeStatus(Mut<Node>& node, const NodeFacts& facts) {
   host.type = "Hostname";
   host.address = node.str(facts.config->nodeName);
   status.daemonEndpoints.kubeletEndpoint.port = facts.config->kubeletPort;
+  // Sorted. Source: k8s.io/component-helpers/nodedeclaredfeatures; only what this kubelet does.
+  status.declaredFeatures = {};
+  status.declaredFeatures.append(node.arena(), "ExtendWebSocketsToKubelet");
   corev1::NodeSystemInfo& info = status.nodeInfo;
   const MachineInfo& machine = *facts.machine;
   info.machineID = node.str(machine.machineId);

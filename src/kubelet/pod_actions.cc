@@ -29,6 +29,12 @@ ContainerToKill killOf(const ContainerRecord& record, std::string message, std::
   return {record.id, record.name, std::move(message), std::move(reason)};
 }
 
+ContainerToKill killForProbe(const ContainerRecord& record, const corev1::Probe* probe, std::string message) {
+  ContainerToKill kill = killOf(record, std::move(message), "Unhealthy");
+  if (probe != nullptr && probe->terminationGracePeriodSeconds) kill.graceSeconds = *probe->terminationGracePeriodSeconds;
+  return kill;
+}
+
 // Keeps sidecars alive and walks the other init containers; true when the regular containers may
 // run.
 bool computeInitActions(const Pod& pod, const RuntimePod& runtime, const ProbeView& probes,
@@ -52,11 +58,10 @@ bool computeInitActions(const Pod& pod, const RuntimePod& runtime, const ProbeVi
       if (record->running()) {
         bool bad = probes.startupFailed(container.name) || probes.livenessFailed(container.name);
         if (bad) {
-          actions.containersToKill.push_back(
-              killOf(*record,
-                     fmt::format("Init container {} failed {} probe", container.name,
-                                 probes.startupFailed(container.name) ? "startup" : "liveness"),
-                     "Unhealthy"));
+          bool startup = probes.startupFailed(container.name);
+          actions.containersToKill.push_back(killForProbe(
+              *record, startup ? container.startupProbe : container.livenessProbe,
+              fmt::format("Init container {} failed {} probe", container.name, startup ? "startup" : "liveness")));
           actions.initContainersToStart.insert(actions.initContainersToStart.begin(), i - 1);
         } else if (!sidecarsOnly && probes.started(container.name)) {
           if (i == init.size()) {
@@ -115,13 +120,16 @@ void computeContainerActions(const Pod& pod, const RuntimePod& runtime, const Pr
       continue;
     }
     std::string message;
+    const corev1::Probe* failed = nullptr;
     bool restart = pod.spec.restartPolicy != "Never";
     if (!record->hash.empty() && record->hash != containerHash(container)) {
       message = fmt::format("Container {} definition changed", container.name);
       restart = true;
     } else if (probes.livenessFailed(container.name)) {
+      failed = container.livenessProbe;
       message = fmt::format("Container {} failed liveness probe", container.name);
     } else if (probes.startupFailed(container.name)) {
+      failed = container.startupProbe;
       message = fmt::format("Container {} failed startup probe", container.name);
     } else {
       ++kept;
@@ -131,7 +139,7 @@ void computeContainerActions(const Pod& pod, const RuntimePod& runtime, const Pr
       message += ", will be restarted";
       actions.containersToStart.push_back(i);
     }
-    actions.containersToKill.push_back(killOf(*record, std::move(message), "Unhealthy"));
+    actions.containersToKill.push_back(killForProbe(*record, failed, std::move(message)));
   }
   if (kept == 0 && actions.containersToStart.empty()) {
     actions.killPod = true;

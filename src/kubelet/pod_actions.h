@@ -21,6 +21,8 @@ struct ProbeView {
 
 struct ContainerToKill {
   std::string id, name, message, reason;
+  // The failed probe's own; nothing: the pod's. Source: kuberuntime_container.go, setTerminationGracePeriod.
+  std::optional<int64_t> graceSeconds = {};
 };
 
 struct PodActions {

@@ -142,8 +142,8 @@ Task<PodSyncOutcome> PodRuntime::syncPod(PodSyncInputs inputs) {
       for (const ContainerRecord& record : inputs.runtime.containers) {
         if (record.id != kill.id) continue;
         std::string ip = inputs.runtime.ips().empty() ? "" : inputs.runtime.ips()[0];
-        gate.spawn(killContainer(pod, record, ip, kill.message,
-                                 pod->spec.terminationGracePeriodSeconds.valueOr(30), errors));
+        int64_t grace = kill.graceSeconds.value_or(pod->spec.terminationGracePeriodSeconds.valueOr(30));
+        gate.spawn(killContainer(pod, record, ip, kill.message, grace, errors));
       }
     }
     co_await gate.close();

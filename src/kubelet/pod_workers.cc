@@ -317,6 +317,32 @@ bool PodWorkers::admit(Worker& worker, const Ref<Pod>& pod, const RuntimePod& ru
   return false;
 }
 
+// Limits of the pod as a whole, and the classes' shares, which every pod moves. What the kernel refuses is told and does
+// not keep the pod from running: its containers have limits of their own.
+Task<void> PodWorkers::applyCgroups(Ref<Pod> pod) {
+  if (!context_.config.cgroupsPerQos) co_return;
+  std::vector<Ref<Pod>> pods;
+  for (const auto& [uid, other] : workers_)
+    if (other->pod && other->admitted && !other->killed) pods.push_back(other->pod);
+  std::vector<CgroupSetting> settings = qosCgroups(pods, context_.machine);
+  settings.push_back({podCgroup(*pod), podCgroupLimits(*pod)});
+  std::erase_if(settings, [&](const CgroupSetting& setting) {
+    auto known = cgroups_.find(setting.path);
+    return known != cgroups_.end() && known->second == setting.limits;
+  });
+  for (const CgroupSetting& setting : settings) {
+    env::Files& files = context_.env.files;
+    std::move_only_function<Result<void>()> work = [&files, setting] { return applyCgroup(files, setting); };
+    cgroups_[setting.path] = setting.limits;
+    Result<void> applied = co_await async::runBlocking<Result<void>>(context_.env.executor, std::move(work));
+    if (applied) continue;
+    logWarning("kubelet", "cannot limit a cgroup path={} error={}", setting.path, applied.error().describe());
+    if (setting.path.find("/pod") != std::string::npos)
+      context_.recorder.event(pod, "Warning", "FailedCreatePodContainer",
+                              fmt::format("unable to ensure pod container exists: {}", applied.error().message()));
+  }
+}
+
 Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker) {
   SyncResult result;
   Ref<Pod> apiPod = worker->pod;
@@ -352,6 +378,7 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
     result.error = made.error();
     co_return result;
   }
+  co_await applyCgroups(pod);
   EnvironmentInputs inputs = environmentInputs(*pod, *runtime);
   bool refresh = std::exchange(worker->refresh, false);
   Result<MountedVolumes> volumes = co_await context_.volumes.mount(pod, inputs, refresh);
@@ -450,6 +477,7 @@ Task<Result<void>> PodWorkers::syncTerminated(std::shared_ptr<Worker> worker) {
   if (context_.config.cgroupsPerQos) {
     env::Files& files = context_.env.files;
     std::string cgroup = podCgroup(*pod);
+    cgroups_.erase(cgroup);
     std::move_only_function<Result<void>()> work = [&files, cgroup] {
       return removeCgroup(files, cgroup);
     };

@@ -14,6 +14,7 @@
 #include <set>
 #include <string>
 
+#include "kubelet/cgroups.h"
 #include "kubelet/pod_runtime.h"
 #include "kubelet/prober.h"
 #include "kubelet/status_manager.h"
@@ -70,6 +71,7 @@ class PodWorkers {
   async::Task<Result<void>> syncOrphan(std::shared_ptr<Worker> worker);
   schema::Ref<corev1::Pod> publishStatus(const Worker& worker, const RuntimePod& runtime,
                                          bool terminal);
+  async::Task<void> applyCgroups(schema::Ref<corev1::Pod> pod);
   EnvironmentInputs environmentInputs(const corev1::Pod& pod, const RuntimePod& runtime) const;
   void requestTermination(Worker& worker);
   // False: the pod was rejected, and its status says why.
@@ -80,6 +82,7 @@ class PodWorkers {
 
   PodWorkerContext context_;
   std::map<std::string, std::shared_ptr<Worker>> workers_;
+  std::map<std::string, CgroupLimits> cgroups_;  // as last written, by path
   async::Gate gate_;
   bool closing_ = false;
 };

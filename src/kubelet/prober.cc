@@ -19,6 +19,9 @@ constexpr std::string_view kKindNames[] = {"Startup", "Liveness", "Readiness"};
 // Output kept for the event. Source: pkg/probe/exec maxReadLength.
 constexpr size_t kOutputMax = 10 * 1024;
 
+// A probe that could not be made is tried again at once. Source: prober.go, maxProbeRetries.
+constexpr int kAttempts = 3;
+
 std::string_view nameOf(ProbeKind kind) { return kKindNames[static_cast<size_t>(kind)]; }
 
 const corev1::Probe* probeOf(const Container& container, ProbeKind kind) {
@@ -43,6 +46,15 @@ const Container* containerNamed(const corev1::Pod& pod, std::string_view name) {
   }
   for (const Container& container : pod.spec.initContainers) {
     if (container.name == name) return &container;
+  }
+  return nullptr;
+}
+
+const corev1::ContainerStatus* statusNamed(const corev1::Pod& pod, std::string_view name) {
+  for (const auto* list : {&pod.status.containerStatuses, &pod.status.initContainerStatuses}) {
+    for (const corev1::ContainerStatus& status : *list) {
+      if (status.name == name) return &status;
+    }
   }
   return nullptr;
 }
@@ -82,12 +94,20 @@ struct Prober::Worker {
   const corev1::Probe& probe() const {
     return *probeOf(*containerNamed(*pod, containerName), kind);
   }
-  void newInstance(const ContainerRecord& record) {
+  // What an instance is taken for until it was probed. One that ran before this kubelet did keeps what the status says:
+  // a restart of the kubelet makes no pod unready. Source: prober_manager.go, worker.go.
+  void newInstance(const ContainerRecord& record, int64_t kubeletStartedAtNanos) {
+    constexpr int64_t kSlackNanos = 10'000'000'000;
     containerId = record.id;
     startedAtNanos = record.startedAt;
     success = kind == ProbeKind::Liveness;  // alive until proven otherwise
     failedForGood = false;
     run = 0;
+    if (record.startedAt > kubeletStartedAtNanos - kSlackNanos) return;
+    if (const corev1::ContainerStatus* status = statusNamed(*pod, containerName); status != nullptr && status->state.running != nullptr) {
+      if (kind == ProbeKind::Readiness) success = status->ready;
+      if (kind == ProbeKind::Startup) success = status->started.valueOr(false);
+    }
   }
 };
 
@@ -97,6 +117,7 @@ Prober::Prober(env::Env environment, cri::RuntimeClient& runtime, client::EventR
       runtime_(runtime),
       recorder_(recorder),
       changed_(std::move(changed)),
+      startedAtNanos_(environment.clock.unixNanos()),
       gate_(environment.executor) {}
 Prober::~Prober() = default;
 
@@ -133,7 +154,7 @@ void Prober::updatePod(const std::string& podUid, const RuntimePod& runtime) {
       worker.containerId.clear();
       if (worker.kind == ProbeKind::Readiness) worker.success = false;
     } else if (record->id != worker.containerId) {
-      worker.newInstance(*record);
+      worker.newInstance(*record, startedAtNanos_);
       worker.wake.notifyAll();
     }
   }
@@ -194,8 +215,7 @@ Task<void> Prober::close() {
   co_await gate_.close();
 }
 
-// True: the container answered as it should.
-Task<bool> Prober::probeOnce(std::shared_ptr<Worker> worker, std::string* output) {
+Task<Prober::Outcome> Prober::probeOnce(std::shared_ptr<Worker> worker, std::string* output) {
   const corev1::Probe& probe = worker->probe();
   const Container& container = *containerNamed(*worker->pod, worker->containerName);
   env::Duration timeout = std::chrono::seconds(std::max(probe.timeoutSeconds, 1));
@@ -210,17 +230,18 @@ Task<bool> Prober::probeOnce(std::shared_ptr<Worker> worker, std::string* output
     auto answer = co_await runtime_.execSync(std::move(request));
     if (!answer) {
       *output = answer.error().message();
-      co_return false;
+      // A command that takes too long failed; a runtime that does not answer says nothing about the container.
+      co_return answer.error().reason() == Reason::Timeout ? Outcome::Failure : Outcome::Unknown;
     }
     *output = std::string((*answer)->stdout.bytes.substr(0, kOutputMax)) +
               std::string((*answer)->stderr.bytes.substr(0, kOutputMax));
-    co_return (*answer)->exitCode == 0;
+    co_return (*answer)->exitCode == 0 ? Outcome::Success : Outcome::Failure;
   }
   if (auto* get = probe.probeHandler.httpGet) {
     Result<int32_t> port = portOf(get->port, container);
     if (!port) {
       *output = port.error().message();
-      co_return false;
+      co_return Outcome::Unknown;
     }
     HttpGetRequest request;
     std::string host = get->host.empty() ? podIp : std::string(get->host);
@@ -241,34 +262,33 @@ Task<bool> Prober::probeOnce(std::shared_ptr<Worker> worker, std::string* output
     if (!answer) {
       *output = fmt::format("Get \"{}://{}{}\": {}", request.https ? "https" : "http",
                             request.address, request.path, answer.error().message());
-      co_return false;
+      co_return Outcome::Failure;
     }
     bool good = answer->status >= 200 && answer->status < 400;
     if (!good) *output = fmt::format("HTTP probe failed with statuscode: {}", answer->status);
-    co_return good;
+    co_return good ? Outcome::Success : Outcome::Failure;
   }
   if (auto* tcp = probe.probeHandler.tcpSocket) {
     Result<int32_t> port = portOf(tcp->port, container);
-    Result<void> connected;
-    if (port) {
-      connected = co_await tcpConnect(
-          env_, hostPort(tcp->host.empty() ? podIp : std::string(tcp->host), *port), timeout);
-    } else {
-      connected = Unexpected(port.error());
+    if (!port) {
+      *output = port.error().message();
+      co_return Outcome::Unknown;
     }
+    Result<void> connected = co_await tcpConnect(
+        env_, hostPort(tcp->host.empty() ? podIp : std::string(tcp->host), *port), timeout);
     if (!connected) *output = connected.error().message();
-    co_return connected.has_value();
+    co_return connected ? Outcome::Success : Outcome::Failure;
   }
   if (auto* grpc = probe.probeHandler.grpc) {
     Result<void> healthy =
         co_await grpcHealthCheck(env_, hostPort(podIp, grpc->port),
                                  std::string(grpc->service.valueOr(schema::Str())), timeout);
     if (!healthy) *output = healthy.error().message();
-    co_return healthy.has_value();
+    co_return healthy ? Outcome::Success : Outcome::Failure;
   }
   *output = fmt::format("missing probe handler for {}:{}", worker->pod->metadata.name,
                         worker->containerName);
-  co_return false;
+  co_return Outcome::Unknown;
 }
 
 Task<void> Prober::run(Prober* prober, std::shared_ptr<Worker> worker) {
@@ -287,8 +307,18 @@ Task<void> Prober::run(Prober* prober, std::shared_ptr<Worker> worker) {
     bool done = worker->kind == ProbeKind::Startup && worker->success;
     if (sinceStart >= initial && !notYet && !done && !worker->failedForGood) {
       std::string output;
-      bool good = co_await prober->probeOnce(worker, &output);
+      Outcome outcome = Outcome::Unknown;
+      for (int attempt = 0; attempt < kAttempts && outcome == Outcome::Unknown; ++attempt)
+        outcome = co_await prober->probeOnce(worker, &output);
       if (worker->stopped || worker->containerId != instance) continue;
+      if (outcome == Outcome::Unknown) {
+        prober->recorder_.eventAbout(
+            worker->pod, fmt::format("spec.containers{{{}}}", worker->containerName), "Warning",
+            "Unhealthy", fmt::format("{} probe errored and resulted in unknown state: {}", nameOf(worker->kind), output));
+        co_await async::sleepFor(env, std::chrono::seconds(std::max(worker->probe().periodSeconds, 1)));
+        continue;  // it counts for nothing
+      }
+      bool good = outcome == Outcome::Success;
       worker->run = good == worker->lastGood ? worker->run + 1 : 1;
       worker->lastGood = good;
       if (!good) {

@@ -44,13 +44,16 @@ class Prober {
  private:
   struct Worker;
   static async::Task<void> run(Prober* prober, std::shared_ptr<Worker> worker);
-  async::Task<bool> probeOnce(std::shared_ptr<Worker> worker, std::string* output);
+  // Unknown: the probe could not be made.
+  enum class Outcome : uint8_t { Success, Failure, Unknown };
+  async::Task<Outcome> probeOnce(std::shared_ptr<Worker> worker, std::string* output);
   const Worker* find(const std::string& podUid, std::string_view container, ProbeKind kind) const;
 
   env::Env env_;
   cri::RuntimeClient& runtime_;
   client::EventRecorder& recorder_;
   std::function<void(const std::string&)> changed_;
+  const int64_t startedAtNanos_;  // of this kubelet
   std::map<std::string, std::shared_ptr<Worker>> workers_;  // "uid/container/kind"
   async::Gate gate_;
 };

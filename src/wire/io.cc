@@ -88,8 +88,9 @@ async::Task<Result<void>> writeAll(env::Env environment, env::Stream* stream,
     if (step.kind == env::IoStep::Done) {
       bytes.remove_prefix(step.bytes);
     } else if (step.kind == env::IoStep::WouldBlock) {
-      if (!co_await waitReady(environment, stream, Direction::Write,
-                              environment.clock.now() + stallTimeout, stop))
+      env::Instant deadline =
+          stallTimeout == env::Duration::max() ? kNever : environment.clock.now() + stallTimeout;
+      if (!co_await waitReady(environment, stream, Direction::Write, deadline, stop))
         co_return fail(Reason::Timeout, "write: the peer took no byte in time");
     } else {
       co_return failStream("write", step);

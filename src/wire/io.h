@@ -22,7 +22,7 @@ async::Task<bool> waitReady(env::Env environment, env::Stream* stream, Direction
 Unexpected failStream(std::string_view what, const env::IoStep& step);
 
 // Writes all of `bytes`, which the caller keeps alive. Timeout when the peer takes nothing for
-// `stallTimeout`.
+// `stallTimeout` (Duration::max(): however long it takes) and on stop.
 async::Task<Result<void>> writeAll(env::Env environment, env::Stream* stream,
                                    std::string_view bytes, env::Duration stallTimeout,
                                    async::StopToken stop = {});

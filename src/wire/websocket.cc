@@ -8,8 +8,6 @@ namespace knarr::wire {
 namespace {
 
 constexpr size_t kReadBytes = 16 << 10;
-// A peer that takes no byte for so long is given up.
-constexpr env::Duration kWriteStallTimeout = std::chrono::seconds(120);
 constexpr int kPingsMissedMax = 2;
 // What a peer that broke the protocol may still send while it learns of it.
 constexpr size_t kLingerBytesMax = 4 << 20;
@@ -79,7 +77,8 @@ async::Task<Result<void>> WebSocket::Impl::sendFrame(std::shared_ptr<Impl> self,
       impl.writable_.notifyAll();
     }
   } sending(*self);
-  co_return co_await writeAll(self->environment_, self->stream_.get(), frame, kWriteStallTimeout);
+  co_return co_await writeAll(self->environment_, self->stream_.get(), frame,
+                              self->options_.writeStallTimeout);
 }
 
 // False at the end of the stream.

@@ -23,6 +23,8 @@ struct WebSocketOptions {
   // A ping goes out after this long without traffic from the peer; two unanswered end the
   // connection. 0: never.
   env::Duration pingInterval = env::Duration(0);
+  // A peer that takes no byte for so long is given up. Duration::max(): never.
+  env::Duration writeStallTimeout = std::chrono::seconds(120);
 };
 
 class WebSocket {

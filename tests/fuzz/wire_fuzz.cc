@@ -1,5 +1,5 @@
 // libFuzzer target: bytes from outside against the HTTP server (both protocols), the response
-// parser and the WebSocket decoder. The first byte chooses; the rest is the input. Time, order and
+// parser, the WebSocket decoder and the SPDY decoder. The first byte chooses; the rest is the input. Time, order and
 // delivery come from a fixed seed.
 #include <cstdlib>
 
@@ -7,6 +7,7 @@
 #include "env/sim/sim.h"
 #include "wire/http1_parser.h"
 #include "wire/http_test_server.h"
+#include "wire/spdy_frames.h"
 #include "wire/websocket_frames.h"
 
 namespace knarr::wire {
@@ -59,6 +60,42 @@ void fuzzWebSocket(std::string_view bytes, bool mask) {
   }
 }
 
+// Pieces of DATA never exceed what was fed; a header block keeps its bound however well it was compressed.
+void fuzzSpdy(std::string_view bytes) {
+  SpdyDecoder decoder;
+  for (size_t at = 0; at < bytes.size(); at += 5) {
+    decoder.feed(bytes.substr(at, 5));
+    while (true) {
+      auto frame = decoder.next();
+      if (!frame) return;
+      if (!*frame) break;
+      if ((*frame)->data.size() > 5 || (*frame)->headers.bytes() > (512 << 10)) std::abort();
+    }
+  }
+}
+
+// What the encoder makes of headers and data is what the decoder gives.
+void fuzzSpdyRoundTrip(std::string_view bytes) {
+  SpdyEncoder encoder;
+  SpdyDecoder decoder;
+  SpdyFrame frame;
+  frame.type = SpdyFrameType::SynStream;
+  frame.stream = 1;
+  for (size_t at = 0; at < bytes.size() && frame.headers.fields().size() < 100; at += 16)
+    frame.headers.add("h" + std::to_string(at), std::string(bytes.substr(at, 16)));
+  for (int i = 0; i < 2; ++i) {
+    decoder.feed(encoder.encode(frame));
+    auto got = decoder.next();
+    if (!got || !*got) std::abort();
+    for (const Headers::Field& field : frame.headers.fields()) {
+      std::string joined;
+      std::vector<std::string_view> pieces = (*got)->headers.all(field.name);
+      for (size_t k = 0; k < pieces.size(); ++k) joined += (k == 0 ? "" : std::string(1, '\0')) + std::string(pieces[k]);
+      if (joined != field.value) std::abort();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace knarr::wire
 
@@ -70,7 +107,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }();
   if (size == 0 || !kQuiet) return 0;
   std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 5) {
+  switch (data[0] % 7) {
     case 0:
       fuzzServer(bytes, false);
       break;
@@ -80,8 +117,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 2:
       fuzzResponse(bytes);
       break;
+    case 3:
+      fuzzSpdy(bytes);
+      break;
+    case 4:
+      fuzzSpdyRoundTrip(bytes);
+      break;
     default:
-      fuzzWebSocket(bytes, data[0] % 5 == 3);
+      fuzzWebSocket(bytes, data[0] % 7 == 5);
   }
   return 0;
 }

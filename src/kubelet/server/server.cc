@@ -4,10 +4,13 @@
 
 #include <map>
 
+#include "api/meta_v1.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "codec/codec.h"
 #include "wire/http.h"
 #include "wire/splice.h"
+#include "wire/stream_translator.h"
 
 namespace knarr::kubelet {
 namespace {
@@ -57,6 +60,53 @@ Result<LogOptions> logOptions(const Parameters& parameters, int64_t nowUnixNanos
     options.sinceUnixNanos = time->seconds * 1'000'000'000 + time->nanos;
   }
   return options;
+}
+
+// Source: k8s.io/kubelet/pkg/cri/streaming/remotecommand/httpstream.go, NewOptions.
+Result<ExecOptions> execOptions(const Parameters& parameters) {
+  ExecOptions options;
+  if (auto found = parameters.find("command"); found != parameters.end()) options.command = found->second;
+  options.standardInput = flag(parameters, "input");
+  options.standardOutput = flag(parameters, "output");
+  options.tty = flag(parameters, "tty");
+  options.standardError = flag(parameters, "error") && !options.tty;
+  if (!options.standardInput && !options.standardOutput && !options.standardError)
+    return fail(Reason::BadRequest, "you must specify at least 1 of stdin, stdout, stderr");
+  return options;
+}
+
+// Ports are part of the request only when the old WebSocket protocol is spoken; SPDY names them with each stream.
+// Source: k8s.io/kubelet/pkg/cri/streaming/portforward/websocket.go, NewV4Options.
+Result<std::vector<int32_t>> portsOf(const wire::Request& request, const Parameters& parameters) {
+  std::vector<int32_t> ports;
+  if (!request.headers.containsToken("Upgrade", "websocket") || wire::wantsTunnel(request)) return ports;
+  auto found = parameters.find("port");
+  if (found == parameters.end()) return fail(Reason::BadRequest, "query parameter \"port\" is required");
+  for (const std::string& value : found->second) {
+    if (value.empty()) return fail(Reason::BadRequest, "query parameter \"port\" cannot be empty");
+    for (std::string_view text : split(std::string_view(value), ',')) {
+      auto port = parseUint(text);
+      if (!port || *port > 65535)
+        return fail(Reason::BadRequest, fmt::format("unable to parse {} as a port: strconv.ParseUint: parsing {}: {}", quote(text),
+                                                    quote(text), port ? "value out of range" : "invalid syntax"));
+      if (*port < 1) return fail(Reason::BadRequest, fmt::format("port {} must be > 0", quote(text)));
+      ports.push_back(static_cast<int32_t>(*port));
+    }
+  }
+  return ports;
+}
+
+// Source: k8s.io/apimachinery/pkg/api/errors, NewInternalError.
+std::string statusOf(const Error& error) {
+  auto status = schema::newObject<metav1::Status>();
+  status->status = "Failure";
+  status->reason = "InternalError";
+  status->code = 500;
+  status->message = status.str("Internal error occurred: " + error.message());
+  auto* details = status.arena().make<metav1::StatusDetails>();
+  details->causes.append(status.arena()).message = status.str(error.message());
+  status->details = details;
+  return codec::encodeJson(status.object());
 }
 
 // "http://127.0.0.1:39571/exec/TOKEN" apart.
@@ -142,25 +192,28 @@ class KubeletServer::Impl {
     co_return written.has_value();
   }
 
-  Task<Result<std::string>> streamingUrl(std::vector<std::string> parts, std::shared_ptr<Parameters> query) {
-    if (parts[0] == "portForward") co_return co_await kubelet_.portForwardUrl(parts[1], parts[2]);
-    ExecOptions options;
-    if (auto found = query->find("command"); found != query->end()) options.command = found->second;
-    options.standardInput = flag(*query, "input");
-    options.standardOutput = flag(*query, "output");
-    options.tty = flag(*query, "tty");
-    options.standardError = flag(*query, "error") && !options.tty;
-    if (parts[0] == "exec") co_return co_await kubelet_.execUrl(parts[1], parts[2], parts[3], options);
-    co_return co_await kubelet_.attachUrl(parts[1], parts[2], parts[3], options);
-  }
-
   Task<Result<void>> stream(std::shared_ptr<wire::ServerExchange> exchange, std::vector<std::string> parts, std::shared_ptr<Parameters> query) {
-    std::string url = CO_TRY(co_await streamingUrl(std::move(parts), query));
+    std::string url;
+    wire::TranslatedStreams streams;
+    if (parts[0] == "portForward") {
+      url = CO_TRY(co_await kubelet_.portForwardUrl(parts[1], parts[2], CO_TRY(portsOf(exchange->request(), *query))));
+    } else {
+      ExecOptions options = CO_TRY(execOptions(*query));
+      streams = {options.standardInput, options.standardOutput, options.standardError, options.tty};
+      url = CO_TRY(parts[0] == "exec" ? co_await kubelet_.execUrl(parts[1], parts[2], parts[3], options)
+                                      : co_await kubelet_.attachUrl(parts[1], parts[2], parts[3], options));
+    }
     StreamingUrl target = CO_TRY(parseUrl(url));
     wire::HttpClientOptions options;
     options.address = target.address;
     options.protocol = wire::ClientProtocol::Http1;
     wire::HttpClient runtime(env_, options);
+    // Runtimes speak SPDY and the older WebSocket protocols. Source: pkg/kubelet/server/server.go, proxyStream.
+    const wire::Request& request = exchange->request();
+    if (parts[0] == "portForward" && wire::wantsTunnel(request))
+      co_return co_await wire::tunnelStreams(env_, exchange, &runtime, target.target);
+    if (parts[0] != "portForward" && wire::wantsStreamTranslation(request))
+      co_return co_await wire::translateStreams(env_, exchange, &runtime, target.target, streams, statusOf);
     co_return co_await wire::forwardUpgrade(env_, exchange, &runtime, target.target);
   }
 
