@@ -4,9 +4,12 @@
 
 #include "base/log.h"
 #include "controllers/deployment/deployment.h"
+#include "controllers/endpoint/endpoint.h"
+#include "controllers/endpointslice/endpointslice.h"
 #include "controllers/garbagecollector/garbagecollector.h"
 #include "controllers/namespace/namespace.h"
 #include "controllers/nodelifecycle/nodelifecycle.h"
+#include "controllers/podgc/podgc.h"
 #include "controllers/replicaset/replicaset.h"
 #include "controllers/serviceaccount/serviceaccount.h"
 
@@ -76,6 +79,11 @@ async::Task<void> runControllers(env::Env environment, ControllerManagerConfig c
   add("generic-garbage-collector",
       [&](ControllerContext c) { return controllers::makeGarbageCollector(c, deletableResources(config.servedGroupVersions, false)); });
   add("node-controller", [](ControllerContext c) { return controllers::makeNodeLifecycleController(c, {}); });
+  if (!config.nodeIpam.clusterCidrs.empty())
+    add("node-controller", [&](ControllerContext c) { return controllers::makeNodeIpamController(c, config.nodeIpam); });
+  add("pod-garbage-collector", [](ControllerContext c) { return controllers::makePodGcController(c, {}); });
+  add("endpoint-controller", [](ControllerContext c) { return controllers::makeEndpointController(c); });
+  add("endpointslice-controller", [](ControllerContext c) { return controllers::makeEndpointSliceController(c); });
   async::Gate gate(environment.executor);
   informers.start(gate, stop);
   if (co_await informers.waitForSync(stop))

@@ -10,6 +10,7 @@
 
 #include "client/client.h"
 #include "controllers/frame/frame.h"
+#include "controllers/node_ipam/node_ipam.h"
 
 namespace knarr::controller_manager {
 
@@ -17,6 +18,8 @@ struct ControllerManagerConfig {
   std::string rootCaPem;  // published to every namespace
   // What the API server serves ("v1", "apps/v1"); the garbage and namespace controllers follow all of it.
   std::vector<std::string> servedGroupVersions;
+  // Pod addresses for nodes; without cluster CIDRs no node gets any (--allocate-node-cidrs=false).
+  controllers::NodeIpamConfig nodeIpam = {};
 };
 
 // A client with the identity of one controller ("deployment-controller" is system:serviceaccount:kube-system:...).

@@ -11,6 +11,7 @@
 #include "base/strings.h"
 #include "codec/codec.h"
 #include "controllers/deployment/deployment.h"
+#include "controllers/endpointslice/endpointslice.h"
 #include "tests/sim/sim_cluster.h"
 
 namespace knarr::sim {
@@ -31,6 +32,14 @@ Task<void> createDeployment(client::Client* client, std::string json) {
   EXPECT_TRUE(decoded) << (decoded ? "" : decoded.error().describe());
   auto made = co_await client::create<Deployment>(*client, "default",
                                                   Mut<Deployment>(std::move(decoded->object)));
+  EXPECT_TRUE(made) << (made ? "" : made.error().describe());
+}
+Task<void> createService(client::Client* client) {
+  auto service = schema::newObject<corev1::Service>();
+  service->metadata.name = "web";
+  schema::set(service->spec.selector, service.arena(), "app", "web");
+  service->spec.ports.append(service.arena()).port = 80;
+  auto made = co_await client::create<corev1::Service>(*client, "default", std::move(service));
   EXPECT_TRUE(made) << (made ? "" : made.error().describe());
 }
 Task<void> patchDeployment(client::Client* client, std::string body) {
@@ -58,6 +67,9 @@ class Scenario {
   bool play() {
     if (!cluster_.waitFor([this] { return readyNodes() == SimCluster::kNodes; }, 2min))
       return say("the nodes do not become ready");
+    if (!cluster_.waitFor([this] { return nodeRanges() == SimCluster::kNodes; }, 1min))
+      return say("the nodes have no pod addresses of their own");
+    cluster_.run(createService(&cluster_.admin()));
     cluster_.run(createDeployment(&cluster_.admin(), deploymentJson()));
     if (!settle("creation", false)) return false;
     if (!roll("web:2")) return false;
@@ -125,6 +137,13 @@ class Scenario {
     return ready;
   }
 
+  size_t nodeRanges() {
+    std::set<std::string> ranges;
+    for (const auto& node : cluster_.list<corev1::Node>(""))
+      if (!node->spec.podCIDR.empty()) ranges.emplace(node->spec.podCIDR);
+    return ranges.size();
+  }
+
   int podsElsewhere(const std::string& node) {
     int count = 0;
     for (const auto& pod : cluster_.list<Pod>("default"))
@@ -180,8 +199,25 @@ class Scenario {
     if (pods.size() != static_cast<size_t>(replicas_)) return false;
     for (const auto& pod : pods)
       if (!controllers::isPodReady(*pod) || pod->spec.containers[0].image != image_) return false;
+    if (!endpointsAre(pods)) return false;
     // One old ReplicaSet is kept.
     return cluster_.list<ReplicaSet>("default").size() <= 2;
+  }
+
+  // Both forms of the Service's addresses name exactly these pods. Without the Service there is nothing to compare.
+  bool endpointsAre(const std::vector<Ref<Pod>>& pods) {
+    if (!cluster_.get<corev1::Service>("default", "web")) return true;
+    std::multiset<std::string> wanted, sliced, listed;
+    for (const auto& pod : pods) wanted.emplace(pod->metadata.name);
+    for (const auto& slice : cluster_.list<discoveryv1::EndpointSlice>("default")) {
+      if (schema::valueOf(slice->metadata.labels, controllers::kServiceNameLabel) != "web") continue;
+      for (const auto& endpoint : slice->endpoints)
+        if (endpoint.conditions.ready.valueOr(false)) sliced.emplace(endpoint.targetRef->name);
+    }
+    if (Ref<corev1::Endpoints> endpoints = cluster_.get<corev1::Endpoints>("default", "web"))
+      for (const auto& subset : endpoints->subsets)
+        for (const auto& address : subset.addresses) listed.emplace(address.targetRef->name);
+    return sliced == wanted && listed == wanted;
   }
 
   bool remove() {

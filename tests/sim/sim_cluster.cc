@@ -262,6 +262,7 @@ void SimCluster::startManager() {
   client::Client& client = clientAs(process, "system:kube-controller-manager", {"system:masters"});
   process.informers = std::make_unique<client::InformerFactory>(sim_.env(), client);
   controller_manager::ControllerManagerConfig config{"certificate", kServed};
+  config.nodeIpam.clusterCidrs = {*IpPrefix::parse("10.244.0.0/16")};
   auto clientFor = [this](const std::string& controller) -> std::unique_ptr<client::Client> {
     innerClients_.push_back(
         server_->clientFor({"system:serviceaccount:kube-system:" + controller,
