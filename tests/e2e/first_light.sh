@@ -1,61 +1,13 @@
 #!/usr/bin/env bash
 # End to end: `knarr up`, the life of a Deployment under the exact kubectl v1.36.3, kill -9, `knarr down`, and a look at what
 # is left. Usage: first_light.sh BUILD_DIRECTORY KUBECTL. Exit code 77: skipped, with the reason on a line of its own.
-set -uo pipefail
-build=$1
-kubectl_program=$2
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/cluster.sh"
+begin first_light "$1" "$2" v1.36.3
+mkdir -p "$root/test"
 
-skip() { echo "SKIPPED: e2e first_light: $1"; exit 77; }
-[ "$(id -u)" -eq 0 ] || skip "root is needed for containers"
-[ -x "$kubectl_program" ] || skip "kubectl v1.36.3 is not here (tools/fetch_kubectl.sh brings it)"
-command -v containerd >/dev/null || skip "containerd is not installed"
-command -v runc >/dev/null || skip "runc is not installed"
-[[ $("$kubectl_program" version --client 2>/dev/null) == *v1.36.3* ]] || skip "$kubectl_program is not kubectl v1.36.3"
-
-root=$(mktemp -d /tmp/knarr-e2e.XXXX)
-api=$((20000 + RANDOM % 5000))
-flags=(--root "$root" --name e2e --node-name e2e-node --api-port "$api" --kubelet-port $((api + 5000)) --bridge "kne$((RANDOM % 1000))"
-       --pod-subnet 10.99.0.0/24 --kubeconfig "$root/kubeconfig")
-export KUBECONFIG=$root/kubeconfig
-k() { timeout 90 "$kubectl_program" --cache-dir "$root/cache" "$@"; }
-
-failed=0
-check() {  # check DESCRIPTION COMMAND...
-  local what=$1 out
-  shift
-  if out=$("$@" 2>&1); then
-    echo "ok    $what"
-  else
-    echo "e2e: FAILED: $what"
-    echo "$out" | tail -15 | sed 's/^/      /'
-    failed=1
-  fi
-}
-# wants TEXT COMMAND...: the output of the command holds the text.
-wants() {
-  local text=$1 out
-  shift
-  out=$("$@" 2>&1)
-  echo "$out"
-  grep -qF -- "$text" <<<"$out"
-}
-wants_code() { local code=$1; shift; "$@"; local got=$?; echo "exit code $got"; [ $got -eq "$code" ]; }
-host_state() {
-  ip -o link | awk -F': ' '{print "link", $2}' | sed 's/@.*//' | grep -E 'veth|kne' | sort
-  grep -F "$root" /proc/self/mountinfo | awk '{print "mount", $5}' | sort
-  ls /var/run/netns 2>/dev/null | sed 's/^/netns /' | grep cni- | sort
-  pgrep -f "$root" | grep -vx $$ | sed 's/^/process /'
-}
-cleanup() {
-  "$build/knarr" down "${flags[@]}" >/dev/null 2>&1
-  [ $failed -eq 0 ] && rm -rf "$root"
-}
-trap cleanup EXIT
-
-before=$(host_state | grep -v '^process')
 check "up" "$build/knarr" up "${flags[@]}"
-if [ $failed -ne 0 ]; then tail -20 "$root/var/log/knarr/knarr.log"; exit 1; fi
+or_stop
 check "up again changes nothing" wants "runs already" "$build/knarr" up "${flags[@]}"
 check "get nodes shows Ready" wants " Ready " k get nodes
 check "apply a Deployment and its ConfigMap" k apply -f "$here/two_containers.yaml"
@@ -71,7 +23,7 @@ check "exec writes" wants "over there" bash -c "echo over there | timeout 30 '$k
 check "exec gives the exit code" wants_code 7 k exec "$pod" -c reader -- sh -c 'exit 7'
 check "the token of the service account is mounted" k exec "$pod" -c reader -- test -s /var/run/secrets/kubernetes.io/serviceaccount/token
 
-timeout 60 "$kubectl_program" --cache-dir "$root/cache" get pods -w >"$root/watch.txt" 2>&1 &
+timeout 60 "$kubectl_program" --cache-dir "$root/cache" get pods -w >"$root/test/watch.txt" 2>&1 &
 watcher=$!
 check "scale to five" k scale deployment pair --replicas=5
 check "rollout of five" k rollout status deployment/pair --timeout=60s
@@ -81,8 +33,8 @@ check "rolling update" k rollout status deployment/pair --timeout=90s
 check "two revisions" wants "2 " k rollout history deployment/pair
 kill "$watcher" 2>/dev/null
 wait "$watcher" 2>/dev/null
-check "get -w saw pods come" grep -q 'ContainerCreating' "$root/watch.txt"
-check "get -w saw pods go" grep -q 'Terminating' "$root/watch.txt"
+check "get -w saw pods come" grep -q 'ContainerCreating' "$root/test/watch.txt"
+check "get -w saw pods go" grep -q 'Terminating' "$root/test/watch.txt"
 check "server-side apply" k apply --server-side --force-conflicts -f "$here/two_containers.yaml"
 check "rollout back to two" k rollout status deployment/pair --timeout=90s
 
@@ -101,12 +53,4 @@ check "delete" k delete -f "$here/two_containers.yaml" --timeout=60s
 check "pods are gone" k wait --for=delete pod -l app=pair --timeout=60s
 
 check "a port in use is told" wants "is in use" "$build/knarr" up "${flags[@]}" --root "$root/other"
-check "down" "$build/knarr" down "${flags[@]}"
-check "down again" "$build/knarr" down "${flags[@]}"
-# What others had here before may have gone meanwhile; only what is new counts.
-left=$(comm -13 <(sort <<<"$before") <(host_state | sort) | grep . || true)
-echo "$left" | grep . | sed 's/^/left: /'
-check "nothing is left on the host" test -z "$left"
-check "no files are left" test -z "$(find "$root" -type f -not -path "$root/cache/*" -not -name watch.txt)"
-[ $failed -eq 0 ] && echo "e2e first_light passed"
-exit $failed
+finish

@@ -1,0 +1,88 @@
+# Sourced by the end-to-end tests: a cluster of the test's own, checks that print a line each, and the state of the host.
+#
+#   begin NAME BUILD_DIRECTORY KUBECTL VERSION    skips (exit code 77) when something is missing; sets root, flags, k
+#   check WHAT COMMAND...                         runs it; a failure is told with the end of its output
+#   finish                                        takes the cluster down and compares the host with the state before
+set -uo pipefail
+
+failed=0
+background=()
+
+begin() {
+  test_name=$1 build=$2 kubectl_program=$3
+  local version=$4
+  [ "$(id -u)" -eq 0 ] || skip "root is needed for containers"
+  [ -x "$kubectl_program" ] || skip "kubectl $version is not here (tools/fetch_kubectl.sh brings it)"
+  command -v containerd >/dev/null || skip "containerd is not installed"
+  command -v runc >/dev/null || skip "runc is not installed"
+  [[ $("$kubectl_program" version --client 2>/dev/null) == *$version* ]] || skip "$kubectl_program is not kubectl $version"
+  root=$(mktemp -d /tmp/knarr-e2e.XXXX)
+  # Below the range of ports that the kernel gives out by itself.
+  api_port=$((20000 + RANDOM % 5000))
+  bridge="kne$((RANDOM % 1000))"
+  flags=(--root "$root" --name "e2e-$bridge" --node-name e2e-node --api-port "$api_port" --kubelet-port $((api_port + 5000)) --bridge "$bridge"
+         --pod-subnet 10.99.0.0/24 --kubeconfig "$root/kubeconfig")
+  export KUBECONFIG=$root/kubeconfig
+  before=$(host_state | grep -v '^process')
+  trap cleanup EXIT
+}
+skip() { echo "SKIPPED: e2e $test_name: $1"; exit 77; }
+k() { timeout 90 "$kubectl_program" --cache-dir "$root/cache" "$@"; }
+
+check() {
+  local what=$1 out
+  shift
+  if out=$("$@" 2>&1); then
+    echo "ok    $what"
+  else
+    echo "e2e: FAILED: $what"
+    echo "$out" | tail -15 | sed 's/^/      /'
+    failed=1
+  fi
+}
+# Ends the test at once when the check before it failed: what follows would only repeat it.
+or_stop() {
+  [ $failed -eq 0 ] && return
+  tail -30 "$root/var/log/knarr/knarr.log" 2>/dev/null
+  exit 1
+}
+# wants TEXT COMMAND...: the output of the command holds the text.
+wants() {
+  local text=$1 out
+  shift
+  out=$("$@" 2>&1)
+  echo "$out"
+  grep -qF -- "$text" <<<"$out"
+}
+wants_code() { local code=$1; shift; "$@"; local got=$?; echo "exit code $got"; [ $got -eq "$code" ]; }
+# In the background, until the test ends.
+run_aside() { "$@" & background+=($!); }
+
+host_state() {
+  ip -o link | awk -F': ' '{print "link", $2}' | sed 's/@.*//' | sort
+  awk '{print "mount", $5}' /proc/self/mountinfo | sort
+  ls /var/run/netns 2>/dev/null | sed 's/^/netns /' | sort
+  nft list tables 2>/dev/null | sort
+  ip route show table all | grep -vE 'cache|expires' | sed 's/^/route /' | sort
+  ls -d /etc/cni/net.d/* /opt/cni/bin/* /var/lib/cni/* /run/flannel /var/lib/knarr* /etc/knarr* /run/knarr* /var/log/knarr* /var/log/pods/* 2>/dev/null | sed 's/^/file /' | sort
+  pgrep -f "${root:-/nowhere}" | grep -vx $$ | sed 's/^/process /'
+}
+cleanup() {
+  [ ${#background[@]} -gt 0 ] && kill "${background[@]}" 2>/dev/null
+  "$build/knarr" down "${flags[@]}" >/dev/null 2>&1
+  [ $failed -eq 0 ] && rm -rf "$root"
+}
+finish() {
+  [ ${#background[@]} -gt 0 ] && kill "${background[@]}" 2>/dev/null && wait "${background[@]}" 2>/dev/null
+  background=()
+  check "down" "$build/knarr" down "${flags[@]}"
+  check "down again" "$build/knarr" down "${flags[@]}"
+  # What others had here before may have gone meanwhile; only what is new counts.
+  local left
+  left=$(comm -13 <(sort <<<"$before") <(host_state | sort) | grep . || true)
+  echo "$left" | grep . | sed 's/^/left: /'
+  check "nothing is left on the host" test -z "$left"
+  check "no files are left" test -z "$(find "$root" -type f -not -path "$root/cache/*" -not -path "$root/test/*")"
+  [ $failed -eq 0 ] && echo "e2e $test_name passed"
+  exit $failed
+}
