@@ -12,6 +12,8 @@ target_precompile_headers(knarr_pch PRIVATE
   <mutex> <optional> <set> <span> <string> <string_view> <unordered_map> <utility> <variant> <vector> <coroutine>)
 
 add_custom_target(knarr_checks)
+# The unit tests of all rooms: what the sanitizer builds build.
+add_custom_target(knarr_unit_tests)
 
 function(knarr_room)
   cmake_parse_arguments(ROOM "" "NAME;DOOR" "SOURCES;DEPS;PRIVATE_DEPS;TESTS;TEST_DEPS" ${ARGN})
@@ -45,6 +47,7 @@ function(knarr_room)
     add_executable(${target}_test ${ROOM_TESTS})
     target_precompile_headers(${target}_test REUSE_FROM knarr_pch)
     target_link_libraries(${target}_test PRIVATE ${target} ${ROOM_TEST_DEPS} GTest::gtest GTest::gtest_main)
+    add_dependencies(knarr_unit_tests ${target}_test)
     add_test(NAME ${target}_test COMMAND ${target}_test)
     set_tests_properties(${target}_test PROPERTIES LABELS unit TIMEOUT 300
       ENVIRONMENT "KNARR_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
