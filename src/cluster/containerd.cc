@@ -128,6 +128,8 @@ async::Task<Result<void>> ensureContainerd(env::Env environment, ClusterConfig c
   env::ProcessSpec spec;
   spec.argv = {config.containerdPath, "--config", configPath};
   spec.environment = systemEnvironment();
+  // Collects its garbage at 40 % growth instead of 100 %: a few milliseconds of CPU for a third of its heap.
+  spec.environment.push_back("GOGC=40");
   spec.outputPath = config.logDirectory + "/containerd.log";
   spec.newSession = true;
   auto exited = std::make_shared<bool>(false);
@@ -158,6 +160,8 @@ async::Task<Result<void>> importImages(env::Env environment, ClusterConfig confi
     env::ProcessSpec spec;
     spec.argv = {"/usr/bin/ctr", "--address", config.containerdSocket(), "--namespace", "k8s.io", "images", "import", path};
     spec.environment = systemEnvironment();
+  // Collects its garbage at 40 % growth instead of 100 %: a few milliseconds of CPU for a third of its heap.
+  spec.environment.push_back("GOGC=40");
     env::ProcessExit done = CO_TRY(co_await async::runProcess(environment, std::move(spec)));
     if (done.exitCode != 0)
       co_return fail(Reason::InternalError, fmt::format("loading image {} failed: {}", path, trim(done.standardError)));

@@ -78,7 +78,9 @@ async::Task<void> runControllers(env::Env environment, ControllerManagerConfig c
   add("replicaset-controller", [](ControllerContext c) { return controllers::makeReplicaSetController(c); });
   add("generic-garbage-collector",
       [&](ControllerContext c) { return controllers::makeGarbageCollector(c, deletableResources(config.servedGroupVersions, false)); });
-  add("node-controller", [](ControllerContext c) { return controllers::makeNodeLifecycleController(c, {}); });
+  controllers::NodeLifecycleConfig nodeLifecycle;
+  nodeLifecycle.monitorGracePeriod = config.nodeMonitorGracePeriod;
+  add("node-controller", [&](ControllerContext c) { return controllers::makeNodeLifecycleController(c, nodeLifecycle); });
   if (!config.nodeIpam.clusterCidrs.empty())
     add("node-controller", [&](ControllerContext c) { return controllers::makeNodeIpamController(c, config.nodeIpam); });
   add("pod-garbage-collector", [](ControllerContext c) { return controllers::makePodGcController(c, {}); });

@@ -18,6 +18,8 @@ struct ControllerManagerConfig {
   std::string rootCaPem;  // published to every namespace
   // What the API server serves ("v1", "apps/v1"); the garbage and namespace controllers follow all of it.
   std::vector<std::string> servedGroupVersions;
+  // How long a node may be silent before it counts as lost (--node-monitor-grace-period).
+  env::Duration nodeMonitorGracePeriod = std::chrono::seconds(50);
   // Pod addresses for nodes; without cluster CIDRs no node gets any (--allocate-node-cidrs=false).
   controllers::NodeIpamConfig nodeIpam = {};
 };

@@ -111,9 +111,9 @@ TEST(SqliteStore, aDamagedPageIsFound) {
     std::fstream file(directory.file(), std::ios::in | std::ios::out | std::ios::binary);
     file.seekp(0, std::ios::end);
     auto size = static_cast<long>(file.tellp());
-    ASSERT_GE(size, 3 * 4096);
-    file.seekp(4096);
-    file << std::string(static_cast<size_t>(size) - 4096, '\x55');
+    ASSERT_GE(size, 3 * 1024);
+    file.seekp(1024);
+    file << std::string(static_cast<size_t>(size) - 1024, '\x55');
   }
   auto store = openSqliteStore(loop.env(), directory.file());
   ASSERT_FALSE(store);

@@ -58,14 +58,16 @@ wants_code() { local code=$1; shift; "$@"; local got=$?; echo "exit code $got"; 
 # In the background, until the test ends.
 run_aside() { "$@" & background+=($!); }
 
+# What a cluster of ours could leave behind. Other clusters on the host may come and go meanwhile, so links, routes and mounts
+# count when they could be ours.
 host_state() {
-  ip -o link | awk -F': ' '{print "link", $2}' | sed 's/@.*//' | sort
-  awk '{print "mount", $5}' /proc/self/mountinfo | sort
-  ls /var/run/netns 2>/dev/null | sed 's/^/netns /' | sort
+  ip -o link | awk -F': ' '{print "link", $2}' | sed 's/@.*//' | grep -E " (veth|flannel|$bridge)" | sort
+  grep -F -e "$root" -e /netns/ /proc/self/mountinfo | awk '{print "mount", $5}' | sort
+  ls /var/run/netns 2>/dev/null | sed 's/^/netns /' | grep cni- | sort
   nft list tables 2>/dev/null | sort
-  ip route show table all | grep -vE 'cache|expires' | sed 's/^/route /' | sort
+  ip route show table all | grep -E "10\.99\.0\.|$bridge" | sed 's/^/route /' | sort
   ls -d /etc/cni/net.d/* /opt/cni/bin/* /var/lib/cni/* /run/flannel /var/lib/knarr* /etc/knarr* /run/knarr* /var/log/knarr* /var/log/pods/* 2>/dev/null | sed 's/^/file /' | sort
-  pgrep -f "${root:-/nowhere}" | grep -vx $$ | sed 's/^/process /'
+  pgrep -f "$root" | grep -vx $$ | sed 's/^/process /'
 }
 cleanup() {
   [ ${#background[@]} -gt 0 ] && kill "${background[@]}" 2>/dev/null
