@@ -2,24 +2,17 @@
 
 #include <fmt/format.h>
 
-#include "api/authentication_v1.h"
 #include "api/autoscaling_v1.h"
-#include "api/core_v1.h"
 #include "api/meta_v1.h"
-#include "api/policy_v1.h"
 #include "apimachinery/labels.h"
 #include "apiserver/conversion/conversion.h"
+#include "apiserver/defaulting.h"
 #include "apiserver/patching.h"
 #include "base/strings.h"
 #include "schema/layout.h"
 
 namespace knarr::apiserver {
 namespace {
-
-// Source: pkg/registry/core/serviceaccount/storage/token.go.
-constexpr int64_t kTokenSecondsMin = 600;
-constexpr int64_t kTokenSecondsMax = int64_t{1} << 32;
-constexpr int64_t kTokenSecondsDefault = 3600;
 
 Unexpected notServed() {
   return Unexpected(Error(Reason::NotFound, "the server could not find the requested resource"));
@@ -49,32 +42,12 @@ Result<std::string> selectorText(const schema::TypeInfo& type, const void* root)
   return TRY(apimachinery::LabelSelector::from(labels)).str();
 }
 
-Result<Mut<>> bindPod(const Ref<>& old, const corev1::Binding& binding) {
-  Ref<corev1::Pod> pod(old);
-  const schema::ResourceInfo& pods = client::resourceOf<corev1::Pod>();
-  if (pod->metadata.deletionTimestamp)
-    return Unexpected(conflictError(pods, pod->metadata.name,
-                                    fmt::format("pod {} is being deleted, cannot be assigned to a host", pod->metadata.name)));
-  if (!pod->spec.nodeName.empty())
-    return Unexpected(conflictError(pods, pod->metadata.name,
-                                    fmt::format("pod {} is already assigned to node {}", pod->metadata.name, quote(pod->spec.nodeName))));
-  Mut<corev1::Pod> next = schema::edit(pod);
-  next->spec.nodeName = next.str(binding.target.name);
-  for (const auto& [key, value] : binding.metadata.annotations) schema::set(next->metadata.annotations, next.arena(), key, value);
-  bool have = false;
-  for (auto& condition : next->status.conditions)
-    if (condition.type == "PodScheduled") {
-      condition.status = "True";
-      condition.reason = {};
-      condition.message = {};
-      have = true;
-    }
-  if (!have) {
-    auto& condition = next->status.conditions.append(next.arena());
-    condition.type = "PodScheduled";
-    condition.status = "True";
-  }
-  return Mut<>(std::move(next));
+// An object as it is stored, with the defaults of that version.
+Result<Mut<>> toStored(const ServedResource& resource, Mut<> object) {
+  if (&object.type() == &resource.cache->type()) return object;
+  object = TRY(convertTo(resource.cache->type(), std::move(object)));
+  setDefaults(object);
+  return object;
 }
 
 // A list's items in the version that was asked for.
@@ -133,6 +106,8 @@ Result<Mut<>> withScale(const Ref<>& object, const schema::Object& scaleObject) 
 }
 
 const ServedResource* Api::served(const schema::ResourceInfo& info) const {
+  // A binding is made as an object of its own or below its pod; it is kept as neither.
+  if (info.group.empty() && info.resource == "bindings") return registry_.find("", info.version, "pods");
   return registry_.find(info.group, info.version, info.resource);
 }
 
@@ -167,10 +142,14 @@ Task<Result<Ref<>>> Api::create(ContextPtr context, const schema::ResourceInfo& 
                                 Mut<> object, client::WriteOptions options) {
   const ServedResource* resource = served(info);
   if (!resource) co_return notServed();
+  if (info.resource == "bindings") {
+    name = schema::metadataOf(object).name;
+    co_return co_await createBinding(context, *resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
+  }
   if (info.subresource.empty()) {
     if (Mut<> managed = CO_TRY(trackCreate(*resource, std::move(object), fieldManagerOf(*context, options), registry_.env())); managed)
       object = std::move(managed);
-    object = CO_TRY(convertTo(resource->cache->type(), std::move(object)));
+    object = CO_TRY(toStored(*resource, std::move(object)));
     Ref<> made = CO_TRY(co_await registry_.create(context, *resource, std::move(nameSpace), std::move(object), std::move(options)));
     co_return convertTo(*info.type, std::move(made));
   }
@@ -181,77 +160,6 @@ Task<Result<Ref<>>> Api::create(ContextPtr context, const schema::ResourceInfo& 
   if (info.subresource == "token")
     co_return co_await createToken(context, *resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
   co_return methodNotAllowed();
-}
-
-Task<Result<Ref<>>> Api::createBinding(ContextPtr context, const ServedResource& pods, std::string nameSpace, std::string name,
-                                       Mut<> object, client::WriteOptions options) {
-  auto binding = std::make_shared<Mut<corev1::Binding>>(std::move(object));
-  if ((*binding)->target.name.empty() || (!(*binding)->target.kind.empty() && (*binding)->target.kind != "Node"))
-    co_return Unexpected(apimachinery::invalidStatus(
-        "", "Binding", name, {apimachinery::requiredError(apimachinery::FieldPath("target").child("name"))}));
-  Registry::Transform transform = [binding](const Ref<>& old) { return bindPod(old, **binding); };
-  CO_TRY(co_await registry_.update(context, pods, "binding", std::move(nameSpace), std::move(name), transform, std::move(options), false,
-                                   nullptr));
-  co_return Ref<>();
-}
-
-Task<Result<Ref<>>> Api::createEviction(ContextPtr context, const ServedResource& pods, std::string nameSpace, std::string name,
-                                        Mut<> object, client::WriteOptions options) {
-  Mut<policyv1::Eviction> eviction(std::move(object));
-  if (!eviction->metadata.name.empty() && eviction->metadata.name != name)
-    co_return fail(Reason::BadRequest, "name in URL does not match name in Eviction object");
-  client::DeleteOptions deletion;
-  deletion.dryRun = options.dryRun;
-  if (const metav1::DeleteOptions* asked = eviction->deleteOptions) {
-    if (asked->gracePeriodSeconds) deletion.gracePeriodSeconds = *asked->gracePeriodSeconds;
-    if (asked->preconditions && asked->preconditions->uid) deletion.preconditionUid = *asked->preconditions->uid;
-  }
-  CO_TRY(co_await registry_.remove(context, pods, std::move(nameSpace), std::move(name), std::move(deletion)));
-  co_return Ref<>();
-}
-
-Task<Result<Ref<>>> Api::createToken(ContextPtr context, const ServedResource& accounts, std::string nameSpace, std::string name,
-                                     Mut<> object, client::WriteOptions) {
-  (void)context;
-  Mut<authenticationv1::TokenRequest> request(std::move(object));
-  Ref<> account = CO_TRY(co_await registry_.get(accounts, nameSpace, name, ""));
-  if (!tokens_) co_return methodNotAllowed();
-  apimachinery::FieldErrors errors;
-  int64_t seconds = request->spec.expirationSeconds.valueOr(kTokenSecondsDefault);
-  apimachinery::FieldPath path = apimachinery::FieldPath("spec").child("expirationSeconds");
-  if (seconds < kTokenSecondsMin) errors.push_back(apimachinery::invalidError(path, seconds, "may not specify a duration less than 10 minutes"));
-  if (seconds > kTokenSecondsMax) errors.push_back(apimachinery::invalidError(path, seconds, "may not specify a duration larger than 2^32 seconds"));
-  if (!errors.empty()) co_return Unexpected(apimachinery::invalidStatus("authentication.k8s.io", "TokenRequest", name, errors));
-  TokenClaims claims;
-  claims.nameSpace = nameSpace;
-  claims.serviceAccountName = name;
-  claims.serviceAccountUid = schema::metadataOf(account).uid;
-  for (schema::Str audience : request->spec.audiences) claims.audiences.emplace_back(audience);
-  if (claims.audiences.empty()) claims.audiences.push_back(tokens_->issuer());
-  claims.issuedAt = registry_.env().clock.unixSeconds();
-  claims.expires = claims.issuedAt + seconds;
-  claims.id = env::randomUuid(registry_.env().random);
-  if (const auto* bound = request->spec.boundObjectRef) {
-    std::string_view plural = bound->kind == "Pod" ? "pods" : bound->kind == "Secret" ? "secrets" : bound->kind == "Node" ? "nodes" : "";
-    const ServedResource* resource = registry_.find("", "v1", plural);
-    if (!resource) co_return fail(Reason::BadRequest, fmt::format("cannot bind token for serviceaccount {} to type {}", quote(name), bound->kind));
-    Ref<> target = CO_TRY(co_await registry_.get(*resource, resource->info->namespaced ? nameSpace : "", std::string(bound->name), ""));
-    if (!bound->uid.empty() && bound->uid != schema::metadataOf(target).uid)
-      co_return Unexpected(conflictError(*resource->info, bound->name,
-                                         fmt::format("the UID in the bound object reference ({}) does not match the UID in record. The "
-                                                     "object might have been deleted and then recreated",
-                                                     bound->uid)));
-    claims.bound = {std::string(bound->kind), std::string(bound->name), std::string(schema::metadataOf(target).uid)};
-    if (bound->kind == "Pod") claims.nodeName = Ref<corev1::Pod>(target)->spec.nodeName;
-  }
-  request->spec.expirationSeconds = seconds;
-  if (request->spec.audiences.empty()) request->spec.audiences.append(request.arena()) = request.str(tokens_->issuer());
-  request->status.token = request.str(CO_TRY(tokens_->sign(claims)));
-  request->status.expirationTimestamp = schema::Time::fromUnix(claims.expires);
-  request->metadata.name = request.str(name);
-  request->metadata.namespace_ = request.str(nameSpace);
-  request->metadata.creationTimestamp = schema::Time::fromUnix(claims.issuedAt);
-  co_return std::move(request).publish();
 }
 
 Task<Result<Ref<>>> Api::update(ContextPtr context, const schema::ResourceInfo& info, std::string nameSpace, std::string name,
@@ -273,7 +181,7 @@ Task<Result<Ref<>>> Api::update(ContextPtr context, const schema::ResourceInfo& 
       Ref<> before = TRY(convertTo(next.type(), old));
       next = TRY(trackUpdate(*resource, subresource, std::move(next), before, manager, environment));
     }
-    return convertTo(resource->cache->type(), std::move(next));
+    return toStored(*resource, std::move(next));
   };
   bool allowCreate = resource->strategy->allowCreateOnUpdate && info.subresource.empty();
   Ref<> updated = CO_TRY(co_await registry_.update(context, *resource, subresource, std::move(nameSpace), std::move(name), transform,
@@ -315,7 +223,7 @@ Task<Result<Ref<>>> Api::patch(ContextPtr context, const schema::ResourceInfo& i
     const ServedResource& resource = *request->resource;
     Ref<> before = old ? TRY(convertTo(*resource.info->type, old)) : Ref<>();
     Mut<> next = TRY(applyPatch(*request, before, environment, context->warnings));
-    return convertTo(resource.cache->type(), std::move(next));
+    return toStored(resource, std::move(next));
   };
   Ref<> updated = CO_TRY(co_await registry_.update(context, *resource, request->subresource, std::move(nameSpace), std::move(name),
                                                    transform, std::move(options), type == client::PatchType::Apply && info.subresource.empty(),

@@ -46,6 +46,7 @@ class Api {
                                     Mut<> object, client::WriteOptions options);
   Task<Result<Ref<>>> createEviction(ContextPtr context, const ServedResource& pods, std::string nameSpace, std::string name,
                                      Mut<> object, client::WriteOptions options);
+  Task<Result<void>> askBudget(ContextPtr context, Ref<> pod, bool dryRun);
   Task<Result<Ref<>>> createToken(ContextPtr context, const ServedResource& accounts, std::string nameSpace, std::string name,
                                   Mut<> object, client::WriteOptions options);
   Task<Result<Ref<>>> updateScale(ContextPtr context, const ServedResource& resource, std::string nameSpace, std::string name,

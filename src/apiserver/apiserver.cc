@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include "apiserver/admission/object_plugins.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/admission/rbac_escalation.h"
 #include "apiserver/api.h"
 #include "apiserver/authenticator.h"
 #include "apiserver/authorizer.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/component_statuses.h"
 #include "apiserver/discovery.h"
 #include "apiserver/handlers.h"
 #include "apiserver/impersonation.h"
@@ -41,6 +43,12 @@ bool wantsAggregated(std::string_view accept) {
   return false;
 }
 
+// The store is well when it says where it stands.
+Task<Result<std::string>> probeStore(store::Store& store) {
+  CO_TRY(co_await store.currentRevision());
+  co_return std::string("ok");
+}
+
 }  // namespace
 
 class ApiServer::Impl {
@@ -59,14 +67,19 @@ class ApiServer::Impl {
         gate_(environment.executor) {
     for (const schema::ResourceInfo* info : resources_)
       if (hasStorage(*info)) registry_.serve(*info);
+    componentProbes_ = config_.componentProbes;
+    componentProbes_.push_back({"etcd-0", [&store] { return probeStore(store); }});
     addAdmissionPlugins(admission_, registry_, AdmissionConfig{config_.serviceClusterIpRange});
+    admission_.add(makeCertificateAdmission(authorizer_));
     admission_.add(makeRbacEscalationCheck(registry_, authorizer_));
   }
 
   Task<Result<void>> start() {
     CO_TRY(co_await registry_.start(gate_, stop_.token()));
     auto client = clientFor(UserInfo{"system:apiserver", "", {std::string(kGroupMasters)}, {}});
-    CO_TRY(co_await makeBootstrapObjects(*client, BootstrapConfig{config_.serviceClusterIpRange, config_.advertiseAddress, config_.securePort}));
+    bool priorityClasses = registry_.find("scheduling.k8s.io", "v1", "priorityclasses") != nullptr;
+    CO_TRY(co_await makeBootstrapObjects(
+        *client, BootstrapConfig{config_.serviceClusterIpRange, config_.advertiseAddress, config_.securePort, priorityClasses}));
     auto kubelet = wire::TlsClientContext::make(env_.clock, config_.kubeletClient);
     if (kubelet) streaming_ = std::make_unique<Streaming>(env_, registry_, *kubelet);
     ready_ = true;
@@ -144,7 +157,11 @@ class ApiServer::Impl {
       if (!streaming_) co_return fail(Reason::ServiceUnavailable, "the connection to kubelets is not configured");
       co_return co_await streaming_->handle(call, info, query);
     }
-    const ServedResource* served = registry_.find(info.apiGroup, info.apiVersion, info.resource);
+    const ServedResource* served = api_.served(*resource);
+    if (!served && resource->resource == "componentstatuses") {
+      co_await handleComponentStatuses(call, info, componentProbes_);
+      co_return Result<void>();
+    }
     if (!served) co_return co_await handleReview(call, info, *resource, authenticator_, authorizer_);
     co_await handleResource(call, &api_, std::move(info), std::move(query), served, resource, env_);
     co_return Result<void>();
@@ -221,6 +238,7 @@ class ApiServer::Impl {
 
   env::Env env_;
   ApiServerConfig config_;
+  std::vector<ApiServerConfig::ComponentProbe> componentProbes_;
   std::vector<const schema::ResourceInfo*> resources_;
   AdmissionChain admission_;
   Registry registry_;

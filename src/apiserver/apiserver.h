@@ -9,6 +9,7 @@
 // Upstream counterpart: cmd/kube-apiserver and k8s.io/apiserver.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,7 +33,13 @@ struct ApiServerConfig {
   std::string serviceClusterIpRange = "10.96.0.0/12";
   // How the server reaches kubelets (logs, exec): the CA of their certificates and our client certificate.
   wire::TlsClientConfig kubeletClient;
-  // Groups and versions to serve, "apps/v1"; empty serves every resource that has storage.
+  // Parts of the cluster that componentstatuses asks after, besides the store ("etcd-0"): "ok", or what is wrong.
+  struct ComponentProbe {
+    std::string name;
+    std::function<async::Task<Result<std::string>>()> probe;
+  };
+  std::vector<ComponentProbe> componentProbes;
+  // Groups and versions to serve, "apps/v1"; empty serves defaultServedGroupVersions().
   std::vector<std::string> servedGroupVersions;
 };
 

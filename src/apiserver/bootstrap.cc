@@ -151,6 +151,26 @@ async::Task<Result<void>> makeNamespaces(Client& client) {
   co_return Result<void>();
 }
 
+// The classes of the cluster's own pods. Source: pkg/apis/scheduling/v1/helpers.go, SystemPriorityClasses.
+async::Task<Result<void>> makeSystemPriorityClasses(Client& client) {
+  struct SystemClass {
+    std::string_view name, description;
+    int32_t value;
+  };
+  constexpr SystemClass kClasses[] = {
+      {"system-node-critical", "Used for system critical pods that must not be moved from their current node.", 2000001000},
+      {"system-cluster-critical",
+       "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.", 2000000000}};
+  for (const SystemClass& one : kClasses) {
+    auto made = schema::newObject<schedulingv1::PriorityClass>();
+    made->metadata.name = one.name;
+    made->value = one.value;
+    made->description = one.description;
+    CO_TRY(co_await createIfMissing(client, std::move(made)));
+  }
+  co_return Result<void>();
+}
+
 async::Task<Result<void>> makeKubernetesService(Client& client, BootstrapConfig config) {
   auto service = schema::newObject<corev1::Service>();
   service->metadata.name = "kubernetes";
@@ -225,6 +245,7 @@ async::Task<Result<void>> makeBootstrapObjects(Client& client, BootstrapConfig c
   CO_TRY(co_await makeNamespaces(client));
   std::vector<Ref<>> policy = parseBootstrapPolicy(bootstrapPolicyText());
   for (size_t i = 0; i < policy.size(); ++i) CO_TRY(co_await createIfMissing(client, schema::edit(policy[i])));
+  if (config.priorityClasses) CO_TRY(co_await makeSystemPriorityClasses(client));
   CO_TRY(co_await makeKubernetesService(client, config));
   co_return Result<void>();
 }

@@ -17,6 +17,7 @@ struct BootstrapConfig {
   std::string serviceClusterIpRange;
   std::string advertiseAddress;
   int securePort = 6443;
+  bool priorityClasses = true;  // whether priority classes are served
 };
 
 async::Task<Result<void>> makeBootstrapObjects(client::Client& client, BootstrapConfig config);

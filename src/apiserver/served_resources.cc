@@ -38,10 +38,11 @@ int versionRank(std::string_view version) {
 }
 
 std::vector<const schema::ResourceInfo*> servedResources(const std::vector<std::string>& groupVersions) {
+  if (groupVersions.empty()) return servedResources(defaultServedGroupVersions());
   std::vector<const schema::ResourceInfo*> out;
   for (const schema::ResourceInfo& info : schema::allResources()) {
     std::string gv = groupVersionName(info.group, info.version);
-    if (groupVersions.empty() || std::find(groupVersions.begin(), groupVersions.end(), gv) != groupVersions.end()) out.push_back(&info);
+    if (std::find(groupVersions.begin(), groupVersions.end(), gv) != groupVersions.end()) out.push_back(&info);
   }
   return out;
 }

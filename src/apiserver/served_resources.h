@@ -9,7 +9,7 @@
 
 namespace knarr::apiserver {
 
-// The resources of the group versions named ("apps/v1"; "v1" is core); all of the vocabulary when none is named.
+// The resources of the group versions named ("apps/v1"; "v1" is core); the default ones when none is named.
 std::vector<const schema::ResourceInfo*> servedResources(const std::vector<std::string>& groupVersions);
 // Reviews are answered and forgotten, component statuses are asked for anew; everything else that can be watched is stored.
 bool hasStorage(const schema::ResourceInfo& info);

@@ -65,12 +65,22 @@ void ResourceCache::apply(CacheEvent event) {
     event.object = std::move(last).publish();
     objects_.erase(at);
   }
-  if (ring_.size() >= kRingEventsMax) {
-    droppedThrough_ = ring_.front().revision;
+  ringBytes_ += event.object.object().bytesResident();
+  env::Instant now = event.recorded;
+  ring_.push_back(std::move(event));
+  trim(now);
+  for (auto& [id, changed] : listeners_) changed();
+}
+
+void ResourceCache::trim(env::Instant now) {
+  while (ring_.size() > kRingEventsMin) {
+    const CacheEvent& oldest = ring_.front();
+    bool fresh = now - oldest.recorded < kEventFresh;
+    if (fresh && ring_.size() <= kRingEventsMax && ringBytes_ <= kRingBytesMax) return;
+    droppedThrough_ = oldest.revision;
+    ringBytes_ -= oldest.object.object().bytesResident();
     ring_.pop_front();
   }
-  ring_.push_back(std::move(event));
-  for (auto& [id, changed] : listeners_) changed();
 }
 
 CacheHub::CacheHub(env::Env environment, store::Store& store)
@@ -144,12 +154,14 @@ Task<Result<void>> CacheHub::start(async::Gate& gate, async::StopToken stop) {
 }
 
 Result<void> CacheHub::applyBatch(const std::vector<store::Event>& events) {
+  env::Instant now = env_.clock.now();
   for (const store::Event& event : events) {
     std::string_view rest;
     ResourceCache* cache = cacheOf(event.kv.key, rest);
     if (cache != nullptr) {
       CacheEvent change;
       change.revision = event.revision();
+      change.recorded = now;
       change.key = rest;
       change.type = event.type == store::Event::Put ? CacheEvent::Put : CacheEvent::Delete;
       if (event.type == store::Event::Put) change.object = TRY(decode(*cache, event.kv));
@@ -158,6 +170,8 @@ Result<void> CacheHub::applyBatch(const std::vector<store::Event>& events) {
     }
     revision_ = event.revision();
   }
+  // A burst of events is forgotten when it is old, though its own resource has no news.
+  for (auto& [prefix, cache] : caches_) cache->trim(now);
   return {};
 }
 

@@ -31,6 +31,7 @@ struct CacheEvent {
   std::string key;   // "namespace/name" or "name"
   Ref<> object;      // the new state; for Delete the last state with the revision of the deletion
   Ref<> previous;    // null on creation
+  env::Instant recorded{};  // when it was applied
 };
 
 class ResourceCache;
@@ -65,7 +66,7 @@ class CacheCursor {
 
 class ResourceCache {
  public:
-  // prefix: "/registry/pods/". The first ring is small and doubles up to kRingEventsMax.
+  // prefix: "/registry/pods/".
   ResourceCache(std::string prefix, const schema::TypeInfo& type);
 
   const std::string& prefix() const { return prefix_; }
@@ -78,17 +79,27 @@ class ResourceCache {
   int64_t oldestWatchable() const { return droppedThrough_; }
   size_t watchers() const { return watchers_; }
 
-  static constexpr size_t kRingEventsMax = 8192;
+  size_t ringEvents() const { return ring_.size(); }
+
+  // The ring keeps its last kRingEventsMin events however old they are, and more only while they are fresh and within both
+  // bounds. Source: cacher/watch_cache.go (defaultLowerBoundCapacity, defaultUpperBoundCapacity, DefaultEventFreshDuration).
+  static constexpr size_t kRingEventsMin = 100;
+  static constexpr size_t kRingEventsMax = 100 * 1024;
+  static constexpr size_t kRingBytesMax = size_t{32} * 1024 * 1024;  // of the objects that its events hold
+  static constexpr env::Duration kEventFresh = std::chrono::seconds(75);
 
  private:
   friend class CacheHub;
   friend class CacheCursor;
   void apply(CacheEvent event);
+  // Drops the events that the ring need not keep any more.
+  void trim(env::Instant now);
 
   std::string prefix_;
   const schema::TypeInfo* type_;
   std::map<std::string, Ref<>, std::less<>> objects_;
   std::deque<CacheEvent> ring_;
+  size_t ringBytes_ = 0;
   int64_t droppedThrough_ = 0;
   const int64_t* hubRevision_ = nullptr;
   std::map<uint64_t, std::function<void()>> listeners_;

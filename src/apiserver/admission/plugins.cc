@@ -6,6 +6,7 @@
 
 #include "api/core_v1.h"
 #include "api/scheduling_v1.h"
+#include "apiserver/admission/object_plugins.h"
 #include "apiserver/ip_range.h"
 #include "base/strings.h"
 
@@ -88,7 +89,37 @@ class ServiceAccountAdmission : public AdmissionPlugin {
     co_return Result<void>();
   }
 
+  // What a node says about a pod of its own names nothing that only the API server could give.
+  Task<Result<void>> validate(const AdmissionAttributes& attributes) override {
+    if (!isPodCreate(attributes)) co_return Result<void>();
+    const auto& pod = *static_cast<const corev1::Pod*>(attributes.object->root());
+    if (!pod.metadata.annotations.contains("kubernetes.io/config.mirror")) co_return Result<void>();
+    auto refuse = [&](std::string_view why) { return Unexpected(forbiddenError(*attributes.resource, attributes.name, why)); };
+    if (!pod.spec.serviceAccountName.empty()) co_return refuse("a mirror pod may not reference service accounts");
+    if (namesSecrets(pod.spec)) co_return refuse("a mirror pod may not reference secrets");
+    for (const auto& volume : pod.spec.volumes)
+      if (volume.volumeSource.projected)
+        for (const auto& source : volume.volumeSource.projected->sources)
+          if (source.serviceAccountToken) co_return refuse("a mirror pod may not use ServiceAccountToken volume projections");
+    co_return Result<void>();
+  }
+
  private:
+  static bool namesSecrets(const corev1::PodSpec& spec) {
+    bool names = !spec.imagePullSecrets.empty();
+    for (const auto* list : {&spec.initContainers, &spec.containers})
+      for (const auto& container : *list) {
+        for (const auto& source : container.envFrom) names = names || source.secretRef;
+        for (const auto& variable : container.env) names = names || (variable.valueFrom && variable.valueFrom->secretKeyRef);
+      }
+    for (const auto& volume : spec.volumes) {
+      names = names || volume.volumeSource.secret;
+      if (volume.volumeSource.projected)
+        for (const auto& source : volume.volumeSource.projected->sources) names = names || source.secret;
+    }
+    return names;
+  }
+
   void mountToken(Mut<>& object, corev1::Pod& pod) {
     Arena& arena = object.arena();
     Str volumeName;
@@ -179,6 +210,18 @@ class PriorityAdmission : public AdmissionPlugin {
                                                       *pod.spec.priority, value)));
     pod.spec.priority = value;
     if (!pod.spec.preemptionPolicy) pod.spec.preemptionPolicy = policy;
+    co_return Result<void>();
+  }
+
+  // One class at most is the default.
+  Task<Result<void>> validate(const AdmissionAttributes& attributes) override {
+    if (attributes.operation == Operation::Delete || !is(attributes, "scheduling.k8s.io", "priorityclasses")) co_return Result<void>();
+    if (!static_cast<const schedulingv1::PriorityClass*>(attributes.object->root())->globalDefault) co_return Result<void>();
+    CO_TRY(co_await registry_.hub().waitFresh());
+    for (const auto& [key, object] : registry_.find("scheduling.k8s.io", "v1", "priorityclasses")->cache->objects())
+      if (Ref<schedulingv1::PriorityClass>(object)->globalDefault && key != attributes.name)
+        co_return Unexpected(forbiddenError(*attributes.resource, attributes.name,
+                                            fmt::format("PriorityClass {} is already marked as default. Only one default can exist", key)));
     co_return Result<void>();
   }
 
@@ -334,10 +377,14 @@ class ServiceAllocator : public AdmissionPlugin {
 
 void addAdmissionPlugins(AdmissionChain& chain, Registry& registry, AdmissionConfig config) {
   chain.add(std::make_unique<NamespaceLifecycle>(registry));
+  chain.add(makeLimitRanger(registry));
   chain.add(std::make_unique<ServiceAccountAdmission>(registry));
   chain.add(std::make_unique<TaintNodesByCondition>());
   chain.add(std::make_unique<PriorityAdmission>(registry));
   chain.add(std::make_unique<DefaultTolerationSeconds>());
+  chain.add(makeDefaultStorageClass(registry));
+  chain.add(makeRuntimeClassAdmission(registry));
+  chain.add(makeDefaultIngressClass(registry));
   chain.add(std::make_unique<ServiceAllocator>(registry, config.serviceClusterIpRange));
 }
 

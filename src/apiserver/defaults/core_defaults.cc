@@ -187,6 +187,20 @@ void namespaceDefaults(Mut<>& object) {
   if (!ns.metadata.name.empty()) schema::set(ns.metadata.labels, object.arena(), "kubernetes.io/metadata.name", ns.metadata.name);
 }
 
+// What a limit's default leaves open, its maximum and minimum say.
+void limitRangeDefaults(Mut<>& object) {
+  auto fill = [&](schema::Map<schema::Quantity>& to, const schema::Map<schema::Quantity>& from) {
+    for (const auto& [name, quantity] : from)
+      if (!to.contains(name)) to.at(object.arena(), name) = quantity;
+  };
+  for (auto& limit : static_cast<corev1::LimitRange*>(object.root())->spec.limits) {
+    if (limit.type != "Container") continue;
+    fill(limit.default_, limit.max);
+    fill(limit.defaultRequest, limit.default_);
+    fill(limit.defaultRequest, limit.min);
+  }
+}
+
 void nodeDefaults(Mut<>& object) {
   auto& node = *static_cast<corev1::Node*>(object.root());
   if (node.status.allocatable.empty())
@@ -221,6 +235,7 @@ DefaultsFunction coreDefaultsOf(std::string_view kind) {
                                                                       {"PersistentVolume", persistentVolumeDefaults},
                                                                       {"PersistentVolumeClaim", claimDefaults},
                                                                       {"Namespace", namespaceDefaults},
+                                                                      {"LimitRange", limitRangeDefaults},
                                                                       {"Node", nodeDefaults}};
   auto found = kDefaults.find(kind);
   return found == kDefaults.end() ? nullptr : found->second;

@@ -12,6 +12,7 @@ using DefaultsFunction = void (*)(schema::Mut<>& object);
 DefaultsFunction defaultsOf(const schema::TypeInfo& type);
 DefaultsFunction coreDefaultsOf(std::string_view kind);
 DefaultsFunction workloadDefaultsOf(std::string_view group, std::string_view kind);
+DefaultsFunction groupDefaultsOf(const schema::TypeInfo& type);
 
 // Defaults of a pod spec that hold in templates too.
 void setPodSpecDefaults(corev1::PodSpec& spec, Arena& arena);

@@ -97,7 +97,9 @@ DefaultsFunction workloadDefaultsOf(std::string_view group, std::string_view kin
 
 DefaultsFunction defaultsOf(const schema::TypeInfo& type) {
   if (type.kind.empty()) return nullptr;
-  return type.group.empty() ? coreDefaultsOf(type.kind) : workloadDefaultsOf(type.group, type.kind);
+  if (type.group.empty()) return coreDefaultsOf(type.kind);
+  DefaultsFunction own = workloadDefaultsOf(type.group, type.kind);
+  return own ? own : groupDefaultsOf(type);
 }
 
 void setDefaults(Mut<>& object) {
