@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "client/informer.h"
+#include "kubelet/image_gc.h"
 #include "kubelet/log_rotation.h"
 #include "kubelet/logs.h"
 #include "kubelet/machine.h"
@@ -51,9 +52,12 @@ class Kubelet::Impl {
         statuses_(env_, client_),
         prober_(env_, runtime_, recorder_, [this](const std::string& uid) { workers_.wake(uid); }),
         agent_(env_, config_, machine_, client_, runtime_, recorder_),
+        imageCollector_(env_, runtime_, [this](std::string reason, std::string message) { agent_.warn(reason, message); }),
         pods_(env_, client_, client::resourceOf<Pod>(), "", onNode(config_.nodeName)),
         services_(env_, client_, client::resourceOf<corev1::Service>(), "", {}),
-        workers_(workerContext()) {}
+        workers_(workerContext()) {
+    agent_.imagePathFrom([this] { return imageCollector_.imagePath(); });
+  }
 
   Task<Result<void>> run(async::StopToken stop);
   Task<Result<void>> containerLogs(std::string nameSpace, std::string pod, std::string container,
@@ -78,7 +82,8 @@ class Kubelet::Impl {
             recorder_,
             [this] { return agent_.networkError(); },
             [this](const Pod& pod) { return servicesFor(pod); },
-            [this] { return agent_.runtimeName(); }};
+            [this] { return agent_.runtimeName(); },
+            [this] { return agent_.pressure(); }};
   }
   Variables servicesFor(const Pod& pod) const;
   Task<void> relist(async::StopToken stop);
@@ -103,6 +108,7 @@ class Kubelet::Impl {
   StatusManager statuses_;
   Prober prober_;
   NodeAgent agent_;
+  ImageCollector imageCollector_;
   client::Informer pods_;
   client::Informer services_;
   PodWorkers workers_;
@@ -152,6 +158,7 @@ Task<Result<void>> Kubelet::Impl::run(async::StopToken stop) {
     gate.spawn(followEvents(stop));
     gate.spawn(housekeeping(stop));
     gate.spawn(keepLogsSmall(stop));
+    gate.spawn(imageCollector_.run(stop));
   }
   async::Event stopped(env_.executor);
   auto registration = stop.onStop([&stopped] { stopped.set(); });

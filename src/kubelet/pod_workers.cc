@@ -300,7 +300,8 @@ bool PodWorkers::admit(Worker& worker, const Ref<Pod>& pod, const RuntimePod& ru
       others.push_back(other->pod);
   }
   std::optional<Rejection> rejection =
-      admitPod(*pod, others, context_.machine, context_.config.maxPods);
+      admitUnderPressure(*pod, context_.pressure());
+  if (!rejection) rejection = admitPod(*pod, others, context_.machine, context_.config.maxPods);
   if (!rejection) {
     worker.admitted = true;
     return true;

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "kubelet/cgroups.h"
+#include "kubelet/node_pressure.h"
 #include "kubelet/pod_runtime.h"
 #include "kubelet/prober.h"
 #include "kubelet/status_manager.h"
@@ -35,6 +36,7 @@ struct PodWorkerContext {
   std::function<std::string()> networkError;  // "" when pods' networks work
   std::function<Variables(const corev1::Pod&)> serviceVariables;
   std::function<std::string()> runtimeName;
+  std::function<Pressure()> pressure;  // what the node is short of
 };
 
 class PodWorkers {
