@@ -6,12 +6,14 @@
 
 #include "base/log.h"
 #include "client/informer.h"
+#include "codec/codec.h"
 #include "kubelet/image_gc.h"
 #include "kubelet/log_rotation.h"
 #include "kubelet/logs.h"
 #include "kubelet/machine.h"
 #include "kubelet/node_status.h"
 #include "kubelet/pod_workers.h"
+#include "kubelet/stats.h"
 
 namespace knarr::kubelet {
 
@@ -68,6 +70,8 @@ class Kubelet::Impl {
                                       ExecOptions options);
   Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod,
                                            std::vector<int32_t> ports);
+  std::string podsJson() const;
+  Task<Result<NodeUsage>> usage();
 
  private:
   PodWorkerContext workerContext() {
@@ -342,6 +346,29 @@ Task<Result<std::string>> Kubelet::Impl::portForwardUrl(std::string nameSpace, s
   co_return std::string(answer->url);
 }
 
+std::string Kubelet::Impl::podsJson() const {
+  std::string items;
+  for (const Ref<Pod>& pod : client::Lister<Pod>(pods_).list("")) {
+    Ref<Pod> latest = statuses_.withLatestStatus(pod);
+    items += (items.empty() ? "" : ",") + codec::encodeJsonValue(schema::typeInfoOf<Pod>(), &*latest);
+  }
+  return fmt::format(R"({{"kind":"PodList","apiVersion":"v1","metadata":{{}},"items":[{}]}})", items);
+}
+
+Task<Result<NodeUsage>> Kubelet::Impl::usage() {
+  env::Files& files = env_.files;
+  std::move_only_function<NodeUsage()> work = [&files, name = config_.nodeName, root = config_.rootDirectory,
+                                               images = imageCollector_.imagePath(), now = env_.clock.unixNanos()] {
+    return nodeUsage(files, name, root, images, now);
+  };
+  NodeUsage node = co_await async::runBlocking<NodeUsage>(env_.executor, std::move(work));
+  auto stats = CO_TRY(co_await runtime_.listContainerStats(schema::newObject<v1::ListContainerStatsRequest>()));
+  std::vector<Ref<Pod>> pods;
+  for (const Ref<Pod>& pod : client::Lister<Pod>(pods_).list("")) pods.push_back(statuses_.withLatestStatus(pod));
+  node.pods = podUsages(pods, *stats);
+  co_return node;
+}
+
 Kubelet::Kubelet(KubeletConfig config, KubeletDependencies dependencies)
     : impl_(std::make_unique<Impl>(std::move(config), dependencies)) {}
 Kubelet::~Kubelet() = default;
@@ -365,6 +392,19 @@ Task<Result<std::string>> Kubelet::attachUrl(std::string nameSpace, std::string 
 Task<Result<std::string>> Kubelet::portForwardUrl(std::string nameSpace, std::string pod,
                                                   std::vector<int32_t> ports) {
   return impl_->portForwardUrl(std::move(nameSpace), std::move(pod), std::move(ports));
+}
+
+std::string Kubelet::podsJson() const { return impl_->podsJson(); }
+Task<Result<std::string>> Kubelet::statsSummary(bool onlyCpuAndMemory) {
+  NodeUsage node = CO_TRY(co_await impl_->usage());
+  co_return summaryJson(node, onlyCpuAndMemory);
+}
+Task<std::string> Kubelet::resourceMetrics() {
+  Result<NodeUsage> node = co_await impl_->usage();
+  if (node) co_return kubelet::resourceMetrics(*node);
+  NodeUsage failed;
+  failed.failed = true;
+  co_return kubelet::resourceMetrics(failed);
 }
 
 }  // namespace knarr::kubelet
