@@ -579,7 +579,12 @@ Answer<v1::RemoveImageResponse> FakeRuntime::removeImage(Mut<v1::RemoveImageRequ
 
 Answer<v1::ImageFsInfoResponse> FakeRuntime::imageFsInfo() {
   CO_TRY(co_await enter("ImageFsInfo", delays.other));
-  co_return published(schema::newObject<v1::ImageFsInfoResponse>());
+  auto answer = schema::newObject<v1::ImageFsInfoResponse>();
+  v1::FilesystemUsage& usage = answer->imageFilesystems.append(answer.arena());
+  usage.timestamp = env_.clock.unixNanos();
+  usage.fsId = answer.arena().make<v1::FilesystemIdentifier>();
+  usage.fsId->mountpoint = "/";
+  co_return published(std::move(answer));
 }
 
 }  // namespace knarr::cri

@@ -145,6 +145,8 @@ struct FileStatus {
 struct FileSystemSize {
   uint64_t bytes = 0;
   uint64_t bytesAvailable = 0;  // to programs that are not root
+  uint64_t inodes = 0;          // 0: the file system does not count them
+  uint64_t inodesFree = 0;
 };
 
 // Whole-file operations. They block: short ones (configuration, tokens) may be called on the loop,

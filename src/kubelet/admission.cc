@@ -102,6 +102,23 @@ PodRequest podSum(const Pod& pod, schema::Map<schema::Quantity> corev1::Resource
   return out;
 }
 
+std::optional<Rejection> admitUnderPressure(const Pod& pod, const Pressure& pressure) {
+  constexpr int32_t kSystemCriticalPriority = 2'000'000'000;
+  if (!pressure.any() || pod.spec.priority.valueOr(0) >= kSystemCriticalPriority) return std::nullopt;
+  if (pressure.memory && !pressure.disk && !pressure.pid) {
+    if (qosClassOf(pod) != "BestEffort") return std::nullopt;
+    for (const corev1::Toleration& toleration : pod.spec.tolerations) {
+      bool key = toleration.key == "node.kubernetes.io/memory-pressure" || (toleration.key.empty() && toleration.operator_ == "Exists");
+      bool effect = toleration.effect.empty() || toleration.effect == "NoSchedule";
+      if (key && effect && (toleration.operator_ == "Exists" || toleration.value.empty())) return std::nullopt;
+    }
+  }
+  std::string conditions;
+  for (auto [has, name] : {std::pair(pressure.memory, "MemoryPressure"), std::pair(pressure.disk, "DiskPressure"), std::pair(pressure.pid, "PIDPressure")})
+    if (has) conditions += (conditions.empty() ? "" : " ") + std::string(name);
+  return Rejection{"Evicted", fmt::format("The node had condition: [{}]. ", conditions)};
+}
+
 std::optional<Rejection> admitPod(const Pod& pod, const std::vector<schema::Ref<Pod>>& others,
                                   const MachineInfo& machine, int64_t maxPods) {
   if (auto rejection = checkSysctls(pod)) return rejection;

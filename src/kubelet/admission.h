@@ -8,6 +8,7 @@
 
 #include "api/core_v1.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/node_pressure.h"
 #include "schema/object.h"
 
 namespace knarr::kubelet {
@@ -20,6 +21,10 @@ struct Rejection {
 std::optional<Rejection> admitPod(const corev1::Pod& pod,
                                   const std::vector<schema::Ref<corev1::Pod>>& others,
                                   const MachineInfo& machine, int64_t maxPods);
+
+// A node that is short of something takes no more pods but critical ones; when it is memory alone, also those that asked
+// for resources. Source: pkg/kubelet/eviction/eviction_manager.go, Admit.
+std::optional<Rejection> admitUnderPressure(const corev1::Pod& pod, const Pressure& pressure);
 
 // What the pod asks of the node: the larger of its init containers and the sum of the others,
 // sidecars and overhead added.

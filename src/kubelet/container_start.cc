@@ -4,6 +4,7 @@
 #include "base/strings.h"
 #include "kubelet/http_get.h"
 #include "kubelet/pod_runtime.h"
+#include "kubelet/volumes/sub_path.h"
 
 namespace knarr::kubelet {
 
@@ -70,16 +71,14 @@ Result<std::vector<MountInput>> PodRuntime::mounts(const PodSyncInputs& inputs,
       }
       if (subPath.front() == '/')
         return fail(Reason::Invalid, "subPath must not be an absolute path");
-      input.hostPath += "/" + subPath;
-      if (!env_.files.status(input.hostPath)) {
-        if (auto made = env_.files.makeDirectories(input.hostPath, 0750); !made) {
-          return fail(
-              Reason::InternalError,
-              fmt::format(
-                  "failed to create subPath directory for volumeMount \"{}\" of container \"{}\"",
-                  mount.name, container.name));
-        }
+      auto below = resolveSubPath(env_.files, input.hostPath, subPath);
+      if (!below) {
+        return fail(
+            Reason::InternalError,
+            fmt::format("failed to prepare subPath for volumeMount \"{}\" of container \"{}\"",
+                        mount.name, container.name));
       }
+      input.hostPath = *below;
     }
     input.containerPath = mount.mountPath;
     if (!input.containerPath.starts_with('/')) input.containerPath = "/" + input.containerPath;

@@ -9,6 +9,7 @@
 #include "kubelet/termination_message.h"
 #include "kubelet/test_pod_for_test.h"
 #include "kubelet/volumes/atomic_writer.h"
+#include "kubelet/volumes/sub_path.h"
 #include "kubelet/volumes/volume_manager.h"
 
 namespace knarr::kubelet {
@@ -142,6 +143,35 @@ TEST(ContainerToLog, chooses) {
   status.state.running = pod.arena().make<corev1::ContainerStateRunning>();
   status.containerID = "containerd://new";
   EXPECT_EQ(containerToLog(*pod, "a", false).value(), "new");
+}
+
+TEST(SubPath, staysInsideTheVolume) {
+  env::SimEnv world(1);
+  env::Files& files = world.env().files;
+  ASSERT_TRUE(files.makeDirectories("/vol/..data_1/deep"));
+  ASSERT_TRUE(files.appendFile("/vol/..data_1/key", "v"));
+  ASSERT_TRUE(files.symlink("..data_1", "/vol/..data"));      // as the atomic writer makes them
+  ASSERT_TRUE(files.symlink("..data/key", "/vol/key"));
+  ASSERT_TRUE(files.symlink("/etc", "/vol/evil"));
+  ASSERT_TRUE(files.symlink("../..", "/vol/..data_1/up"));
+  ASSERT_TRUE(files.symlink("/vol/..data_1", "/vol/absolute"));
+  ASSERT_TRUE(files.symlink("loop", "/vol/loop"));
+  struct Case {
+    const char* subPath;
+    const char* want;  // null: refused
+  };
+  const Case kCases[] = {
+      {"key", "/vol/..data_1/key"},     {"..data/deep", "/vol/..data_1/deep"}, {"new/er", "/vol/new/er"},
+      {"./a//b", "/vol/a/b"},           {"absolute/key", "/vol/..data_1/key"}, {"evil", nullptr},
+      {"evil/passwd", nullptr},         {"..data/up", nullptr},                {"../etc", nullptr},
+      {"key/below", nullptr},           {"loop", nullptr},
+  };
+  for (const Case& one : kCases) {
+    auto got = resolveSubPath(files, "/vol", one.subPath);
+    EXPECT_EQ(got.has_value(), one.want != nullptr) << one.subPath;
+    if (got && one.want != nullptr) EXPECT_EQ(*got, one.want);
+  }
+  EXPECT_EQ(files.status("/vol/new/er")->type, env::FileStatus::Directory);
 }
 
 }  // namespace

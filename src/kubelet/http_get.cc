@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "kubelet/container_back_off.h"
 #include "wire/grpc.h"
 #include "wire/http.h"
 
@@ -66,25 +67,49 @@ Task<Result<void>> tcpConnect(env::Env environment, std::string address, env::Du
   co_return Result<void>();
 }
 
-Task<Result<void>> grpcHealthCheck(env::Env environment, std::string address, std::string service,
-                                   env::Duration timeout) {
+namespace {
+
+// The name of HealthCheckResponse.status, its only field. Source: grpc/health/v1/health.proto.
+Result<std::string> servingStatusOf(std::string_view response) {
+  constexpr std::string_view kNames[] = {"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"};
+  if (response.empty()) return std::string(kNames[0]);  // proto3 leaves a zero out
+  constexpr char kStatusTag = 0x08;
+  if (response.size() == 2 && response[0] == kStatusTag && static_cast<size_t>(response[1]) < std::size(kNames))
+    return std::string(kNames[static_cast<size_t>(response[1])]);
+  return fail(Reason::InternalError, "error: health rpc probe failed: the answer is no HealthCheckResponse");
+}
+
+}  // namespace
+
+Task<Result<void>> grpcHealthCheck(env::Env environment, std::string address, std::string service, env::Duration timeout) {
+  // HealthCheckRequest{service = 1}. A longer name would need a longer length; none is that long.
+  constexpr size_t kShortLengthMax = 127;
+  if (service.size() > kShortLengthMax) co_return fail(Reason::Invalid, "the service name of the probe is too long");
+  std::string message;
+  if (!service.empty()) message = std::string("\x0a") + static_cast<char>(service.size()) + service;
+  // Connecting is looked at on its own: its failure has another message.
+  Result<void> connected = co_await tcpConnect(environment, address, timeout);
+  if (!connected && connected.error().reason() == Reason::Timeout)
+    co_return fail(Reason::Timeout, fmt::format("timeout: failed to connect service \"{}\" within {}: {}", address, durationText(timeout),
+                                                connected.error().message()));
+  if (!connected)
+    co_return fail(Reason::ServiceUnavailable,
+                   fmt::format("error: failed to connect service at \"{}\": {}", address, connected.error().message()));
   wire::GrpcClientOptions options;
   options.address = address;
   options.connectTimeout = timeout;
   wire::GrpcClient client(environment, options);
-  // HealthCheckRequest{service = 1}; a service name is shorter than 128 bytes by validation's
-  // bounds or cut here.
-  std::string message;
-  constexpr size_t kShortLengthMax = 127;
-  if (service.size() > kShortLengthMax)
-    co_return fail(Reason::Invalid, "the service name of the probe is too long");
-  if (!service.empty()) message = std::string("\x0a") + static_cast<char>(service.size()) + service;
-  std::string answer =
-      CO_TRY(co_await client.unary("/grpc.health.v1.Health/Check", message, timeout));
-  // HealthCheckResponse{status = 1}, SERVING = 1. Source: grpc/health/v1/health.proto.
-  if (answer == std::string("\x08\x01", 2)) co_return Result<void>();
-  co_return fail(Reason::ServiceUnavailable,
-                 "service unhealthy (responded with another status than \"SERVING\")");
+  auto answer = co_await client.unary("/grpc.health.v1.Health/Check", message, timeout, {}, {{"user-agent", "kube-probe/1.36"}});
+  if (!answer && answer.error().reason() == Reason::MethodNotAllowed)
+    co_return fail(Reason::MethodNotAllowed,
+                   fmt::format("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {}",
+                               answer.error().message()));
+  if (!answer && answer.error().reason() == Reason::Timeout)
+    co_return fail(Reason::Timeout, fmt::format("timeout: health rpc did not complete within {}", durationText(timeout)));
+  if (!answer) co_return fail(answer.error().reason(), fmt::format("error: health rpc probe failed: {}", answer.error().message()));
+  std::string status = CO_TRY(servingStatusOf(*answer));
+  if (status == "SERVING") co_return Result<void>();
+  co_return fail(Reason::ServiceUnavailable, fmt::format("service unhealthy (responded with \"{}\")", status));
 }
 
 }  // namespace knarr::kubelet

@@ -32,7 +32,7 @@ async::Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest 
 async::Task<Result<void>> tcpConnect(env::Env environment, std::string address,
                                      env::Duration timeout);
 
-// grpc.health.v1.Health/Check; an error unless it answers SERVING.
+// grpc.health.v1.Health/Check; an error, with upstream's text, unless it answers SERVING. Source: pkg/probe/grpc/grpc.go.
 async::Task<Result<void>> grpcHealthCheck(env::Env environment, std::string address,
                                           std::string service, env::Duration timeout);
 

@@ -6,11 +6,14 @@
 
 #include "base/log.h"
 #include "client/informer.h"
+#include "codec/codec.h"
+#include "kubelet/image_gc.h"
 #include "kubelet/log_rotation.h"
 #include "kubelet/logs.h"
 #include "kubelet/machine.h"
 #include "kubelet/node_status.h"
 #include "kubelet/pod_workers.h"
+#include "kubelet/stats.h"
 
 namespace knarr::kubelet {
 
@@ -51,9 +54,12 @@ class Kubelet::Impl {
         statuses_(env_, client_),
         prober_(env_, runtime_, recorder_, [this](const std::string& uid) { workers_.wake(uid); }),
         agent_(env_, config_, machine_, client_, runtime_, recorder_),
+        imageCollector_(env_, runtime_, [this](std::string reason, std::string message) { agent_.warn(reason, message); }),
         pods_(env_, client_, client::resourceOf<Pod>(), "", onNode(config_.nodeName)),
         services_(env_, client_, client::resourceOf<corev1::Service>(), "", {}),
-        workers_(workerContext()) {}
+        workers_(workerContext()) {
+    agent_.imagePathFrom([this] { return imageCollector_.imagePath(); });
+  }
 
   Task<Result<void>> run(async::StopToken stop);
   Task<Result<void>> containerLogs(std::string nameSpace, std::string pod, std::string container,
@@ -64,6 +70,8 @@ class Kubelet::Impl {
                                       ExecOptions options);
   Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod,
                                            std::vector<int32_t> ports);
+  std::string podsJson() const;
+  Task<Result<NodeUsage>> usage();
 
  private:
   PodWorkerContext workerContext() {
@@ -78,7 +86,8 @@ class Kubelet::Impl {
             recorder_,
             [this] { return agent_.networkError(); },
             [this](const Pod& pod) { return servicesFor(pod); },
-            [this] { return agent_.runtimeName(); }};
+            [this] { return agent_.runtimeName(); },
+            [this] { return agent_.pressure(); }};
   }
   Variables servicesFor(const Pod& pod) const;
   Task<void> relist(async::StopToken stop);
@@ -103,6 +112,7 @@ class Kubelet::Impl {
   StatusManager statuses_;
   Prober prober_;
   NodeAgent agent_;
+  ImageCollector imageCollector_;
   client::Informer pods_;
   client::Informer services_;
   PodWorkers workers_;
@@ -152,6 +162,7 @@ Task<Result<void>> Kubelet::Impl::run(async::StopToken stop) {
     gate.spawn(followEvents(stop));
     gate.spawn(housekeeping(stop));
     gate.spawn(keepLogsSmall(stop));
+    gate.spawn(imageCollector_.run(stop));
   }
   async::Event stopped(env_.executor);
   auto registration = stop.onStop([&stopped] { stopped.set(); });
@@ -335,6 +346,29 @@ Task<Result<std::string>> Kubelet::Impl::portForwardUrl(std::string nameSpace, s
   co_return std::string(answer->url);
 }
 
+std::string Kubelet::Impl::podsJson() const {
+  std::string items;
+  for (const Ref<Pod>& pod : client::Lister<Pod>(pods_).list("")) {
+    Ref<Pod> latest = statuses_.withLatestStatus(pod);
+    items += (items.empty() ? "" : ",") + codec::encodeJsonValue(schema::typeInfoOf<Pod>(), &*latest);
+  }
+  return fmt::format(R"({{"kind":"PodList","apiVersion":"v1","metadata":{{}},"items":[{}]}})", items);
+}
+
+Task<Result<NodeUsage>> Kubelet::Impl::usage() {
+  env::Files& files = env_.files;
+  std::move_only_function<NodeUsage()> work = [&files, name = config_.nodeName, root = config_.rootDirectory,
+                                               images = imageCollector_.imagePath(), now = env_.clock.unixNanos()] {
+    return nodeUsage(files, name, root, images, now);
+  };
+  NodeUsage node = co_await async::runBlocking<NodeUsage>(env_.executor, std::move(work));
+  auto stats = CO_TRY(co_await runtime_.listContainerStats(schema::newObject<v1::ListContainerStatsRequest>()));
+  std::vector<Ref<Pod>> pods;
+  for (const Ref<Pod>& pod : client::Lister<Pod>(pods_).list("")) pods.push_back(statuses_.withLatestStatus(pod));
+  node.pods = podUsages(pods, *stats);
+  co_return node;
+}
+
 Kubelet::Kubelet(KubeletConfig config, KubeletDependencies dependencies)
     : impl_(std::make_unique<Impl>(std::move(config), dependencies)) {}
 Kubelet::~Kubelet() = default;
@@ -358,6 +392,19 @@ Task<Result<std::string>> Kubelet::attachUrl(std::string nameSpace, std::string 
 Task<Result<std::string>> Kubelet::portForwardUrl(std::string nameSpace, std::string pod,
                                                   std::vector<int32_t> ports) {
   return impl_->portForwardUrl(std::move(nameSpace), std::move(pod), std::move(ports));
+}
+
+std::string Kubelet::podsJson() const { return impl_->podsJson(); }
+Task<Result<std::string>> Kubelet::statsSummary(bool onlyCpuAndMemory) {
+  NodeUsage node = CO_TRY(co_await impl_->usage());
+  co_return summaryJson(node, onlyCpuAndMemory);
+}
+Task<std::string> Kubelet::resourceMetrics() {
+  Result<NodeUsage> node = co_await impl_->usage();
+  if (node) co_return kubelet::resourceMetrics(*node);
+  NodeUsage failed;
+  failed.failed = true;
+  co_return kubelet::resourceMetrics(failed);
 }
 
 }  // namespace knarr::kubelet

@@ -110,6 +110,12 @@ class Kubelet {
   // `ports`: those that the old WebSocket protocol fixes at its beginning; empty for SPDY.
   async::Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod,
                                                   std::vector<int32_t> ports = {});
+  // A v1 PodList of the node's pods with their statuses as last published, as JSON.
+  std::string podsJson() const;
+  // A Summary of stats/v1alpha1 as JSON; metrics as Prometheus text. A runtime that does not answer shows in either: the
+  // first is an InternalError, the second says so.
+  async::Task<Result<std::string>> statsSummary(bool onlyCpuAndMemory);
+  async::Task<std::string> resourceMetrics();
 
  private:
   class Impl;

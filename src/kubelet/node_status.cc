@@ -77,12 +77,20 @@ std::string joinErrors(const std::vector<std::string>& errors) {
 
 void setConditions(Mut<Node>& node, const NodeFacts& facts) {
   int64_t now = facts.nowUnixSeconds;
-  setNodeCondition(node, "MemoryPressure", false, "KubeletHasSufficientMemory",
-                   "kubelet has sufficient memory available", now);
-  setNodeCondition(node, "DiskPressure", false, "KubeletHasNoDiskPressure",
-                   "kubelet has no disk pressure", now);
-  setNodeCondition(node, "PIDPressure", false, "KubeletHasSufficientPID",
-                   "kubelet has sufficient PID available", now);
+  const Pressure& pressure = facts.pressure;
+  setNodeCondition(node, "MemoryPressure", pressure.memory,
+                   pressure.memory ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory",
+                   pressure.memory ? "kubelet has insufficient memory available"
+                                   : "kubelet has sufficient memory available",
+                   now);
+  setNodeCondition(node, "DiskPressure", pressure.disk,
+                   pressure.disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
+                   pressure.disk ? "kubelet has disk pressure" : "kubelet has no disk pressure", now);
+  setNodeCondition(node, "PIDPressure", pressure.pid,
+                   pressure.pid ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID",
+                   pressure.pid ? "kubelet has insufficient PID available"
+                                : "kubelet has sufficient PID available",
+                   now);
   if (facts.notReady.empty()) {
     setNodeCondition(node, "Ready", true, "KubeletReady", "kubelet is posting ready status", now);
   } else {
@@ -180,6 +188,7 @@ NodeFacts NodeAgent::facts() const {
   facts.runtimeName = runtimeName_;
   facts.runtimeVersion = runtimeVersion_;
   facts.images = images_;
+  facts.pressure = pressure_;
   facts.nowUnixSeconds = env_.clock.unixSeconds();
   if (!runtimeError_.empty()) facts.notReady.push_back(runtimeError_);
   if (!plegHealthy_)
@@ -307,19 +316,46 @@ Task<std::vector<NodeImage>> NodeAgent::listImages() {
   co_return images;
 }
 
+namespace {
+
+// The event that goes with a condition's change. Source: pkg/kubelet/nodestatus/setters.go.
+std::string_view eventOf(const NodeCondition& condition) {
+  bool value = condition.status == "True";
+  if (condition.type == "Ready") return value ? "NodeReady" : "NodeNotReady";
+  if (condition.type == "MemoryPressure") return value ? "NodeHasInsufficientMemory" : "NodeHasSufficientMemory";
+  if (condition.type == "DiskPressure") return value ? "NodeHasDiskPressure" : "NodeHasNoDiskPressure";
+  if (condition.type == "PIDPressure") return value ? "NodeHasInsufficientPID" : "NodeHasSufficientPID";
+  return "";
+}
+
+}  // namespace
+
 void NodeAgent::recordChanges(const Node& before, const Ref<Node>& after) {
   for (const NodeCondition& condition : after->status.conditions) {
-    if (condition.type != "Ready") continue;
+    std::string reason(eventOf(condition));
     for (const NodeCondition& old : before.status.conditions) {
-      if (old.type != condition.type || old.status == condition.status) continue;
-      std::string reason = condition.status == "True" ? "NodeReady" : "NodeNotReady";
+      if (reason.empty() || old.type != condition.type || old.status == condition.status) continue;
       recorder_.event(after, "Normal", reason,
                       fmt::format("Node {} status is now: {}", config_.nodeName, reason));
     }
   }
 }
 
+void NodeAgent::warn(const std::string& reason, const std::string& message) {
+  if (node_) recorder_.event(node_, "Warning", reason, message);
+}
+
+Task<void> NodeAgent::observePressure() {
+  env::Files& files = env_.files;
+  std::move_only_function<NodeObservation()> work = [&files, root = config_.rootDirectory, images = imagePath_ ? imagePath_() : std::string()] {
+    return observeNode(files, root, images);
+  };
+  NodeObservation seen = co_await async::runBlocking<NodeObservation>(env_.executor, std::move(work));
+  pressure_ = hold_.update(pressureOf(seen), env_.clock.now());
+}
+
 Task<Result<void>> NodeAgent::updateStatus() {
+  co_await observePressure();
   images_ = co_await listImages();
   for (int attempt = 0;; ++attempt) {
     constexpr int kAttempts = 5;  // Source: nodeStatusUpdateRetry

@@ -12,6 +12,7 @@
 #include "client/event_recorder.h"
 #include "contracts/cri/cri.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/node_pressure.h"
 
 namespace knarr::kubelet {
 
@@ -27,6 +28,7 @@ struct NodeFacts {
   std::string runtimeName, runtimeVersion;
   std::vector<std::string> notReady;  // why the node cannot run pods; empty: it can
   std::vector<NodeImage> images;
+  Pressure pressure;
   int64_t nowUnixSeconds = 0;
 };
 
@@ -48,6 +50,12 @@ class NodeAgent {
   const std::string& runtimeName() const { return runtimeName_; }
   // The runtime's lists work; false makes the node NotReady.
   void setPlegHealthy(bool healthy);
+  // What the node is short of, as last reported.
+  const Pressure& pressure() const { return pressure_; }
+  // Something to tell about the node; dropped before registration.
+  void warn(const std::string& reason, const std::string& message);
+  // Where the runtime keeps images; "" while not known.
+  void imagePathFrom(std::function<std::string()> source) { imagePath_ = std::move(source); }
   // The node as the API has it; null before registration.
   const schema::Ref<corev1::Node>& node() const { return node_; }
 
@@ -59,6 +67,7 @@ class NodeAgent {
   async::Task<Result<void>> updateStatus();
   async::Task<Result<void>> renewLease();
   async::Task<std::vector<NodeImage>> listImages();
+  async::Task<void> observePressure();
   async::Task<void> announcePodCidr();
   NodeFacts facts() const;
   void recordChanges(const corev1::Node& before, const schema::Ref<corev1::Node>& after);
@@ -79,6 +88,9 @@ class NodeAgent {
   std::vector<NodeImage> images_;
   std::string announcedPodCidr_;
   env::Instant lastReport_{};
+  std::function<std::string()> imagePath_;
+  PressureHold hold_;
+  Pressure pressure_;
   async::Event changed_;
 };
 

@@ -121,6 +121,11 @@ class StatusBuilder {
       withoutRecord(status, container, old, isInit, hasInit);
     } else {
       withRecords(status, container, old, records);
+      // What was granted is what was asked: nothing changes it while the pod runs. Source: kubelet_pods.go,
+      // convertContainerStatusResources.
+      status.resources = arena_.make<corev1::ResourceRequirements>();
+      schema::deepCopy(schema::typeInfoOf<corev1::ResourceRequirements>(), status.resources, &container.resources, arena_);
+      status.allocatedResources = status.resources->requests;
     }
     showStartFailure(status, container, records.empty() ? nullptr : records[0], isInit);
     readiness(status, container, isInit);

@@ -158,5 +158,18 @@ TEST(TerminateStatus, endsWhatIsOpen) {
   EXPECT_EQ(done->status.phase, "Succeeded");
 }
 
+TEST(ContainerStatuses, showWhatWasGranted) {
+  constexpr const char* kSpec =
+      R"("containers":[{"name":"a","image":"i","resources":{"limits":{"cpu":"1"},"requests":{"cpu":"500m","memory":"1Mi"}}},{"name":"b","image":"i"}])";
+  auto pod = generateApiPodStatus(podOf(kSpec), runtimeOf({"a:running"}), inputs());
+  const auto& statuses = pod->status.containerStatuses;
+  ASSERT_EQ(statuses.size(), 2U);
+  ASSERT_NE(statuses[0].resources, nullptr);
+  EXPECT_EQ(codec::encodeJsonValue(schema::typeInfoOf<corev1::ResourceRequirements>(), statuses[0].resources),
+            R"({"limits":{"cpu":"1"},"requests":{"cpu":"500m","memory":"1Mi"}})");
+  EXPECT_EQ(statuses[0].allocatedResources.size(), 2U);
+  EXPECT_EQ(statuses[1].resources, nullptr) << "nothing runs yet";
+}
+
 }  // namespace
 }  // namespace knarr::kubelet

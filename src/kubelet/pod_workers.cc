@@ -288,6 +288,13 @@ Ref<Pod> PodWorkers::publishStatus(const Worker& worker, const RuntimePod& runti
   return published;
 }
 
+// The next look is due when the pod has been active for as long as it may.
+std::optional<env::Duration> PodWorkers::untilDeadline(const Pod& pod) const {
+  if (!pod.spec.activeDeadlineSeconds || !pod.status.startTime) return std::nullopt;
+  int64_t deadline = pod.status.startTime.value.unixSeconds() + *pod.spec.activeDeadlineSeconds;
+  return env::Duration(std::max<int64_t>(0, deadline * 1'000'000'000 - context_.env.clock.unixNanos()));
+}
+
 // A pod that already has containers was admitted before the kubelet started.
 bool PodWorkers::admit(Worker& worker, const Ref<Pod>& pod, const RuntimePod& runtime) {
   if (worker.admitted || !runtime.containers.empty()) {
@@ -300,7 +307,8 @@ bool PodWorkers::admit(Worker& worker, const Ref<Pod>& pod, const RuntimePod& ru
       others.push_back(other->pod);
   }
   std::optional<Rejection> rejection =
-      admitPod(*pod, others, context_.machine, context_.config.maxPods);
+      admitUnderPressure(*pod, context_.pressure());
+  if (!rejection) rejection = admitPod(*pod, others, context_.machine, context_.config.maxPods);
   if (!rejection) {
     worker.admitted = true;
     return true;
@@ -355,6 +363,7 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
     co_return result;
   }
   Ref<Pod> pod = publishStatus(*worker, *runtime, false);
+  result.retryAfter = untilDeadline(*pod);
   if (runtime->containers.size() > pod->spec.containers.size() || runtime->sandboxes.size() > 1) {
     co_await context_.podRuntime.trim(*runtime);
   }
@@ -408,7 +417,7 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
   }
   PodSyncOutcome outcome = co_await context_.podRuntime.syncPod(std::move(sync));
   result.error = outcome.error;
-  result.retryAfter = outcome.retryAfter;
+  if (outcome.retryAfter) result.retryAfter = std::min(result.retryAfter.value_or(*outcome.retryAfter), *outcome.retryAfter);
   // What was just done shows at once, without waiting for the next relist.
   if (Result<RuntimePod> now = co_await look(worker->uid); now && !worker->terminating) {
     Ref<Pod> after = publishStatus(*worker, *now, false);

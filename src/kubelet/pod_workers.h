@@ -15,6 +15,7 @@
 #include <string>
 
 #include "kubelet/cgroups.h"
+#include "kubelet/node_pressure.h"
 #include "kubelet/pod_runtime.h"
 #include "kubelet/prober.h"
 #include "kubelet/status_manager.h"
@@ -35,6 +36,7 @@ struct PodWorkerContext {
   std::function<std::string()> networkError;  // "" when pods' networks work
   std::function<Variables(const corev1::Pod&)> serviceVariables;
   std::function<std::string()> runtimeName;
+  std::function<Pressure()> pressure;  // what the node is short of
 };
 
 class PodWorkers {
@@ -71,6 +73,7 @@ class PodWorkers {
   async::Task<Result<void>> syncOrphan(std::shared_ptr<Worker> worker);
   schema::Ref<corev1::Pod> publishStatus(const Worker& worker, const RuntimePod& runtime,
                                          bool terminal);
+  std::optional<env::Duration> untilDeadline(const corev1::Pod& pod) const;
   async::Task<void> applyCgroups(schema::Ref<corev1::Pod> pod);
   EnvironmentInputs environmentInputs(const corev1::Pod& pod, const RuntimePod& runtime) const;
   void requestTermination(Worker& worker);

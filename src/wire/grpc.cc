@@ -97,7 +97,7 @@ ClientRequest makeCall(std::string path, std::string_view message, Headers metad
   call.headers = std::move(metadata);
   call.headers.set("content-type", "application/grpc");
   call.headers.set("te", "trailers");
-  call.headers.set("user-agent", "knarr-grpc");
+  if (!call.headers.contains("user-agent")) call.headers.set("user-agent", "knarr-grpc");
   call.body = makeBytes(frameMessage(message));
   return call;
 }

@@ -98,6 +98,38 @@ TEST(SpdyFrames, whatIsEncodedIsDecodedInAnyPieces) {
   }
 }
 
+// The first frame of kubectl v1.36.3 (exec by SPDY).
+TEST(SpdyFrames, recordedFromKubectl) {
+  std::vector<SpdyFrame> frames = decodeInPieces(
+      fromHex("80030001000000290000000100000000000078f9e3c6a7c26260606004a7b392a2d4c45c6851c29a0a0a6800000000ffff"), 3);
+  ASSERT_EQ(frames.size(), 1U);
+  EXPECT_EQ(frames[0].type, SpdyFrameType::SynStream);
+  EXPECT_EQ(frames[0].stream, 1U);
+  EXPECT_EQ(frames[0].headers.get("streamtype"), "error");
+}
+
+// All that containerd 1.6 sends for `echo hi`: replies, output and its end, the status, a reset of what is still open.
+TEST(SpdyFrames, recordedFromContainerd) {
+  std::vector<SpdyFrame> frames = decodeInPieces(
+      fromHex("80030002000000140000000378f9e3c6a7c26260606000000000ffff800300020000000c00000001026100000000ffff000000030000000368690a"
+              "000000030100000000000001000000227b226d65746164617461223a7b7d2c22737461747573223a2253756363657373227d8003000300000008"
+              "000000010000000580030007000000080000000300000000"),
+      1000);
+  ASSERT_EQ(frames.size(), 7U);
+  EXPECT_EQ(frames[0].type, SpdyFrameType::SynReply);
+  EXPECT_EQ(frames[0].stream, 3U);
+  EXPECT_EQ(frames[1].type, SpdyFrameType::SynReply);
+  EXPECT_EQ(frames[1].stream, 1U);
+  EXPECT_TRUE(frames[1].headers.empty());
+  EXPECT_EQ(frames[2].data, "hi\n");
+  EXPECT_FALSE(frames[2].fin);
+  EXPECT_TRUE(frames[3].fin && frames[3].stream == 3 && frames[3].data.empty());
+  EXPECT_EQ(frames[4].data, R"({"metadata":{},"status":"Success"})");
+  EXPECT_EQ(frames[5].type, SpdyFrameType::RstStream);
+  EXPECT_EQ(frames[5].value, kSpdyCancel);
+  EXPECT_EQ(frames[6].type, SpdyFrameType::GoAway);
+}
+
 TEST(SpdyFrames, violationsAreErrors) {
   SpdyEncoder encoder;
   SpdyFrame syn = frameOf(SpdyFrameType::SynStream, 1);

@@ -9,7 +9,10 @@
 #include "cri/cri.h"
 #include "cri/private_containerd_for_test.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/server/server.h"
 #include "wire/pki.h"
+#include "wire/spdy.h"
+#include "wire/websocket.h"
 
 namespace knarr::kubelet {
 namespace {
@@ -24,6 +27,7 @@ struct Node {
   env::Env env;
   client::Client* client;
   Kubelet* kubelet;
+  wire::HttpClient* server = nullptr;  // the kubelet's port
 };
 
 Task<void> runKubelet(Kubelet* kubelet, async::StopToken stop) {
@@ -184,6 +188,164 @@ Task<void> sidecarsAndInit(Node node) {
   co_await deleteAndWait(node, "ordered");
 }
 
+// ---- streams, as the API server asks for them
+
+Task<std::unique_ptr<wire::WebSocket>> dial(Node node, std::string target, std::string protocol) {
+  wire::ClientRequest request;
+  request.target = std::move(target);
+  auto dialed = co_await wire::dialWebSocket(node.env, node.server, std::move(request), {protocol});
+  EXPECT_TRUE(dialed && dialed->socket) << (dialed ? dialed->refusal.body : dialed.error().describe());
+  if (!dialed || !dialed->socket) co_return nullptr;
+  EXPECT_EQ(dialed->socket->subprotocol(), protocol);
+  co_return std::move(dialed->socket);
+}
+
+Task<void> feed(wire::WebSocket* socket, size_t bytes) {
+  constexpr size_t kPiece = 60'000;
+  for (size_t sent = 0; sent < bytes; sent += kPiece) {
+    std::string message(1, '\0');
+    message.append(std::min(kPiece, bytes - sent), 'k');
+    if (!co_await socket->send(wire::WebSocketMessage::Binary, std::move(message))) co_return;
+  }
+  (void)co_await socket->send(wire::WebSocketMessage::Binary, std::string("\xff\0", 2));
+}
+
+struct Streams {
+  size_t output = 0;
+  std::string tail, error, status;
+};
+Task<Streams> readStreams(wire::WebSocket* socket) {
+  Streams streams;
+  while (true) {
+    auto message = co_await socket->receive();
+    if (!message || !*message || (*message)->bytes.empty()) break;
+    std::string bytes = std::move((*message)->bytes);
+    if (bytes[0] == 1) {
+      streams.output += bytes.size() - 1;
+      streams.tail = (streams.tail + bytes.substr(1)).substr(streams.tail.size() > 100 ? streams.tail.size() - 100 : 0);
+    }
+    if (bytes[0] == 2) streams.error += bytes.substr(1);
+    if (bytes[0] == 3) streams.status += bytes.substr(1);
+  }
+  co_return streams;
+}
+
+Task<void> execStreams(Node node) {
+  // Both ways at once, far beyond what any buffer on the way holds, and the end of the input is the end of the command.
+  constexpr size_t kBytes = 20'000'000;
+  auto socket = co_await dial(node, "/exec/default/streams/main?command=cat&input=1&output=1&error=1", "v5.channel.k8s.io");
+  if (!socket) co_return;
+  {
+    async::Gate gate(node.env.executor);
+    gate.spawn(feed(socket.get(), kBytes));
+    Streams streams = co_await readStreams(socket.get());
+    EXPECT_EQ(streams.output, kBytes);
+    EXPECT_EQ(streams.status, R"({"metadata":{},"status":"Success"})");
+    EXPECT_EQ(socket->closeCode(), 1000);
+    co_await gate.close();
+  }
+  socket = co_await dial(node, "/exec/default/streams/main?command=sh&command=-c&command=echo%20oh%20%3E%262%3B%20exit%207&output=1&error=1",
+                         "v5.channel.k8s.io");
+  if (!socket) co_return;
+  Streams failed = co_await readStreams(socket.get());
+  EXPECT_EQ(failed.error, "oh\n");
+  EXPECT_NE(failed.status.find(R"("reason":"ExitCode","message":"7")"), std::string::npos) << failed.status;
+  socket = co_await dial(node, "/exec/default/streams/main?command=sh&input=1&output=1&tty=1", "v5.channel.k8s.io");
+  if (!socket) co_return;
+  (void)co_await socket->send(wire::WebSocketMessage::Binary, std::string("\x04", 1) + R"({"Width":101,"Height":33})");
+  (void)co_await socket->send(wire::WebSocketMessage::Binary, std::string(1, '\0') + "stty size; exit 0\n");
+  Streams terminal = co_await readStreams(socket.get());
+  EXPECT_NE(terminal.tail.find("33 101"), std::string::npos) << terminal.tail;
+  EXPECT_EQ(terminal.status, R"({"metadata":{},"status":"Success"})");
+}
+
+// A port that listens and one that does not, through a tunnel: SPDY inside the WebSocket.
+Task<void> forwardPorts(Node node) {
+  auto socket = co_await dial(node, "/portForward/default/streams", "SPDY/3.1+portforward.k8s.io");
+  if (!socket) co_return;
+  wire::SpdyEncoder encoder;
+  wire::SpdyDecoder decoder;
+  auto open = [&](uint32_t stream, const char* type, const char* port) {
+    wire::SpdyFrame syn;
+    syn.type = wire::SpdyFrameType::SynStream;
+    syn.stream = stream;
+    syn.headers.add("streamtype", type);
+    syn.headers.add("port", port);
+    syn.headers.add("requestid", stream < 5 ? "0" : "1");
+    return encoder.encode(syn);
+  };
+  std::string begin = open(1, "error", "8080") + open(3, "data", "8080") + open(5, "error", "81") + open(7, "data", "81");
+  (void)co_await socket->send(wire::WebSocketMessage::Binary, begin);
+  std::map<uint32_t, std::string> got;
+  bool asked = false;
+  while (got[3].find("tunnelled") == std::string::npos || got[5].empty()) {
+    auto message = co_await socket->receive();
+    if (!message || !*message) break;
+    decoder.feed((*message)->bytes);
+    while (true) {
+      auto frame = decoder.next();
+      EXPECT_TRUE(frame) << frame.error().message();
+      if (!frame || !*frame) break;
+      got[(*frame)->stream] += (*frame)->data;
+      if ((*frame)->type != wire::SpdyFrameType::SynReply || (*frame)->stream != 3 || asked) continue;
+      asked = true;
+      wire::SpdyFrame data;
+      data.stream = 3;
+      data.data = "GET /index.html HTTP/1.0\r\n\r\n";
+      (void)co_await socket->send(wire::WebSocketMessage::Binary, encoder.encode(data));
+    }
+  }
+  EXPECT_NE(got[3].find("tunnelled"), std::string::npos) << got[3];
+  EXPECT_NE(got[5].find("connection refused"), std::string::npos) << got[5];
+}
+
+Task<void> streams(Node node) {
+  co_await createPod(node, "streams", R"("terminationGracePeriodSeconds":1,"containers":[{"name":"main","image":"busybox:1.36",
+    "command":["sh","-c","mkdir /www; echo tunnelled > /www/index.html; exec httpd -f -p 8080 -h /www"],
+    "readinessProbe":{"tcpSocket":{"port":8080},"periodSeconds":1}}])");
+  co_await waitFor(node, "streams", [](const Pod& pod) {
+    return !pod.status.containerStatuses.empty() && pod.status.containerStatuses[0].ready;
+  });
+  co_await execStreams(node);
+  co_await forwardPorts(node);
+  co_await deleteAndWait(node, "streams");
+}
+
+struct KubeletPort {
+  std::unique_ptr<KubeletServer> server;
+  std::unique_ptr<wire::HttpClient> client;
+};
+KubeletPort openPort(env::Env env, Kubelet& kubelet) {
+  int64_t now = env.clock.unixSeconds();
+  auto authority = *wire::makeCertificateAuthority("test", now - 60, now + 3600);
+  wire::CertificateSpec spec;
+  spec.commonName = "node1";
+  spec.dnsNames = {"node1"};
+  spec.notBeforeUnixSeconds = now - 60;
+  spec.notAfterUnixSeconds = now + 3600;
+  spec.serverAuth = spec.clientAuth = true;
+  auto pair = *wire::issueCertificate(authority, spec);
+  KubeletServerConfig config;
+  config.address = "127.0.0.1:0";
+  config.tls.certificatePem = pair.certificatePem;
+  config.tls.privateKeyPem = pair.privateKeyPem;
+  config.tls.clientCaPem = authority.certificatePem;
+  KubeletPort port;
+  port.server = std::make_unique<KubeletServer>(env, kubelet, config);
+  wire::HttpClientOptions options;
+  auto address = port.server->listen();
+  EXPECT_TRUE(address) << (address ? "" : address.error().describe());
+  options.address = address.value_or("");
+  wire::TlsClientConfig tls;
+  tls.caPem = authority.certificatePem;
+  tls.certificatePem = pair.certificatePem;
+  tls.privateKeyPem = pair.privateKeyPem;
+  options.tls = *wire::TlsClientContext::make(env.clock, tls);
+  options.serverName = "node1";
+  port.client = std::make_unique<wire::HttpClient>(env, options);
+  return port;
+}
+
 Task<void> timed(env::Env env, const char* name, Task<void> part) {
   env::Instant began = env.clock.now();
   co_await std::move(part);
@@ -229,10 +391,12 @@ Task<void> wholeTest(env::PosixEnv* real, cri::PrivateContainerd* daemon,
     async::StopSource stop;
     async::Gate gate(env.executor);
     gate.spawn(runKubelet(&kubelet, stop.token()));
-    Node node{env, admin.get(), &kubelet};
+    KubeletPort port = openPort(env, kubelet);
+    Node node{env, admin.get(), &kubelet, port.client.get()};
     co_await timed(env, "web and client", webAndClient(node));
     co_await timed(env, "crashes", crashes(node));
     co_await timed(env, "sidecars", sidecarsAndInit(node));
+    co_await timed(env, "streams", streams(node));
     // Everything is gone from the runtime, too.
     bool empty = false;
     for (int i = 0; i < 500 && !empty; ++i) {

@@ -203,7 +203,7 @@ Result<void> PosixFiles::rename(const std::string& from, const std::string& to) 
 Result<FileSystemSize> PosixFiles::fileSystemSize(const std::string& path) {
   struct statvfs status {};
   if (::statvfs(path.c_str(), &status) != 0) return failErrno("look at the file system of " + path, errno);
-  return FileSystemSize{status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize};
+  return FileSystemSize{status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize, status.f_files, status.f_ffree};
 }
 
 Result<void> PosixFiles::removeFile(const std::string& path) {

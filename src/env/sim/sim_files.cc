@@ -210,7 +210,9 @@ Result<FileSystemSize> SimFiles::fileSystemSize(const std::string& path) {
   constexpr uint64_t kDiskBytes = uint64_t{100} << 30;
   uint64_t used = 0;
   for (const auto& [name, node] : nodes_) used += node.bytes.size();
-  return FileSystemSize{kDiskBytes, kDiskBytes - std::min(used, kDiskBytes)};
+  constexpr uint64_t kInodes = 1'000'000;
+  return FileSystemSize{kDiskBytes, kDiskBytes - std::min(used, kDiskBytes), kInodes,
+                        kInodes - std::min<uint64_t>(nodes_.size(), kInodes)};
 }
 
 Result<void> SimFiles::removeFile(const std::string& path) {

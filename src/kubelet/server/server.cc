@@ -152,7 +152,7 @@ class KubeletServer::Impl {
     const wire::Request& request = exchange->request();
     auto path = percentDecode(request.path(), false);
     if (!path) co_return fail(Reason::BadRequest, "malformed escape in the path");
-    if (*path == "/healthz") {
+    if (*path == "/healthz" || *path == "/healthz/ping") {
       co_await exchange->respond(200, {}, std::string("ok"));
       co_return Result<void>();
     }
@@ -163,7 +163,21 @@ class KubeletServer::Impl {
     if (parts.size() == 4 && parts[0] == "containerLogs") co_return co_await logs(exchange, std::move(parts), query);
     if (parts.size() == 4 && (parts[0] == "exec" || parts[0] == "attach")) co_return co_await stream(exchange, std::move(parts), query);
     if (parts.size() == 3 && parts[0] == "portForward") co_return co_await stream(exchange, std::move(parts), query);
+    if (*path == "/pods" || *path == "/pods/") co_return co_await exchange->respond(200, contentType("application/json"), kubelet_.podsJson());
+    if (*path == "/metrics/resource")
+      co_return co_await exchange->respond(200, contentType("text/plain; version=0.0.4; charset=utf-8"), co_await kubelet_.resourceMetrics());
+    if (*path == "/stats/summary") {
+      Result<std::string> summary = co_await kubelet_.statsSummary(flag(*query, "only_cpu_and_memory"));
+      if (!summary) co_return fail(Reason::InternalError, "Internal Error: " + summary.error().message());
+      co_return co_await exchange->respond(200, contentType("application/json"), std::move(*summary));
+    }
     co_return fail(Reason::NotFound, "404 page not found");
+  }
+
+  static wire::Headers contentType(std::string type) {
+    wire::Headers headers;
+    headers.add("Content-Type", std::move(type));
+    return headers;
   }
 
   Task<Result<void>> logs(std::shared_ptr<wire::ServerExchange> exchange, std::vector<std::string> parts, std::shared_ptr<Parameters> query) {

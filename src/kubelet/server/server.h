@@ -1,7 +1,7 @@
 // The kubelet's HTTPS server: logs, exec, attach and port-forward for the API server.
 //
-// Callers need a client certificate of the cluster's CA. Exec and its like are handed to the runtime's streaming server;
-// what is spoken on the connection (WebSocket channels, SPDY) is between the client and the runtime.
+// Callers need a client certificate of the cluster's CA. Exec and its like go to the runtime's streaming server; what
+// runtimes do not speak (WebSocket v5, port-forward tunnels) is translated to SPDY on the way.
 // Upstream counterpart: pkg/kubelet/server/server.go.
 #pragma once
 

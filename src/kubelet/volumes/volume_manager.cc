@@ -75,6 +75,12 @@ std::string_view volumeKind(const corev1::VolumeSource& s) {
   return "this";
 }
 
+// Where the host does not tell what is mounted, a directory that is there is taken for mounted.
+bool isMounted(env::Files& files, const std::string& path) {
+  auto table = files.readFile("/proc/self/mountinfo");
+  return !table || table->find(" " + path + " ") != std::string::npos;
+}
+
 constexpr int32_t kDefaultMode = 0644;
 constexpr int64_t kDefaultTokenSeconds = 3600;
 
@@ -130,8 +136,9 @@ Task<Result<std::string>> VolumeManager::emptyDir(Ref<corev1::Pod> pod,
   std::string path = fmt::format("{}/volumes/kubernetes.io~empty-dir/{}",
                                  podDirectory(pod->metadata.uid), volume->name);
   const corev1::EmptyDirVolumeSource& source = *volume->volumeSource.emptyDir;
-  if (env_.files.status(path)) co_return path;
   bool memory = source.medium == "Memory";
+  // A directory without its tmpfs is what a reboot leaves: it is mounted again.
+  if (env_.files.status(path) && (!memory || isMounted(env_.files, path))) co_return path;
   if (!memory && !source.medium.empty()) {
     co_return fail(
         Reason::Invalid,
