@@ -19,6 +19,9 @@ using async::Task;
 constexpr env::Duration kUpPatience = std::chrono::seconds(120);
 constexpr env::Duration kServerStopPatience = std::chrono::seconds(15);
 constexpr int64_t kSandboxStopSeconds = 2;
+// What a new cluster writes before its first pod (images, twice while they are unpacked, plugins, keys, store), and as much
+// again to live on. With less, something that was begun would fail in the middle.
+constexpr uint64_t kDiskBytesNeeded = uint64_t{64} << 20;
 
 bool isRoot(env::Env environment) {
   auto status = environment.files.readFile("/proc/self/status", 1 << 16);
@@ -80,6 +83,17 @@ Result<void> unmergeUserKubeconfig(env::Env environment, const ClusterConfig& co
   bool empty = rest.find("name:") == std::string::npos;
   if (empty) return environment.files.removeTree(config.userKubeconfig);
   return environment.files.writeFileAtomically(config.userKubeconfig, rest, 0600);
+}
+
+// Free space where `path` is, or will be.
+Result<void> checkDisk(env::Env environment, const std::string& path) {
+  std::string present = path;
+  while (present.size() > 1 && !environment.files.status(present)) present.resize(std::max<size_t>(present.rfind('/'), 1));
+  env::FileSystemSize size = TRY(environment.files.fileSystemSize(present));
+  if (size.bytesAvailable >= kDiskBytesNeeded) return {};
+  return fail(Reason::InternalError, fmt::format("the file system of {} has {} MiB free, and a cluster needs {} MiB to begin: free some space, or put the "
+                                                 "cluster elsewhere with --root DIR",
+                                                 path, size.bytesAvailable >> 20, kDiskBytesNeeded >> 20));
 }
 
 // Everything the runtime holds for us: sandboxes with their containers, networks and mounts.
@@ -163,7 +177,7 @@ Result<void> checkMachine(env::Env environment, const ClusterConfig& config) {
     if (!environment.files.status(tool.path))
       return fail(Reason::NotFound, fmt::format("{} is missing: the container runtime is not installed. Install it with: apt-get install {}",
                                                 tool.path, tool.package));
-  return {};
+  return checkDisk(environment, config.dataDirectory);
 }
 
 async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::string program, std::vector<std::string> flags, Progress progress) {
@@ -181,6 +195,7 @@ async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::st
                      fmt::format("port {} is in use by another program. Stop it (see: ss -ltnp 'sport = :{}'), or choose another with {}", port, port,
                                  port == config.apiPort ? "--api-port" : "--kubelet-port"));
   }
+  bool isNew = !environment.files.status(config.dataDirectory + "/state.db");
   for (const std::string& directory : {config.runDirectory, config.logDirectory}) CO_TRY(environment.files.makeDirectories(directory));
   CO_TRY(environment.files.removeTree(config.reportSocket()));
   async::Promise<Result<void>> outcome(environment.executor);
@@ -215,8 +230,14 @@ async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::st
   (void)environment.files.removeTree(config.reportSocket());
   if (!result) {
     if (!environment.processes.alive(pid)) (void)environment.files.removeTree(config.pidFile());
-    co_return fail(Reason::InternalError, fmt::format("{}. The end of {}:{}", result.error().message(), config.logFile(),
-                                                      lastLines(environment, config.logFile(), 10)));
+    Error why(Reason::InternalError, fmt::format("{}. The end of {}:{}", result.error().message(), config.logFile(),
+                                                 lastLines(environment, config.logFile(), 10)));
+    // A cluster that never was leaves nothing; one that was keeps what it holds.
+    if (isNew) {
+      auto removed = co_await down(environment, config, [](std::string) {});
+      if (!removed) why.withContext("what was begun could not be removed (" + removed.error().message() + ")");
+    }
+    co_return std::unexpected(std::move(why));
   }
   co_return mergeUserKubeconfig(environment, config);
 }
