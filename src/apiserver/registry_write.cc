@@ -123,6 +123,7 @@ Result<void> beforeCreate(const ServedResource& resource, std::string_view, Mut<
   setDefaults(object);
   FieldErrors errors = validateObjectMeta(resource, object);
   if (strategy.validate) add(errors, strategy.validate(object));
+  if (strategy.validateCreate) add(errors, strategy.validateCreate(object));
   if (errors.empty()) return {};
   return Unexpected(apimachinery::invalidStatus(resource.info->group, resource.info->kind, metadata.name, errors));
 }

@@ -46,6 +46,7 @@ struct Strategy {
   // Runs after the spec was restored.
   PrepareUpdate prepareForStatusUpdate = nullptr;
   Validate validate = nullptr;
+  Validate validateCreate = nullptr;  // besides, on create only
   ValidateUpdate validateUpdate = nullptr;
   ValidateUpdate validateStatusUpdate = nullptr;
   // Subresources that write the object and are neither status nor scale: what each may change, and its rules.

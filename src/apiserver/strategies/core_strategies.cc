@@ -87,9 +87,9 @@ Strategy namespaceStrategy() {
   strategy.prepareForCreate = prepareNamespace;
   strategy.prepareForUpdate = prepareNamespaceUpdate;
   strategy.prepareForStatusUpdate = prepareNamespaceStatus;
-  strategy.subresources = {{"finalize", prepareNamespaceFinalize, nullptr}};
-  
-  
+  strategy.subresources = {{"finalize", prepareNamespaceFinalize, validateNamespaceFinalize}};
+  strategy.validate = validateNamespace;
+  strategy.validateStatusUpdate = validateNamespaceStatusUpdate;
   strategy.validateName = isDns1123Label;
   strategy.mayBeRemoved = namespaceMayGo;
   strategy.returnDeletedObject = true;
@@ -102,7 +102,8 @@ Strategy serviceStrategy() {
   strategy.storagePrefix = "services/specs";
   strategy.prepareForUpdate = prepareServiceUpdate;
   strategy.validate = validateService;
-  
+  strategy.validateUpdate = validateServiceUpdate;
+  strategy.validateStatusUpdate = validateServiceStatusUpdate;
   strategy.validateName = isDns1123Label;
   strategy.allowCreateOnUpdate = true;
   strategy.returnDeletedObject = true;
@@ -116,8 +117,8 @@ Strategy nodeStrategy() {
   strategy.keepsStatusOnCreate = true;
   strategy.prepareForCreate = prepareNode;
   strategy.prepareForUpdate = prepareNodeUpdate;
-  
-  
+  strategy.validate = validateNode;
+  strategy.validateUpdate = validateNodeUpdate;
   strategy.selectableFields = {{"spec.unschedulable", "spec.unschedulable"}};
   return strategy;
 }
@@ -126,7 +127,7 @@ Strategy eventStrategy() {
   Strategy strategy;
   strategy.storagePrefix = "events";
   strategy.ttlSeconds = 3600;  // --event-ttl
-  
+  strategy.validate = validateEvent;
   strategy.validateName = isPathSegmentName;
   strategy.allowCreateOnUpdate = true;
   strategy.garbageCollection = GarbageCollectionPolicy::Unsupported;
@@ -147,9 +148,10 @@ Strategy eventStrategy() {
 // The same events under their other names. Source: pkg/apis/events/v1/conversion.go, AddFieldLabelConversionsForEvent.
 Strategy eventsGroupStrategy() {
   Strategy strategy = eventStrategy();
-  
-  
-  
+  strategy.validate = validateEventsGroupEvent;
+  strategy.validateCreate = validateNewEventsGroupEvent;
+  strategy.validateUpdate = validateEventsGroupEventUpdate;
+  strategy.validateName = nullptr;
   strategy.selectableFields = {{"regarding.kind", "involvedObject.kind"},
                                {"regarding.namespace", "involvedObject.namespace"},
                                {"regarding.name", "involvedObject.name"},
@@ -167,24 +169,24 @@ void addVolumeStrategies(StrategyTable& table) {
   Strategy& volume = table["persistentvolumes"];
   volume.prepareForCreate = preparePersistentVolume;
   volume.prepareForStatusUpdate = preparePersistentVolumeStatus;
-  
-  
+  volume.validate = validatePersistentVolume;
+  volume.validateUpdate = validatePersistentVolumeUpdate;
   volume.returnDeletedObject = true;
   Strategy& claim = table["persistentvolumeclaims"];
-  
-  
-  
+  claim.validate = validatePersistentVolumeClaim;
+  claim.validateUpdate = validatePersistentVolumeClaimUpdate;
+  claim.validateStatusUpdate = validatePersistentVolumeClaimStatusUpdate;
   claim.returnDeletedObject = true;
 }
 
 void addQuotaStrategies(StrategyTable& table) {
   Strategy& limits = table["limitranges"];
-  
+  limits.validate = validateLimitRange;
   limits.allowCreateOnUpdate = true;
   Strategy& quota = table["resourcequotas"];
-  
-  
-  
+  quota.validate = validateResourceQuota;
+  quota.validateUpdate = validateResourceQuotaUpdate;
+  quota.validateStatusUpdate = validateResourceQuotaStatusUpdate;
   quota.returnDeletedObject = true;
 }
 
@@ -199,13 +201,13 @@ void addCoreStrategies(StrategyTable& table) {
   table["nodes"] = nodeStrategy();
   Strategy& endpoints = table["endpoints"];
   endpoints.storagePrefix = "services/endpoints";
-  
+  endpoints.validate = validateEndpoints;
   endpoints.allowCreateOnUpdate = true;
   Strategy& controllers = table["replicationcontrollers"];
   controllers.generation = Generation::Spec;
   controllers.storagePrefix = "controllers";
   controllers.garbageCollection = GarbageCollectionPolicy::OrphanDependents;
-  
+  controllers.validate = validateReplicationController;
   controllers.selectableFields = {{"status.replicas", "status.replicas"}};
   Strategy& accounts = table["serviceaccounts"];
   accounts.prepareForCreate = prepareServiceAccount;
@@ -221,7 +223,7 @@ void addCoreStrategies(StrategyTable& table) {
   secrets.selectableFields = {{"type", "type"}};
   Strategy& templates = table["podtemplates"];
   templates.generation = Generation::OutsideMetadata;
-  
+  templates.validate = validatePodTemplateObject;
   templates.returnDeletedObject = true;
   addVolumeStrategies(table);
   addQuotaStrategies(table);

@@ -102,45 +102,50 @@ void prepareSigningRequestStatus(Mut<>& object, const Ref<>& oldObject, const Wr
 std::vector<std::string> anyName(std::string_view) { return {}; }
 
 Strategy signingRequestStrategy() {
-  Strategy strategy = withoutGeneration();
+  Strategy strategy = withoutGeneration(validateCertificateSigningRequest, validateCertificateSigningRequestUpdate);
   strategy.prepareForCreate = prepareSigningRequest;
   strategy.prepareForUpdate = prepareSigningRequestUpdate;
   strategy.prepareForStatusUpdate = prepareSigningRequestStatus;
-  
-  strategy.subresources = {{"approval", prepareApproval, nullptr}};
+  strategy.validateStatusUpdate = validateCertificateSigningRequestStatusUpdate;
+  strategy.subresources = {{"approval", prepareApproval, validateCertificateSigningRequestApproval}};
   strategy.validateName = anyName;
   strategy.selectableFields = {{"spec.signerName", "spec.signerName"}};
   return strategy;
 }
 
-// What a job's pods are told apart by. Source: pkg/registry/batch/job/strategy.go, nullptr.
-void prepareJob(Mut<>&, const WriteContext&) {}
+// What a job's pods are told apart by. Source: pkg/registry/batch/job/strategy.go, generateSelector.
+void prepareJob(Mut<>& object, const WriteContext&) { generateJobSelector(object); }
 
 void addApps(StrategyTable& table) {
   table["apps/deployments"] = withSpec(validateDeployment, validateWorkloadUpdate);
   table["apps/deployments"].generation = Generation::SpecOrAnnotations;
   table["apps/deployments"].prepareForStatusUpdate = prepareDeploymentStatus;
+  table["apps/deployments"].validateStatusUpdate = validateDeploymentStatusUpdate;
   table["apps/replicasets"] = withSpec(validateReplicaSet, validateWorkloadUpdate);
-  table["apps/statefulsets"] = withSpec(validateStatefulSet, nullptr);
+  table["apps/replicasets"].validateStatusUpdate = validateReplicaSetStatusUpdate;
+  table["apps/replicasets"].selectableFields = {{"status.replicas", "status.replicas"}};
+  table["apps/statefulsets"] = withSpec(validateStatefulSet, validateStatefulSetUpdate);
   table["apps/statefulsets"].validateName = isDns1123Label;
+  table["apps/statefulsets"].validateCreate = validateNewStatefulSet;
   table["apps/daemonsets"] = withSpec(validateDaemonSet, validateWorkloadUpdate);
-  table["apps/controllerrevisions"] = withoutGeneration();
-  table["batch/jobs"] = withSpec();
+  table["apps/controllerrevisions"] = withoutGeneration(validateControllerRevision, validateControllerRevisionUpdate);
+  table["batch/jobs"] = withSpec(validateJob, validateJobUpdate);
   table["batch/jobs"].prepareForCreate = prepareJob;
   table["batch/jobs"].garbageCollection = GarbageCollectionPolicy::OrphanDependents;
   table["batch/jobs"].selectableFields = {{"status.successful", "status.succeeded"}};
-  table["batch/cronjobs"] = withSpec();
-  table["autoscaling/horizontalpodautoscalers"] = withoutGeneration();
-  table["policy/poddisruptionbudgets"] = withSpec();
-  table["policy/poddisruptionbudgets"].validateStatusUpdate = nullptr;
+  table["batch/cronjobs"] = withSpec(validateCronJob);
+  table["batch/cronjobs"].validateCreate = validateNewCronJob;
+  table["autoscaling/horizontalpodautoscalers"] = withoutGeneration(validateHorizontalPodAutoscaler);
+  table["policy/poddisruptionbudgets"] = withSpec(validatePodDisruptionBudget);
+  table["policy/poddisruptionbudgets"].validateStatusUpdate = validatePodDisruptionBudgetStatusUpdate;
   table["policy/poddisruptionbudgets"].allowUnconditionalUpdate = false;
 }
 
 void addRbac(StrategyTable& table) {
-  table["rbac.authorization.k8s.io/roles"] = withoutGeneration();
-  table["rbac.authorization.k8s.io/clusterroles"] = withoutGeneration();
-  table["rbac.authorization.k8s.io/rolebindings"] = withoutGeneration();
-  table["rbac.authorization.k8s.io/clusterrolebindings"] = withoutGeneration();
+  table["rbac.authorization.k8s.io/roles"] = withoutGeneration(validateRole);
+  table["rbac.authorization.k8s.io/clusterroles"] = withoutGeneration(validateClusterRole);
+  table["rbac.authorization.k8s.io/rolebindings"] = withoutGeneration(validateRoleBinding, validateRoleBindingUpdate);
+  table["rbac.authorization.k8s.io/clusterrolebindings"] = withoutGeneration(validateClusterRoleBinding, validateClusterRoleBindingUpdate);
   for (const char* name : {"roles", "rolebindings", "clusterroles", "clusterrolebindings"}) {
     Strategy& strategy = table[fmt::format("rbac.authorization.k8s.io/{}", name)];
     strategy.validateName = isPathSegmentName;
@@ -149,17 +154,18 @@ void addRbac(StrategyTable& table) {
 }
 
 void addNetworking(StrategyTable& table) {
-  table["networking.k8s.io/ingresses"] = withSpec();
+  table["networking.k8s.io/ingresses"] = withSpec(validateIngress);
   table["networking.k8s.io/ingresses"].storagePrefix = "ingress";
-  table["networking.k8s.io/ingressclasses"] = withSpec();
-  table["networking.k8s.io/networkpolicies"] = withSpec();
+  table["networking.k8s.io/ingresses"].validateCreate = validateNewIngress;
+  table["networking.k8s.io/ingressclasses"] = withSpec(validateIngressClass, validateIngressClassUpdate);
+  table["networking.k8s.io/networkpolicies"] = withSpec(validateNetworkPolicy);
   table["networking.k8s.io/servicecidrs"].statusKeepsMetadata = true;
-  table["discovery.k8s.io/endpointslices"] = withSpec();
+  table["discovery.k8s.io/endpointslices"] = withSpec(validateEndpointSlice, validateEndpointSliceUpdate);
   table["discovery.k8s.io/endpointslices"].generation = Generation::OutsideMetadata;
 }
 
 void addStorage(StrategyTable& table) {
-  table["storage.k8s.io/storageclasses"] = withoutGeneration();
+  table["storage.k8s.io/storageclasses"] = withoutGeneration(validateStorageClass, validateStorageClassUpdate);
   for (const char* name : {"csidrivers", "csinodes", "csistoragecapacities", "volumeattachments"})
     table[fmt::format("storage.k8s.io/{}", name)].allowUnconditionalUpdate = false;
   table["storage.k8s.io/volumeattachments"].statusKeepsMetadata = true;
@@ -198,16 +204,16 @@ void addGroupStrategies(StrategyTable& table) {
   addStorage(table);
   addPolicies(table);
   addDevices(table);
-  table["coordination.k8s.io/leases"] = withoutGeneration();
+  table["coordination.k8s.io/leases"] = withoutGeneration(validateLease);
   table["coordination.k8s.io/leasecandidates"].selectableFields = {{"spec.leaseName", "spec.leaseName"}};
   for (const char* name : {"leases", "leasecandidates"}) {
     Strategy& strategy = table[fmt::format("coordination.k8s.io/{}", name)];
     strategy.allowCreateOnUpdate = true;
     strategy.allowUnconditionalUpdate = false;
   }
-  table["scheduling.k8s.io/priorityclasses"] = withoutGeneration();
+  table["scheduling.k8s.io/priorityclasses"] = withoutGeneration(validatePriorityClass, validatePriorityClassUpdate);
   table["scheduling.k8s.io/priorityclasses"].generation = Generation::OnCreate;
-  table["node.k8s.io/runtimeclasses"] = withoutGeneration();
+  table["node.k8s.io/runtimeclasses"] = withoutGeneration(validateRuntimeClass, validateRuntimeClassUpdate);
   table["node.k8s.io/runtimeclasses"].allowCreateOnUpdate = true;
   table["node.k8s.io/runtimeclasses"].allowUnconditionalUpdate = false;
   table["certificates.k8s.io/certificatesigningrequests"] = signingRequestStrategy();

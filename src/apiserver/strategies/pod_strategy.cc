@@ -96,10 +96,11 @@ Strategy podStrategy() {
   strategy.prepareForUpdate = preparePodUpdate;
   strategy.prepareForStatusUpdate = preparePodStatusUpdate;
   strategy.validate = validatePod;
+  strategy.validateCreate = validateNewPod;
   strategy.validateUpdate = validatePodUpdate;
-  
-  strategy.subresources = {{"ephemeralcontainers", prepareEphemeralContainers, nullptr},
-                           {"resize", prepareResize, nullptr}};
+  strategy.validateStatusUpdate = validatePodStatusUpdate;
+  strategy.subresources = {{"ephemeralcontainers", prepareEphemeralContainers, validateEphemeralContainersUpdate},
+                           {"resize", prepareResize, validatePodResize}};
   strategy.gracePeriodSeconds = podGracePeriod;
   strategy.returnDeletedObject = true;
   strategy.selectableFields = {{"spec.nodeName", "spec.nodeName"},

@@ -1,312 +1,266 @@
+// Pods and pod templates. Source: pkg/apis/core/validation: ValidatePodSpec, ValidatePodCreate, ValidatePodTemplateSpec.
 #include <fmt/format.h>
 
 #include <set>
 
-#include "api/meta_v1.h"
 #include "apimachinery/labels.h"
+#include "apiserver/validation/pod_rules.h"
 #include "apiserver/validation/validation.h"
 #include "base/strings.h"
 #include "schema/quantity.h"
 
 namespace knarr::apiserver {
 
-using namespace apimachinery;
-using schema::Mut;
-using schema::Ref;
+using apimachinery::isDns1123Label;
+using apimachinery::isDns1123Subdomain;
+using apimachinery::isQualifiedName;
 
 namespace {
 
-constexpr std::string_view kPortRange = "must be between 1 and 65535, inclusive";
+constexpr size_t kNameserversMax = 3, kSearchPathsMax = 32, kSearchBytesMax = 2048, kHostnameOverrideMax = 64;
+constexpr int64_t kDeadlineMax = 2147483647;
+constexpr std::string_view kMirror = "kubernetes.io/config.mirror";
 
-void addAll(FieldErrors& errors, FieldErrors more) {
-  for (FieldError& error : more) errors.push_back(std::move(error));
-}
-
-void requireOneOf(FieldErrors& errors, const FieldPath& path, std::string_view value, const std::vector<std::string>& allowed) {
-  if (value.empty())
-    errors.push_back(requiredError(path));
-  else if (std::find(allowed.begin(), allowed.end(), value) == allowed.end())
-    errors.push_back(notSupportedError(path, value, allowed));
-}
-
-void validateLabelName(FieldErrors& errors, const FieldPath& path, std::string_view name) {
-  if (name.empty()) {
-    errors.push_back(requiredError(path));
-    return;
+void checkDns(FieldErrors& errors, const FieldPath& path, const corev1::PodSpec& spec) {
+  const corev1::PodDNSConfig* config = spec.dnsConfig;
+  FieldPath servers = path.child("nameservers"), searches = path.child("searches");
+  if (spec.dnsPolicy == "None") {
+    if (!config) {
+      errors.push_back(requiredError(path, "must provide `dnsConfig` when `dnsPolicy` is None"));
+      return;
+    }
+    if (config->nameservers.empty()) {
+      errors.push_back(requiredError(servers, "must provide at least one DNS nameserver when `dnsPolicy` is None"));
+      return;
+    }
   }
-  for (const std::string& message : isDns1123Label(name)) errors.push_back(invalidError(path, name, message));
+  if (!config) return;
+  if (config->nameservers.size() > kNameserversMax)
+    errors.push_back(invalidValueError(servers, printList(config->nameservers), "must not have more than 3 nameservers"));
+  for (size_t i = 0; i < config->nameservers.size(); ++i) checkIp(errors, servers.index(i), config->nameservers[i]);
+  if (config->searches.size() > kSearchPathsMax)
+    errors.push_back(invalidValueError(searches, printList(config->searches), "must not have more than 32 search paths"));
+  size_t bytes = config->searches.empty() ? 0 : config->searches.size() - 1;
+  for (size_t i = 0; i < config->searches.size(); ++i) {
+    Str search = config->searches[i];
+    bytes += search.size();
+    std::string plain(search.ends_with('.') ? search.substr(0, search.size() - 1) : search);
+    std::replace(plain.begin(), plain.end(), '_', 'a');
+    if (search == ".") continue;
+    for (const std::string& message : isDns1123Subdomain(plain)) errors.push_back(invalidError(searches.index(i), search, message));
+  }
+  if (bytes > kSearchBytesMax)
+    errors.push_back(invalidValueError(searches, printList(config->searches), "must not have more than 2048 characters (including spaces) in the search list"));
+  for (size_t i = 0; i < config->options.size(); ++i)
+    if (config->options[i].name.empty()) errors.push_back(requiredError(path.child("options").index(i), "must not be empty"));
 }
 
-bool validPort(int64_t port) { return port >= 1 && port <= 65535; }
-
-void validatePorts(FieldErrors& errors, const corev1::Container& container, const FieldPath& path) {
+void checkClaims(FieldErrors& errors, const FieldPath& path, const schema::List<corev1::PodResourceClaim>& claims) {
   std::set<std::string_view> names;
-  for (size_t i = 0; i < container.ports.size(); ++i) {
-    const auto& port = container.ports[i];
+  for (size_t i = 0; i < claims.size(); ++i) {
+    const auto& claim = claims[i];
     FieldPath at = path.index(i);
-    if (!port.name.empty()) {
-      auto messages = isValidPortName(port.name);
-      for (const std::string& message : messages) errors.push_back(invalidError(at.child("name"), port.name, message));
-      if (messages.empty() && !names.insert(port.name).second) errors.push_back(duplicateError(at.child("name"), port.name));
-    }
-    if (port.containerPort == 0)
-      errors.push_back(requiredError(at.child("containerPort")));
-    else if (!validPort(port.containerPort))
-      errors.push_back(invalidError(at.child("containerPort"), int64_t{port.containerPort}, kPortRange));
-    if (port.hostPort != 0 && !validPort(port.hostPort))
-      errors.push_back(invalidError(at.child("hostPort"), int64_t{port.hostPort}, kPortRange));
-    requireOneOf(errors, at.child("protocol"), port.protocol, {"SCTP", "TCP", "UDP"});
+    requireName(errors, at.child("name"), claim.name, isDns1123Label);
+    if (!claim.name.empty() && !names.insert(claim.name).second) errors.push_back(duplicateError(at.child("name"), claim.name));
+    if (claim.resourceClaimName && claim.resourceClaimTemplateName)
+      errors.push_back(invalidValueError(at, "{}", "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"));
+    if (!claim.resourceClaimName && !claim.resourceClaimTemplateName)
+      errors.push_back(invalidValueError(at, "{}", "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"));
+    if (claim.resourceClaimName) checkName(errors, at.child("resourceClaimName"), *claim.resourceClaimName, isDns1123Subdomain);
+    if (claim.resourceClaimTemplateName) checkName(errors, at.child("resourceClaimTemplateName"), *claim.resourceClaimTemplateName, isDns1123Subdomain);
   }
 }
 
-void validateEnvSource(FieldErrors& errors, const corev1::EnvVar& variable, const FieldPath& at) {
-  if (!variable.valueFrom) return;
-  const corev1::EnvVarSource& source = *variable.valueFrom;
-  int sources = (source.fieldRef != nullptr) + (source.resourceFieldRef != nullptr) + (source.configMapKeyRef != nullptr) +
-                (source.secretKeyRef != nullptr) + (source.fileKeyRef != nullptr);
-  FieldPath path = at.child("valueFrom");
-  if (sources == 0)
-    errors.push_back(invalidError(path, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"));
-  else if (!variable.value.empty())
-    errors.push_back(invalidError(path, "", "may not be specified when `value` is not empty"));
-  else if (sources > 1)
-    errors.push_back(invalidError(path, "", "may not have more than one field specified at a time"));
-  if (source.fieldRef && source.fieldRef->fieldPath.empty()) errors.push_back(requiredError(path.child("fieldRef").child("fieldPath")));
-  auto validateKey = [&](const FieldPath& ref, schema::Str key) {
-    if (key.empty())
-      errors.push_back(requiredError(ref.child("key")));
-    else
-      for (const std::string& message : isConfigMapKey(key)) errors.push_back(invalidError(ref.child("key"), key, message));
-  };
-  if (source.configMapKeyRef) validateKey(path.child("configMapKeyRef"), source.configMapKeyRef->key);
-  if (source.secretKeyRef) validateKey(path.child("secretKeyRef"), source.secretKeyRef->key);
-}
-
-void validateEnv(FieldErrors& errors, const corev1::Container& container, const FieldPath& path) {
-  for (size_t i = 0; i < container.env.size(); ++i) {
-    const auto& variable = container.env[i];
-    FieldPath at = path.index(i);
-    if (variable.name.empty())
-      errors.push_back(requiredError(at.child("name")));
-    else
-      for (const std::string& message : isEnvVarName(variable.name)) errors.push_back(invalidError(at.child("name"), variable.name, message));
-    validateEnvSource(errors, variable, at);
+void checkGates(FieldErrors& errors, const FieldPath& path, const corev1::PodSpec& spec) {
+  for (size_t i = 0; i < spec.readinessGates.size(); ++i)
+    for (const std::string& message : isQualifiedName(spec.readinessGates[i].conditionType))
+      errors.push_back(invalidError(path.child("readinessGates").index(i).child("conditionType"), spec.readinessGates[i].conditionType, message));
+  std::set<std::string_view> gates;
+  for (size_t i = 0; i < spec.schedulingGates.size(); ++i) {
+    FieldPath at = path.child("schedulingGates").index(i);
+    for (const std::string& message : isQualifiedName(spec.schedulingGates[i].name))
+      errors.push_back(invalidError(at, spec.schedulingGates[i].name, message));
+    if (!gates.insert(spec.schedulingGates[i].name).second) errors.push_back(duplicateError(at, spec.schedulingGates[i].name));
   }
 }
 
-void validateMounts(FieldErrors& errors, const corev1::Container& container, const std::set<std::string_view>& volumes, const FieldPath& path) {
-  std::set<std::string_view> mountPaths;
-  for (size_t i = 0; i < container.volumeMounts.size(); ++i) {
-    const auto& mount = container.volumeMounts[i];
-    FieldPath at = path.index(i);
-    if (mount.name.empty()) errors.push_back(requiredError(at.child("name")));
-    if (!volumes.contains(mount.name)) errors.push_back(notFoundError(at.child("name"), mount.name));
-    if (mount.mountPath.empty()) errors.push_back(requiredError(at.child("mountPath")));
-    if (!mountPaths.insert(mount.mountPath).second) errors.push_back(invalidError(at.child("mountPath"), mount.mountPath, "must be unique"));
-    if (!mount.subPath.empty()) {
-      FieldPath subPath = path.child("subPath");
-      if (mount.subPath.starts_with('/')) errors.push_back(invalidError(subPath, mount.subPath, "must be a relative path"));
-      for (std::string_view part : split(mount.subPath, '/'))
-        if (part == "..") {
-          errors.push_back(invalidError(subPath, mount.subPath, "must not contain '..'"));
-          break;
-        }
-      if (!mount.subPathExpr.empty())
-        errors.push_back(invalidError(at.child("subPathExpr"), mount.subPathExpr, "subPathExpr and subPath are mutually exclusive"));
-    }
+void checkHost(FieldErrors& errors, const FieldPath& path, const corev1::PodSpec& spec) {
+  if (!spec.hostUsers.valueOr(true)) {
+    constexpr std::string_view kWhy = "when `hostUsers` is false";
+    if (spec.hostNetwork) forbid(errors, path.child("hostNetwork"), kWhy);
+    if (spec.hostPID) forbid(errors, path.child("HostPID"), kWhy);
+    if (spec.hostIPC) forbid(errors, path.child("HostIPC"), kWhy);
+  }
+  if (!spec.hostnameOverride) return;
+  FieldPath at = path.child("hostnameOverride");
+  if (spec.setHostnameAsFQDN.valueOr(false)) forbid(errors, at, "may not be specified when setHostnameAsFQDN is true");
+  if (spec.hostNetwork) forbid(errors, at, "may not be specified when hostNetwork is true");
+  if ((*spec.hostnameOverride).size() > kHostnameOverrideMax) errors.push_back(tooLongError(at, static_cast<int64_t>(kHostnameOverrideMax)));
+  for (const std::string& message : isDns1123Subdomain(*spec.hostnameOverride)) errors.push_back(invalidError(at, *spec.hostnameOverride, message));
+}
+
+void checkNames(FieldErrors& errors, const FieldPath& path, const corev1::PodSpec& spec) {
+  checkName(errors, path.child("serviceAccountName"), spec.serviceAccountName, isDns1123Subdomain);
+  checkName(errors, path.child("nodeName"), spec.nodeName, isDns1123Subdomain);
+  if (spec.activeDeadlineSeconds && (*spec.activeDeadlineSeconds < 1 || *spec.activeDeadlineSeconds > kDeadlineMax))
+    errors.push_back(invalidError(path.child("activeDeadlineSeconds"), *spec.activeDeadlineSeconds, "must be between 1 and 2147483647, inclusive"));
+  checkName(errors, path.child("hostname"), spec.hostname, isDns1123Label);
+  checkName(errors, path.child("subdomain"), spec.subdomain, isDns1123Label);
+  checkTolerations(errors, path.child("tolerations"), spec.tolerations);
+  for (size_t i = 0; i < spec.hostAliases.size(); ++i) {
+    FieldPath at = path.child("hostAliases").index(i);
+    checkIp(errors, at.child("ip"), spec.hostAliases[i].ip);
+    for (size_t j = 0; j < spec.hostAliases[i].hostnames.size(); ++j)
+      for (const std::string& message : isDns1123Subdomain(spec.hostAliases[i].hostnames[j]))
+        errors.push_back(invalidError(at.child("hostnames").index(j), spec.hostAliases[i].hostnames[j], message));
+  }
+  checkName(errors, path.child("priorityClassName"), spec.priorityClassName, isDns1123Subdomain);
+  if (spec.runtimeClassName) checkName(errors, path.child("runtimeClassName"), *spec.runtimeClassName, isDns1123Subdomain);
+  if (spec.preemptionPolicy) checkOneOf(errors, path.child("preemptionPolicy"), spec.preemptionPolicy, {"PreemptLowerPriority", "Never"});
+  corev1::ResourceRequirements overhead{};
+  overhead.limits = spec.overhead;
+  checkResources(errors, path.child("overhead"), overhead, ResourceNameRule::Container);
+  if (spec.os) {
+    requireText(errors, path.child("os").child("name"), spec.os->name);
+    checkOneOf(errors, path.child("os"), spec.os->name, {"linux", "windows"});
   }
 }
 
-void validateResources(FieldErrors& errors, const corev1::ResourceRequirements& resources, const FieldPath& path) {
-  auto nonNegative = [&](const FieldPath& at, const schema::Quantity& quantity) {
-    if (schema::amountOf(quantity).sign() < 0) errors.push_back(invalidError(at, quantity.text, "must be greater than or equal to 0"));
-  };
-  for (const auto& [name, quantity] : resources.limits) nonNegative(path.child("limits").key(name), quantity);
-  for (const auto& [name, quantity] : resources.requests) {
-    nonNegative(path.child("requests").key(name), quantity);
-    const schema::Quantity* limit = resources.limits.find(name);
-    if (limit && schema::amountOf(quantity) > schema::amountOf(*limit))
-      errors.push_back(invalidError(path.child("requests"), quantity.text,
-                                    fmt::format("must be less than or equal to {} limit of {}", name, limit->text)));
-  }
-}
-
-void validateProbe(FieldErrors& errors, const corev1::Probe* probe, const FieldPath& path, bool successMustBeOne) {
-  if (!probe) return;
-  auto nonNegative = [&](std::string_view name, int64_t value) {
-    if (value < 0) errors.push_back(invalidError(path.child(name), value, "must be greater than or equal to 0"));
-  };
-  const auto& handler = probe->probeHandler;
-  int handlers = (handler.exec != nullptr) + (handler.httpGet != nullptr) + (handler.tcpSocket != nullptr) + (handler.grpc != nullptr);
-  if (handlers == 0) errors.push_back(requiredError(path, "must specify a handler type"));
-  if (handler.exec && handler.exec->command.empty()) errors.push_back(requiredError(path.child("exec").child("command")));
-  if (handler.httpGet && handler.httpGet->path.empty()) errors.push_back(requiredError(path.child("httpGet").child("path")));
-  if (handlers > 1)
-    errors.push_back(forbiddenError(path.child(handler.tcpSocket ? "tcpSocket" : "httpGet"), "may not specify more than 1 handler type"));
-  nonNegative("initialDelaySeconds", probe->initialDelaySeconds);
-  nonNegative("timeoutSeconds", probe->timeoutSeconds);
-  nonNegative("periodSeconds", probe->periodSeconds);
-  nonNegative("successThreshold", probe->successThreshold);
-  nonNegative("failureThreshold", probe->failureThreshold);
-  if (successMustBeOne && probe->successThreshold != 1)
-    errors.push_back(invalidError(path.child("successThreshold"), int64_t{probe->successThreshold}, "must be 1"));
-}
-
-void validateContainer(FieldErrors& errors, const corev1::Container& container, const std::set<std::string_view>& volumes, const FieldPath& at) {
-  validateLabelName(errors, at.child("name"), container.name);
-  if (container.image.empty()) errors.push_back(requiredError(at.child("image")));
-  requireOneOf(errors, at.child("terminationMessagePolicy"), container.terminationMessagePolicy, {"File", "FallbackToLogsOnError"});
-  validatePorts(errors, container, at.child("ports"));
-  validateEnv(errors, container, at.child("env"));
-  validateMounts(errors, container, volumes, at.child("volumeMounts"));
-  requireOneOf(errors, at.child("imagePullPolicy"), container.imagePullPolicy, {"Always", "IfNotPresent", "Never"});
-  validateResources(errors, container.resources, at.child("resources"));
-  validateProbe(errors, container.livenessProbe, at.child("livenessProbe"), true);
-  validateProbe(errors, container.readinessProbe, at.child("readinessProbe"), false);
-  validateProbe(errors, container.startupProbe, at.child("startupProbe"), true);
-}
-
-std::set<std::string_view> validateVolumes(FieldErrors& errors, const corev1::PodSpec& spec, const FieldPath& path) {
-  std::set<std::string_view> names;
-  for (size_t i = 0; i < spec.volumes.size(); ++i) {
-    const auto& volume = spec.volumes[i];
-    FieldPath at = path.index(i);
-    size_t before = errors.size();
-    const auto& source = volume.volumeSource;
-    if (source.hostPath && source.hostPath->path.empty()) errors.push_back(requiredError(at.child("hostPath").child("path")));
-    if (source.secret && source.secret->secretName.empty()) errors.push_back(requiredError(at.child("secret").child("secretName")));
-    if (source.configMap && source.configMap->localObjectReference.name.empty())
-      errors.push_back(requiredError(at.child("configMap").child("name")));
-    if (volume.name.empty()) {
-      errors.push_back(requiredError(at.child("name")));
-    } else {
-      for (const std::string& message : isDns1123Label(volume.name)) errors.push_back(invalidError(at.child("name"), volume.name, message));
-    }
-    if (names.contains(volume.name)) errors.push_back(duplicateError(at.child("name"), volume.name));
-    if (errors.size() == before) names.insert(volume.name);
-  }
-  return names;
+FieldErrors validateSpec(const corev1::PodSpec& spec, const FieldPath& path, bool isPod) {
+  FieldErrors errors;
+  PodFacts facts;
+  facts.spec = &spec;
+  facts.isPod = isPod;
+  if (!spec.terminationGracePeriodSeconds) errors.push_back(requiredError(path.child("terminationGracePeriodSeconds")));
+  checkVolumes(errors, path.child("volumes"), facts);
+  checkClaims(errors, path.child("resourceClaims"), spec.resourceClaims);
+  checkContainers(errors, path, facts);
+  if (spec.resources) checkResources(errors, path.child("resources"), *spec.resources, ResourceNameRule::Pod);
+  requireOneOf(errors, path.child("restartPolicy"), spec.restartPolicy, {"Always", "OnFailure", "Never"});
+  requireOneOf(errors, path.child("dnsPolicy"), spec.dnsPolicy, {"ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"});
+  checkLabels(errors, path.child("nodeSelector"), spec.nodeSelector);
+  checkPodSecurity(errors, path.child("securityContext"), spec);
+  checkAffinity(errors, path.child("affinity"), spec.affinity);
+  checkDns(errors, path.child("dnsConfig"), spec);
+  checkGates(errors, path, spec);
+  checkTopologySpread(errors, path.child("topologySpreadConstraints"), spec.topologySpreadConstraints);
+  checkHost(errors, path, spec);
+  checkNames(errors, path, spec);
+  return errors;
 }
 
 }  // namespace
 
-FieldErrors validatePodSpec(const corev1::PodSpec& spec, const FieldPath& path) {
-  FieldErrors errors;
-  std::set<std::string_view> volumes = validateVolumes(errors, spec, path.child("volumes"));
-  std::set<std::string_view> names;
-  FieldPath containers = path.child("containers");
-  if (spec.containers.empty()) errors.push_back(requiredError(containers));
-  for (size_t i = 0; i < spec.containers.size(); ++i) {
-    validateContainer(errors, spec.containers[i], volumes, containers.index(i));
-    if (!names.insert(spec.containers[i].name).second && !spec.containers[i].name.empty())
-      errors.push_back(duplicateError(containers.index(i).child("name"), spec.containers[i].name));
-  }
-  FieldPath initContainers = path.child("initContainers");
-  for (size_t i = 0; i < spec.initContainers.size(); ++i) {
-    const auto& container = spec.initContainers[i];
-    validateContainer(errors, container, volumes, initContainers.index(i));
-    if (!names.insert(container.name).second && !container.name.empty())
-      errors.push_back(duplicateError(initContainers.index(i).child("name"), container.name));
-    bool sidecar = container.restartPolicy && *container.restartPolicy == "Always";
-    if (sidecar) continue;
-    for (auto [name, set] : {std::pair{"lifecycle", container.lifecycle != nullptr}, std::pair{"livenessProbe", container.livenessProbe != nullptr},
-                             std::pair{"readinessProbe", container.readinessProbe != nullptr}, std::pair{"startupProbe", container.startupProbe != nullptr}})
-      if (set) errors.push_back(apimachinery::forbiddenError(initContainers.index(i).child(name), "may not be set for init containers without restartPolicy=Always"));
-  }
-  requireOneOf(errors, path.child("restartPolicy"), spec.restartPolicy, {"Always", "OnFailure", "Never"});
-  requireOneOf(errors, path.child("dnsPolicy"), spec.dnsPolicy, {"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"});
-  if (spec.terminationGracePeriodSeconds && *spec.terminationGracePeriodSeconds < 0)
-    errors.push_back(invalidError(path.child("terminationGracePeriodSeconds"), *spec.terminationGracePeriodSeconds, "must be greater than or equal to 0"));
-  for (const auto& [key, value] : spec.nodeSelector) {
-    for (const std::string& message : isQualifiedName(key)) errors.push_back(invalidError(path.child("nodeSelector"), key, message));
-    for (const std::string& message : isValidLabelValue(value)) errors.push_back(invalidError(path.child("nodeSelector"), value, message));
-  }
-  auto subdomain = [&](std::string_view field, schema::Str value) {
-    if (value.empty()) return;
-    for (const std::string& message : isDns1123Subdomain(value)) errors.push_back(invalidError(path.child(field), value, message));
-  };
-  subdomain("serviceAccountName", spec.serviceAccountName);
-  subdomain("nodeName", spec.nodeName);
-  for (auto [field, value] : {std::pair{"hostname", spec.hostname}, std::pair{"subdomain", spec.subdomain}})
-    if (!value.empty())
-      for (const std::string& message : isDns1123Label(value)) errors.push_back(invalidError(path.child(field), value, message));
-  if (spec.activeDeadlineSeconds && *spec.activeDeadlineSeconds < 1)
-    errors.push_back(invalidError(path.child("activeDeadlineSeconds"), *spec.activeDeadlineSeconds, "must be between 1 and 2147483647, inclusive"));
-  return errors;
-}
+FieldErrors validatePodSpec(const corev1::PodSpec& spec, const FieldPath& path) { return validateSpec(spec, path, false); }
 
 FieldErrors validatePod(const Mut<>& object) {
   const auto& pod = *static_cast<const corev1::Pod*>(object.root());
-  return validatePodSpec(pod.spec, FieldPath("spec"));
-}
-
-// A pod's spec stays as it is, but for images, activeDeadlineSeconds, added tolerations, and what binding sets.
-// Source: pkg/apis/core/validation, ValidatePodUpdate.
-FieldErrors validatePodUpdate(const Mut<>& object, const Ref<>& oldObject) {
-  Ref<corev1::Pod> old(oldObject);
-  Mut<corev1::Pod> next(Mut<>(schema::typeInfoOf<corev1::Pod>()));
-  schema::deepCopy(object.type(), next.root(), object.root(), next.arena());
   FieldErrors errors;
-  if (next->spec.containers.size() != old->spec.containers.size()) {
-    errors.push_back(apimachinery::forbiddenError(FieldPath("spec").child("containers"), "pod updates may not add or remove containers"));
-    return errors;
-  }
-  if (next->spec.initContainers.size() != old->spec.initContainers.size()) {
-    errors.push_back(apimachinery::forbiddenError(FieldPath("spec").child("initContainers"), "pod updates may not add or remove containers"));
-    return errors;
-  }
-  for (size_t i = 0; i < old->spec.containers.size(); ++i) next->spec.containers[i].image = old->spec.containers[i].image;
-  for (size_t i = 0; i < old->spec.initContainers.size(); ++i) next->spec.initContainers[i].image = old->spec.initContainers[i].image;
-  next->spec.activeDeadlineSeconds = old->spec.activeDeadlineSeconds;
-  next->spec.tolerations = old->spec.tolerations;
-  next->spec.schedulingGates = old->spec.schedulingGates;
-  next->spec.ephemeralContainers = old->spec.ephemeralContainers;
-  if (old->spec.nodeName.empty()) next->spec.nodeName = {};
-  if (!old->spec.schedulingGates.empty()) {
-    next->spec.nodeSelector = old->spec.nodeSelector;
-    next->spec.affinity = old->spec.affinity;
-  }
-  if (old->spec.terminationGracePeriodSeconds && *old->spec.terminationGracePeriodSeconds < 0)
-    next->spec.terminationGracePeriodSeconds = old->spec.terminationGracePeriodSeconds;
-  if (schema::equal(next->spec, old->spec)) return errors;
-  errors.push_back(apimachinery::forbiddenError(
-      FieldPath("spec"),
-      "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
-      "`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
-      "previously negative)"));
+  if (pod.metadata.annotations.contains(kMirror) && pod.spec.nodeName.empty())
+    errors.push_back(invalidError(FieldPath("metadata").child("annotations").key(kMirror), schema::valueOf(pod.metadata.annotations, kMirror),
+                                  "must set spec.nodeName if mirror pod annotation is set"));
+  FieldPath path("spec");
+  addAll(errors, validateSpec(pod.spec, path, true));
+  for (size_t i = 0; i < pod.spec.volumes.size(); ++i)
+    if (const auto* projected = pod.spec.volumes[i].volumeSource.projected; projected && pod.spec.serviceAccountName.empty())
+      for (size_t j = 0; j < projected->sources.size(); ++j)
+        if (projected->sources[j].serviceAccountToken)
+          forbid(errors, path.child("volumes").index(i).child("projected").child("sources").index(j).child("serviceAccountToken"),
+                 "must not be specified when serviceAccountName is not set");
   return errors;
 }
 
-FieldErrors validatePodTemplate(const corev1::PodTemplateSpec& pod, const metav1::LabelSelector* selector, const FieldPath& path) {
+FieldErrors validateNewPod(const Mut<>& object) {
+  const auto& pod = *static_cast<const corev1::Pod*>(object.root());
   FieldErrors errors;
-  auto parsed = LabelSelector::from(selector);
-  if (selector && parsed && !parsed->matches(pod.metadata.labels)) {
-    std::string labels;
-    for (const auto& [key, value] : pod.metadata.labels) labels += fmt::format("{}{}:{}", labels.empty() ? "" : ",", quote(key), quote(value));
-    errors.push_back(invalidValueError(path.child("metadata").child("labels"), "{" + labels + "}", "`selector` does not match template `labels`"));
-  }
-  for (const auto& [key, value] : pod.metadata.labels) {
-    for (const std::string& message : isQualifiedName(key)) errors.push_back(invalidError(path.child("metadata").child("labels"), key, message));
-    for (const std::string& message : isValidLabelValue(value)) errors.push_back(invalidError(path.child("metadata").child("labels"), value, message));
-  }
+  FieldPath path("spec");
+  if (!pod.spec.ephemeralContainers.empty()) forbid(errors, path.child("ephemeralContainers"), "cannot be set on create");
+  if (!pod.spec.nodeName.empty() && !pod.spec.schedulingGates.empty())
+    forbid(errors, path.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
+  return errors;
+}
+
+FieldErrors validatePodTemplateSpec(const corev1::PodTemplateSpec& pod, const FieldPath& path) {
+  FieldErrors errors;
+  checkLabels(errors, path.child("labels"), pod.metadata.labels);
+  checkAnnotations(errors, path.child("annotations"), pod.metadata.annotations);
   addAll(errors, validatePodSpec(pod.spec, path.child("spec")));
-  if (pod.spec.restartPolicy != "Always") errors.push_back(notSupportedError(path.child("spec").child("restartPolicy"), pod.spec.restartPolicy, {"Always"}));
+  if (!pod.spec.ephemeralContainers.empty())
+    forbid(errors, path.child("spec").child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
   return errors;
 }
 
-schema::Str podQosClass(const corev1::Pod& pod) {
+FieldErrors validatePodTemplate(const corev1::PodTemplateSpec& pod, const metav1::LabelSelector* selector, const FieldPath& path,
+                                std::string_view owner) {
+  FieldErrors errors;
+  auto parsed = apimachinery::LabelSelector::from(selector);
+  if (selector && parsed && !parsed->matches(pod.metadata.labels))
+    errors.push_back(invalidValueError(path.child("metadata").child("labels"), printMap(pod.metadata.labels),
+                                       "`selector` does not match template `labels`"));
+  addAll(errors, validatePodTemplateSpec(pod, path));
+  if (pod.spec.restartPolicy != "Always") errors.push_back(notSupportedError(path.child("spec").child("restartPolicy"), pod.spec.restartPolicy, {"Always"}));
+  if (pod.spec.activeDeadlineSeconds)
+    forbid(errors, path.child("spec").child("activeDeadlineSeconds"), fmt::format("activeDeadlineSeconds in {} is not Supported", owner));
+  return errors;
+}
+
+FieldErrors validatePodTemplateObject(const Mut<>& object) {
+  return validatePodTemplateSpec(static_cast<const corev1::PodTemplate*>(object.root())->template_, FieldPath("template"));
+}
+
+FieldErrors validateReplicationController(const Mut<>& object) {
+  const auto& spec = static_cast<const corev1::ReplicationController*>(object.root())->spec;
+  FieldPath path("spec");
+  FieldErrors errors;
+  nonNegative(errors, path.child("minReadySeconds"), int64_t{spec.minReadySeconds});
+  if (spec.selector.empty()) errors.push_back(requiredError(path.child("selector")));
+  if (!spec.replicas)
+    errors.push_back(requiredError(path.child("replicas")));
+  else
+    nonNegative(errors, path.child("replicas"), int64_t{*spec.replicas});
+  if (!spec.template_) {
+    errors.push_back(requiredError(path.child("template")));
+    return errors;
+  }
+  metav1::LabelSelector selector{};
+  selector.matchLabels = spec.selector;
+  addAll(errors, validatePodTemplate(*spec.template_, spec.selector.empty() ? nullptr : &selector, path.child("template"), "ReplicationController"));
+  return errors;
+}
+
+namespace {
+
+// What the containers of a pod ask for of a resource, together.
+struct Sums {
+  schema::Amount requests, limits;
+};
+
+bool isSet(const schema::Quantity* quantity) { return quantity && schema::amountOf(*quantity).sign() > 0; }
+
+}  // namespace
+
+Str podQosClass(const corev1::Pod& pod) {
   bool any = false, guaranteed = true;
-  for (const auto* list : {&pod.spec.containers, &pod.spec.initContainers})
-    for (const auto& container : *list)
-      for (std::string_view name : {"cpu", "memory"}) {
-        const schema::Quantity* request = container.resources.requests.find(name);
-        const schema::Quantity* limit = container.resources.limits.find(name);
-        bool hasRequest = request && schema::amountOf(*request).sign() > 0;
-        bool hasLimit = limit && schema::amountOf(*limit).sign() > 0;
-        any = any || hasRequest || hasLimit;
-        if (!hasLimit || (hasRequest && !(schema::amountOf(*request) == schema::amountOf(*limit)))) guaranteed = false;
-      }
+  Sums sums[2];
+  constexpr std::string_view kNames[] = {"cpu", "memory"};
+  auto add = [&](const corev1::ResourceRequirements& resources) {
+    for (size_t i = 0; i < 2; ++i) {
+      const schema::Quantity* request = resources.requests.find(kNames[i]);
+      const schema::Quantity* limit = resources.limits.find(kNames[i]);
+      any = any || isSet(request) || isSet(limit);
+      if (!isSet(limit)) guaranteed = false;
+      if (isSet(request)) sums[i].requests = sums[i].requests + schema::amountOf(*request);
+      if (isSet(limit)) sums[i].limits = sums[i].limits + schema::amountOf(*limit);
+    }
+  };
+  if (pod.spec.resources && !(pod.spec.resources->limits.empty() && pod.spec.resources->requests.empty())) {
+    add(*pod.spec.resources);
+  } else {
+    for (const auto* list : {&pod.spec.containers, &pod.spec.initContainers})
+      for (const auto& container : *list) add(container.resources);
+  }
   if (!any) return "BestEffort";
+  for (const Sums& sum : sums) guaranteed = guaranteed && (sum.requests.isZero() || sum.requests == sum.limits);
   return guaranteed ? "Guaranteed" : "Burstable";
 }
 
