@@ -31,6 +31,20 @@ constexpr env::Duration kStallTimeout = std::chrono::hours(4);
 // A Status; the ones of runtimes have a few hundred bytes.
 constexpr size_t kStatusBytesMax = 64 << 10;
 
+// While the runtime takes nothing, what the client sends is not read, nor that it has gone. A ping finds out: the kernel of
+// a client that ended refuses the second one. Calls `gone` then.
+constexpr env::Duration kStallPingPeriod = std::chrono::seconds(30);
+Task<void> watchStalledClient(env::Env environment, std::shared_ptr<WebSocket> client, std::shared_ptr<const bool> stalled,
+                              std::function<void()> gone) {
+  while (true) {
+    co_await async::sleepFor(environment, kStallPingPeriod);
+    if (!*stalled) continue;
+    if (co_await client->ping("")) continue;
+    gone();
+    co_return;
+  }
+}
+
 // One exec or attach. Two tasks share it: one reads the runtime and writes to the client, the other the reverse.
 class Translation : public std::enable_shared_from_this<Translation> {
  public:
@@ -54,6 +68,7 @@ class Translation : public std::enable_shared_from_this<Translation> {
   static Task<Result<void>> toClient(std::shared_ptr<Translation> self, uint8_t channel, std::string bytes);
   static Task<void> finish(std::shared_ptr<Translation> self, std::string status);
 
+  void endClient();
   bool wants(uint8_t channel) const;
   bool commandEnded() const { return !open_[kError] && !open_[kStdout] && !open_[kStderr]; }
   uint8_t channelOf(uint32_t stream) const {
@@ -69,6 +84,7 @@ class Translation : public std::enable_shared_from_this<Translation> {
   bool open_[kChannels] = {};          // its sender has more to say
   std::set<uint32_t> notReplied_;
   std::string status_;
+  bool stalled_ = false;     // the runtime has not taken the client's last message yet
   bool finished_ = false;    // what the client sends no longer matters
   bool clientGone_ = false;  // what the runtime sends no longer matters
   async::Event opened_;      // the runtime listens on every stream
@@ -125,7 +141,9 @@ Task<bool> Translation::takeMessage(std::shared_ptr<Translation> self, std::stri
   if (message.empty() && !ends) co_return true;
   if (ends) self->open_[channel] = false;
   // A failure is the runtime's end; whoever reads from it tells the client.
+  self->stalled_ = true;
   (void)co_await self->runtime_->send(self->ids_[channel], std::move(message), ends);
+  self->stalled_ = false;
   co_return true;
 }
 
@@ -139,12 +157,16 @@ Task<void> Translation::readClient(std::shared_ptr<Translation> self) {
   }
 }
 
+void Translation::endClient() {
+  clientEnded_.set();
+  if (finished_) return;
+  clientGone_ = true;
+  if (runtime_) runtime_->close();
+}
+
 Task<void> Translation::fromClient(std::shared_ptr<Translation> self) {
   co_await readClient(self);
-  self->clientEnded_.set();
-  if (self->finished_) co_return;
-  self->clientGone_ = true;
-  if (self->runtime_) self->runtime_->close();
+  self->endClient();
 }
 
 Task<Result<void>> Translation::takeFrame(std::shared_ptr<Translation> self, SpdyFrame frame) {
@@ -235,6 +257,7 @@ Task<void> Translation::run(std::shared_ptr<Translation> self, HttpClient* serve
     self->runtime_ = std::make_unique<SpdyConnection>(self->env_, std::move(answer->stream), SpdyConnection::Role::Client);
   }
   gate.spawn(fromClient(self));
+  gate.spawn(watchStalledClient(self->env_, {self, self->client_.get()}, {self, &self->stalled_}, [raw = self.get()] { raw->endClient(); }));
   if (self->runtime_) ended = co_await fromRuntime(self);
   if (self->clientGone_) co_return;
   if (!ended) logDebug("wire", "a translated stream ended: {}", ended.error().describe());
@@ -269,6 +292,7 @@ struct Tunnel {
   std::unique_ptr<WebSocket> client;
   std::unique_ptr<env::Stream> stream;
   async::StopSource over;
+  bool stalled = false;  // the stream has not taken the client's last message yet
   async::Event clientEnded;
 };
 
@@ -281,7 +305,9 @@ Task<void> tunnelFromClient(std::shared_ptr<Tunnel> tunnel) {
     std::string bytes = std::move((*message)->bytes);
     message = std::optional<WebSocketMessage>();
     if (over.stopRequested()) continue;
+    tunnel->stalled = true;
     if (!co_await writeAll(tunnel->env, tunnel->stream.get(), bytes, env::Duration::max(), over)) tunnel->over.requestStop();
+    tunnel->stalled = false;
   }
   tunnel->over.requestStop();
   tunnel->clientEnded.set();
@@ -345,6 +371,10 @@ Task<Result<void>> tunnelStreams(env::Env environment, std::shared_ptr<ServerExc
   auto tunnel = std::make_shared<Tunnel>(environment, std::move(client), std::move(answer.stream));
   async::Gate gate(environment.executor);
   gate.spawn(tunnelFromClient(tunnel));
+  gate.spawn(watchStalledClient(environment, {tunnel, tunnel->client.get()}, {tunnel, &tunnel->stalled}, [raw = tunnel.get()] {
+    raw->over.requestStop();
+    raw->clientEnded.set();
+  }));
   co_await tunnelToClient(tunnel);
   // Whichever end went first: the other one is told.
   tunnel->over.requestStop();

@@ -22,6 +22,7 @@ struct Runtime {
   bool cutsEarly = false;     // closes without a status
   bool resetsAtEnd = false;   // RST_STREAM instead of fin, as containerd does after the status
   size_t outputBytes = 0;     // on stdout before it ends
+  bool deaf = false;          // reads nothing once the streams stand
   bool echo = false;          // stdin comes back on stdout until stdin ends
   std::string status = std::string(kSuccess);
   std::string protocol;
@@ -82,6 +83,7 @@ Task<void> serveRuntime(env::Env e, std::shared_ptr<Runtime> runtime, std::share
       runtime->types[(*frame)->stream] = (*frame)->headers.get("streamtype");
       if (runtime->silent) continue;
       (void)co_await connection->reply((*frame)->stream);
+      if (runtime->types.size() == wanted && runtime->deaf) co_await async::sleepFor(e, 10h, exchange->clientGone());
       if (runtime->types.size() == wanted && !runtime->echo && !co_await endCommand(connection, runtime)) break;
     } else if (type == "stdin") {
       runtime->input += (*frame)->data;
@@ -257,6 +259,34 @@ TEST_F(StreamTranslatorTest, aClientThatLeavesEndsTheRuntimesConnection) {
   run();
   EXPECT_TRUE(runtime->closed);
   EXPECT_EQ(server->connections(), 0U);
+}
+
+TEST_F(StreamTranslatorTest, aClientThatLeavesIsNoticedWhileNobodyReadsItsInput) {
+  for (const char* protocol : {"v5.channel.k8s.io", "SPDY/3.1+portforward.k8s.io"}) {
+    streams = {.standardInput = true, .standardOutput = true};
+    runtime->deaf = true;
+    runtime->types.clear();
+    served = 0;
+    client->done = false;
+    client->toSend.clear();
+    if (protocol[0] == 'S') {
+      SpdyEncoder encoder;
+      for (uint32_t stream : {1U, 3U, 5U}) {
+        SpdyFrame syn;
+        syn.type = SpdyFrameType::SynStream;
+        syn.stream = stream;
+        client->toSend.push_back(encoder.encode(syn));
+      }
+    }
+    for (int i = 0; i < 200; ++i) client->toSend.push_back(onChannel(0, std::string(1'000'000, 'i')));
+    auto process = std::make_unique<async::Gate>(e.executor);
+    process->spawn(runClient(e, toServer.get(), protocol, client));
+    world.runFor(1min);
+    EXPECT_FALSE(client->done) << "it waits for somebody to read";
+    EXPECT_EQ(served, 0);
+    process.reset();  // killed
+    ASSERT_TRUE(world.runUntil([&] { return served == 1; }, 3min)) << protocol;
+  }
 }
 
 TEST_F(StreamTranslatorTest, aBrokenCloseSignalEndsIt) {
