@@ -54,6 +54,13 @@ wants() {
   echo "$out"
   grep -qF -- "$text" <<<"$out"
 }
+wants_not() {
+  local text=$1 out
+  shift
+  out=$("$@" 2>&1) || { echo "$out"; return 1; }
+  echo "$out"
+  ! grep -qF -- "$text" <<<"$out"
+}
 wants_code() { local code=$1; shift; "$@"; local got=$?; echo "exit code $got"; [ $got -eq "$code" ]; }
 # In the background, until the test ends.
 run_aside() { "$@" & background+=($!); }

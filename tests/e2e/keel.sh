@@ -27,8 +27,8 @@ node_ip=$(k get nodes -o jsonpath='{.items[0].status.addresses[?(@.type=="Intern
 check "apply, client side" k apply -f "$manifests"
 for tier in store api frontend; do check "rollout status $tier" k rollout status "deployment/$tier" --timeout=90s; done
 or_stop
+check "apply again changes nothing" wants_not "configured" k apply -f "$manifests"
 check "apply, server side" k apply --server-side --force-conflicts -f "$manifests"
-check "apply again changes nothing" wants "unchanged" k apply -f "$manifests"
 # shellcheck disable=SC2016
 check "logs -f follows" bash -c '[ "$(timeout 7 "$1" --cache-dir "$2/cache" logs -f deployment/store -c watcher | wc -l)" -ge 2 ]' - "$kubectl_program" "$root"
 check "exec -it has a terminal" wants "/dev/pts/" script -qec "timeout 30 '$kubectl_program' --cache-dir '$root/cache' exec -it deployment/store -c watcher -- tty" /dev/null
@@ -39,13 +39,13 @@ check "cp from a pod" k cp "$pod:/tmp/sent" "$root/test/back" -c watcher
 check "what was copied is the same" cmp "$root/test/sent" "$root/test/back"
 
 # ---- services
-check "a Service by its short name" wants "Three tiers" k exec "$pod" -c watcher -- wget -qO- -T 5 http://frontend/
-check "a Service by its full name" wants "Three tiers" k exec "$pod" -c watcher -- wget -qO- -T 5 http://frontend.default.svc.cluster.local/
-check "a Service by its address" wants "Three tiers" k exec "$pod" -c watcher -- wget -qO- -T 5 "http://$(k get service frontend -o jsonpath='{.spec.clusterIP}')/"
+check "a Service by its short name" wants "Three tiers" k exec "$pod" -c watcher -- timeout 5 wget -qO- http://frontend/
+check "a Service by its full name" wants "Three tiers" k exec "$pod" -c watcher -- timeout 5 wget -qO- http://frontend.default.svc.cluster.local/
+check "a Service by its address" wants "Three tiers" k exec "$pod" -c watcher -- timeout 5 wget -qO- "http://$(k get service frontend -o jsonpath='{.spec.clusterIP}')/"
 check "the API server by its name" wants "kubernetes.default.svc.cluster.local" k exec "$pod" -c watcher -- nslookup kubernetes.default.svc.cluster.local
 check "a name that does not exist is refused" wants "NXDOMAIN" k exec "$pod" -c watcher -- nslookup nowhere.default.svc.cluster.local
 check "the node port" wants "Three tiers" curl -s -m 5 "http://$node_ip:$node_port/"
-check "both pods of a Service answer" bash -c 'for i in $(seq 30); do timeout 20 "$1" --cache-dir "$2/cache" exec "$3" -c watcher -- wget -qO- -T 5 http://api/visits; done | grep -o "\"api\":\"[^\"]*" | sort -u | wc -l | grep -qx 2' - "$kubectl_program" "$root" "$pod"
+check "both pods of a Service answer" bash -c 'for i in $(seq 30); do timeout 20 "$1" --cache-dir "$2/cache" exec "$3" -c watcher -- timeout 5 wget -qO- http://api/visits; done | grep -o "\"api\":\"[^\"]*" | sort -u | wc -l | grep -qx 2' - "$kubectl_program" "$root" "$pod"
 run_aside timeout 60 "$kubectl_program" --cache-dir "$root/cache" port-forward service/frontend "$((api_port + 1)):80" >"$root/test/forward.txt" 2>&1
 check "port-forward is ready" timeout 10 bash -c 'until grep -q Forwarding "$1"; do read -rt 0.1 <> <(:) || true; done' - "$root/test/forward.txt"
 check "curl through port-forward" wants "Three tiers" curl -s -m 5 "http://127.0.0.1:$((api_port + 1))/"
@@ -98,7 +98,7 @@ check "helm status" wants "deployed" h status three
 check "helm upgrade" h upgrade three "$example/chart" --set message=Again --set frontend.replicas=3 --wait --timeout 120s
 check "helm history" wants "superseded" h history three
 pod=$(k get pods -l app.kubernetes.io/name=store -o jsonpath='{.items[0].metadata.name}')
-check "the upgrade is served" wants "Again" k exec "$pod" -c watcher -- wget -qO- -T 5 http://three-frontend/
+check "the upgrade is served" wants "Again" k exec "$pod" -c watcher -- timeout 5 wget -qO- http://three-frontend/
 check "helm rollback" h rollback three 1 --wait --timeout 120s
 check "helm get" wants "three-frontend" h get manifest three
 check "helm uninstall" h uninstall three --wait --timeout 120s
