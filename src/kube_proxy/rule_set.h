@@ -4,7 +4,7 @@
 // service-ips, whose verdict names a chain for its NUMBER of endpoints ("lb-tcp-3"), shared by all Services with as many; that
 // chain draws a slot at random and finds the endpoint in the map endpoints-tcp under (frontend, slot). So the count of chains does not grow
 // with the count of Services, every endpoint is equally likely, and a changed endpoint is one changed element. Only Services with
-// session affinity have chains of their own. docs/decisions/0007-service-rules.md says why.
+// session affinity have chains of their own. docs/decisions/0008-service-rules.md says why.
 #pragma once
 
 #include <map>
