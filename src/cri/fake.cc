@@ -486,12 +486,6 @@ Answer<v1::PortForwardResponse> FakeRuntime::portForward(Mut<v1::PortForwardRequ
   co_return published(std::move(answer));
 }
 
-Answer<v1::ListContainerStatsResponse> FakeRuntime::listContainerStats(
-    Mut<v1::ListContainerStatsRequest>) {
-  CO_TRY(co_await enter("ListContainerStats", delays.other));
-  co_return published(schema::newObject<v1::ListContainerStatsResponse>());
-}
-
 class FakeRuntime::Events : public EventStream {
  public:
   explicit Events(std::shared_ptr<EventQueue> queue) : queue_(std::move(queue)) {}
@@ -575,16 +569,6 @@ Answer<v1::RemoveImageResponse> FakeRuntime::removeImage(Mut<v1::RemoveImageRequ
   CO_TRY(co_await enter("RemoveImage", delays.other));
   if (request->image != nullptr) images_.erase(presentImage(request->image->image));
   co_return published(schema::newObject<v1::RemoveImageResponse>());
-}
-
-Answer<v1::ImageFsInfoResponse> FakeRuntime::imageFsInfo() {
-  CO_TRY(co_await enter("ImageFsInfo", delays.other));
-  auto answer = schema::newObject<v1::ImageFsInfoResponse>();
-  v1::FilesystemUsage& usage = answer->imageFilesystems.append(answer.arena());
-  usage.timestamp = env_.clock.unixNanos();
-  usage.fsId = answer.arena().make<v1::FilesystemIdentifier>();
-  usage.fsId->mountpoint = "/";
-  co_return published(std::move(answer));
 }
 
 }  // namespace knarr::cri

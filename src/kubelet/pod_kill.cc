@@ -3,6 +3,7 @@
 // pkg/kubelet/lifecycle/handlers.go.
 #include <fmt/format.h>
 
+#include "async/scoped_timer.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "kubelet/http_get.h"
@@ -38,6 +39,12 @@ ContainerSpec specOf(const schema::Ref<Pod>& pod, std::string_view name) {
   return {nullptr, fmt::format("spec.ephemeralContainers{{{}}}", name), false};
 }
 
+size_t initIndexOf(const schema::Ref<Pod>& pod, std::string_view name) {
+  size_t index = 0;
+  while (pod && index < pod->spec.initContainers.size() && pod->spec.initContainers[index].name != name) ++index;
+  return index;
+}
+
 Result<int32_t> hookPort(const schema::IntOrString& port, const Container& container) {
   if (!port.isString) return port.intValue;
   for (const corev1::ContainerPort& named : container.ports) {
@@ -49,6 +56,39 @@ Result<int32_t> hookPort(const schema::IntOrString& port, const Container& conta
 }
 
 }  // namespace
+
+// Who waits for whom when a pod ends. Every container's hook runs at once; a sidecar is then stopped only after all regular
+// containers and all sidecars of earlier turns, but within its grace. Source: kuberuntime_termination_order.go.
+class TerminationOrder {
+ public:
+  static constexpr size_t kRegular = SIZE_MAX;
+  TerminationOrder(env::Executor& executor, size_t regular, size_t sidecars)
+      : regularLeft_(regular), sidecarEnded_(sidecars, false), changed_(executor) {}
+  void ended(size_t turn) {
+    if (turn == kRegular) {
+      --regularLeft_;
+    } else {
+      sidecarEnded_[turn] = true;
+    }
+    changed_.notifyAll();
+  }
+  static Task<void> waitForTurn(env::Env env, std::shared_ptr<TerminationOrder> order, size_t turn, int64_t seconds) {
+    auto late = std::make_shared<bool>(false);
+    async::ScopedTimer timer(env.executor, env.clock.now() + std::chrono::seconds(seconds), [late, raw = order.get()] {
+      *late = true;
+      raw->changed_.notifyAll();
+    });
+    while (!*late && !order->isTurnOf(turn)) co_await order->changed_.wait();
+  }
+
+ private:
+  bool isTurnOf(size_t turn) const {
+    return regularLeft_ == 0 && std::all_of(sidecarEnded_.begin(), sidecarEnded_.begin() + static_cast<ptrdiff_t>(turn), [](bool ended) { return ended; });
+  }
+  size_t regularLeft_;
+  std::vector<bool> sidecarEnded_;
+  async::Event changed_;
+};
 
 // limitSeconds 0: none.
 // `pod` owns what the pointers point to.
@@ -96,7 +136,8 @@ Task<Result<void>> PodRuntime::runHook([[maybe_unused]] schema::Ref<Pod> pod,
 
 Task<void> PodRuntime::killContainer(schema::Ref<Pod> pod, ContainerRecord record,
                                      std::string podIp, std::string message, int64_t graceSeconds,
-                                     std::shared_ptr<std::string> errors) {
+                                     std::shared_ptr<std::string> errors,
+                                     std::shared_ptr<TerminationOrder> order, size_t turn) {
   ContainerSpec spec = specOf(pod, record.name);
   if (message.empty()) message = fmt::format("Stopping container {}", record.name);
   if (pod) recorder_.eventAbout(pod, spec.fieldPath, "Normal", "Killing", message);
@@ -113,6 +154,11 @@ Task<void> PodRuntime::killContainer(schema::Ref<Pod> pod, ContainerRecord recor
                            "PreStopHook failed");
     grace -= env_.clock.unixSeconds() - began;
   }
+  if (order) {
+    int64_t began = env_.clock.unixSeconds();
+    co_await TerminationOrder::waitForTurn(env_, order, turn, std::max<int64_t>(grace, 0));
+    grace -= env_.clock.unixSeconds() - began;
+  }
   auto stopped = co_await runtime_.stopContainer(record.id, std::max(grace, kGraceMin));
   if (stopped || isNotFound(stopped.error())) co_return;
   *errors +=
@@ -120,29 +166,29 @@ Task<void> PodRuntime::killContainer(schema::Ref<Pod> pod, ContainerRecord recor
                                                   record.name, stopped.error().message());
 }
 
+Task<void> PodRuntime::killInOrder(PodRuntime* self, schema::Ref<Pod> pod, ContainerRecord record, std::string podIp, int64_t graceSeconds,
+                                   std::shared_ptr<std::string> errors, std::shared_ptr<TerminationOrder> order, size_t turn) {
+  bool waits = turn != TerminationOrder::kRegular;
+  co_await self->killContainer(pod, std::move(record), podIp, "", graceSeconds, errors, waits ? order : nullptr, turn);
+  order->ended(turn);
+}
+
 Task<Result<void>> PodRuntime::killPod(schema::Ref<Pod> pod, RuntimePod runtime,
                                        int64_t graceSeconds) {
   auto errors = std::make_shared<std::string>();
   std::string ip = runtime.ips().empty() ? "" : runtime.ips()[0];
-  int64_t began = env_.clock.unixSeconds();
-  std::vector<ContainerRecord> sidecars;
+  // Sidecars serve the others to their end, and go in reverse order of the spec.
+  std::vector<ContainerRecord> regular, sidecars;
+  for (const ContainerRecord& record : runtime.containers)
+    if (!record.exited()) (specOf(pod, record.name).sidecar ? sidecars : regular).push_back(record);
+  std::ranges::stable_sort(sidecars, std::greater(), [&](const ContainerRecord& record) { return initIndexOf(pod, record.name); });
+  auto order = std::make_shared<TerminationOrder>(env_.executor, regular.size(), sidecars.size());
   async::Gate gate(env_.executor);
-  for (const ContainerRecord& record : runtime.containers) {
-    if (record.exited()) continue;
-    if (specOf(pod, record.name).sidecar) {
-      sidecars.push_back(record);
-    } else {
-      gate.spawn(killContainer(pod, record, ip, "", graceSeconds, errors));
-    }
-  }
+  for (const ContainerRecord& record : regular)
+    gate.spawn(killInOrder(this, pod, record, ip, graceSeconds, errors, order, TerminationOrder::kRegular));
+  for (size_t turn = 0; turn < sidecars.size(); ++turn)
+    gate.spawn(killInOrder(this, pod, sidecars[turn], ip, graceSeconds, errors, order, turn));
   co_await gate.close();
-  // Sidecars serve the others to their end, and go in reverse order of their start.
-  std::sort(sidecars.begin(), sidecars.end(),
-            [](const auto& a, const auto& b) { return a.startedAt > b.startedAt; });
-  for (const ContainerRecord& record : sidecars) {
-    int64_t left = graceSeconds - (env_.clock.unixSeconds() - began);
-    co_await killContainer(pod, record, ip, "", std::max<int64_t>(left, 0), errors);
-  }
   for (const SandboxRecord& sandbox : runtime.sandboxes) {
     auto stopped = co_await runtime_.stopPodSandbox(sandbox.id);
     if (stopped || isNotFound(stopped.error())) continue;

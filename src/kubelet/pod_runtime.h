@@ -18,6 +18,8 @@
 
 namespace knarr::kubelet {
 
+class TerminationOrder;
+
 struct PodSyncInputs {
   schema::Ref<corev1::Pod> pod;
   RuntimePod runtime;
@@ -41,7 +43,7 @@ class PodRuntime {
 
   async::Task<PodSyncOutcome> syncPod(PodSyncInputs inputs);
 
-  // Ends containers (in parallel, sidecars last, preStop hooks first) and sandboxes. `pod` is null
+  // Ends containers (in parallel, sidecars last, preStop hooks of all first) and sandboxes. `pod` is null
   // for one that is only known to the runtime. Errors: something is still there; try again.
   async::Task<Result<void>> killPod(schema::Ref<corev1::Pod> pod, RuntimePod runtime,
                                     int64_t graceSeconds);
@@ -85,7 +87,11 @@ class PodRuntime {
                                     std::string podIp, int64_t limitSeconds);
   async::Task<void> killContainer(schema::Ref<corev1::Pod> pod, ContainerRecord record,
                                   std::string podIp, std::string message, int64_t graceSeconds,
-                                  std::shared_ptr<std::string> errors);
+                                  std::shared_ptr<std::string> errors,
+                                  std::shared_ptr<TerminationOrder> order = nullptr, size_t turn = 0);
+  static async::Task<void> killInOrder(PodRuntime* self, schema::Ref<corev1::Pod> pod, ContainerRecord record, std::string podIp,
+                                       int64_t graceSeconds, std::shared_ptr<std::string> errors,
+                                       std::shared_ptr<TerminationOrder> order, size_t turn);
   SandboxInputs sandboxInputs(const corev1::Pod& pod, int64_t attempt, Error* failure,
                               bool* failed);
 

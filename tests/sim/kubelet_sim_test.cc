@@ -384,6 +384,35 @@ TEST_F(KubeletSim, sidecarsStartFirstAndEndLast) {
   EXPECT_EQ(pod("web")->status.containerStatuses[0].restartCount, 0);
 }
 
+TEST_F(KubeletSim, hooksRunAtOnceAndSidecarsEndInReverse) {
+  cri::FakeRuntime::Behavior slow;
+  slow.stopTakes = 2s;
+  runtime_.addImage("slow:1", slow);
+  std::string hooks;
+  runtime_.onExecSync = [&](const runtimev1::ExecSyncRequest& request) {
+    hooks += std::string(request.cmd[0]) + " ";
+    return 0;
+  };
+  auto hook = [](const char* name) { return fmt::format(R"("lifecycle":{{"preStop":{{"exec":{{"command":["{}"]}}}}}})", name); };
+  createPod("web", fmt::format(R"("terminationGracePeriodSeconds":60,
+     "initContainers":[{{"name":"s1","image":"slow:1","restartPolicy":"Always",{}}},{{"name":"s2","image":"slow:1","restartPolicy":"Always",{}}}],
+     "containers":[{{"name":"main","image":"slow:1",{}}}])", hook("h1"), hook("h2"), hook("hm")));
+  ASSERT_TRUE(waitForPhase("web", "Running", 10s));
+  deletePod("web");
+  std::vector<std::string> ended;
+  for (int i = 0; i < 200 && ended.size() < 3; ++i) {
+    sim_.runFor(50ms);
+    if (i == 20) EXPECT_EQ(hooks.size(), 9U) << "all hooks ran before anything ended: " << hooks;
+    for (const char* name : {"main", "s1", "s2"}) {
+      const auto* container = runtime_.findContainer("web", name);
+      bool over = container == nullptr || container->state == cri::kContainerExited;
+      if (over && std::ranges::find(ended, name) == ended.end()) ended.emplace_back(name);
+    }
+  }
+  EXPECT_EQ(ended, (std::vector<std::string>{"main", "s2", "s1"}));
+  EXPECT_TRUE(waitUntilGone("web", 10s));
+}
+
 TEST_F(KubeletSim, missingImagesBackOffUntilTheyAppear) {
   createPod("web", R"("containers":[{"name":"main","image":"example.com/none:1"}])");
   ASSERT_TRUE(
