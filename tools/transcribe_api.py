@@ -6,8 +6,8 @@ upstream release is brought in (run it, then review the difference). Usage:
 
     tools/transcribe_api.py FACTS_DIR API_DIR
 
-FACTS_DIR holds types.jsonl (one type a line), enums.jsonl, resources.jsonl and swagger-1.36-nodesc.json. The language is described in
-src/schema/README.md.
+FACTS_DIR holds types.jsonl (one type a line), legacy-types.jsonl (types of versions that are no longer served), enums.jsonl,
+resources.jsonl and swagger-1.36-nodesc.json. The language is described in src/schema/README.md.
 """
 import collections
 import json
@@ -22,6 +22,10 @@ GROUPS = {
     'clientauthentication': 'client.authentication.k8s.io', 'custom_metrics': 'custom.metrics.k8s.io',
     'external_metrics': 'external.metrics.k8s.io', 'metrics': 'metrics.k8s.io', 'stats': 'stats.kubelet.k8s.io',
     'authentication': 'authentication.k8s.io', 'version': 'version', 'meta': '',
+    # Versions that are no longer served; their objects are still read.
+    'extensions': 'extensions', 'apps': 'apps', 'authorization': 'authorization.k8s.io', 'batch': 'batch',
+    'discovery': 'discovery.k8s.io', 'events': 'events.k8s.io', 'flowcontrol': 'flowcontrol.apiserver.k8s.io', 'node': 'node.k8s.io',
+    'policy': 'policy', 'rbac': 'rbac.authorization.k8s.io', 'scheduling': 'scheduling.k8s.io', 'storage': 'storage.k8s.io',
 }
 # Types that are field kinds of the schema language, not structs.
 BUILTIN = {
@@ -175,7 +179,10 @@ def main():
     facts, out = sys.argv[1:3]
     types = collections.OrderedDict()
     group_of = {}
-    for record in read(os.path.join(facts, 'types.jsonl')):
+    current = read(os.path.join(facts, 'types.jsonl'))
+    packages = {package_of(record['t']) for record in current}
+    legacy = [r for r in read(os.path.join(facts, 'legacy-types.jsonl')) if package_of(r['t']) not in packages]
+    for record in current + legacy:
         if record['t'] in BUILTIN or record['t'] in DROPPED:
             continue
         package = package_of(record['t'])

@@ -18,6 +18,8 @@ std::string labelsText(const schema::StringMap& labels);
 std::string selectorCell(const metav1::LabelSelector* selector);
 
 const TablePrinter* coreTablePrinter(std::string_view kind);
+const TablePrinter* coreVolumeTablePrinter(std::string_view kind);
+const TablePrinter* groupTablePrinter(std::string_view group, std::string_view kind);
 const TablePrinter* appsTablePrinter(std::string_view kind);
 const TablePrinter* otherTablePrinter(std::string_view group, std::string_view kind);
 

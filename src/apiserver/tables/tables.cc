@@ -73,12 +73,13 @@ const TablePrinter& defaultPrinter() {
 
 const TablePrinter& tablePrinterOf(const schema::TypeInfo& type) {
   const TablePrinter* printer = nullptr;
-  if (type.group.empty())
+  if (type.group.empty()) {
     printer = coreTablePrinter(type.kind);
-  else if (type.group == "apps")
-    printer = appsTablePrinter(type.kind);
-  else
-    printer = otherTablePrinter(type.group, type.kind);
+    if (!printer) printer = coreVolumeTablePrinter(type.kind);
+  }
+  if (!printer && type.group == "apps") printer = appsTablePrinter(type.kind);
+  if (!printer) printer = otherTablePrinter(type.group, type.kind);
+  if (!printer) printer = groupTablePrinter(type.group, type.kind);
   return printer ? *printer : defaultPrinter();
 }
 
