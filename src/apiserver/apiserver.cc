@@ -13,6 +13,7 @@
 #include "apiserver/discovery.h"
 #include "apiserver/handlers.h"
 #include "apiserver/impersonation.h"
+#include "apiserver/metrics.h"
 #include "apiserver/near_client.h"
 #include "apiserver/openapi_documents.h"
 #include "apiserver/responses.h"
@@ -58,6 +59,7 @@ class ApiServer::Impl {
         config_(std::move(config)),
         resources_(servedResources(config_.servedGroupVersions)),
         registry_(environment, store, admission_),
+        metrics_(environment),
         tokens_(environment, config_.serviceAccountIssuer, config_.serviceAccountKeyPem, config_.serviceAccountPublicKeys),
         api_(registry_, &tokens_),
         authenticator_(registry_, &tokens_),
@@ -115,8 +117,33 @@ class ApiServer::Impl {
     call->context->userAgent = request.headers.get("User-Agent");
     call->auditId = request.headers.get("Audit-Id");
     if (call->auditId.empty() || call->auditId.size() > 64) call->auditId = env::randomUuid(self->env_.random);
+    bool mutating = request.method != "GET" && request.method != "HEAD";
+    env::Instant began = self->env_.clock.now();
+    self->metrics_.begin(mutating);
     auto done = co_await self->route(call);
     if (!done && !exchange->responseStarted()) co_await respondError(call, std::move(done).error());
+    self->metrics_.end(mutating);
+    if (call->labels.verb.empty()) call->labels.verb = "GET";
+    bool longRunning = call->labels.verb == "WATCH" || call->labels.verb == "CONNECT";
+    self->metrics_.count(call->labels, call->code, self->env_.clock.now() - began, longRunning);
+  }
+
+  // What a request is counted under; only what is served has a resource.
+  static RequestLabels labelsOf(const RequestInfo& info, const Query& query, std::string_view method) {
+    RequestLabels labels;
+    labels.group = info.apiGroup;
+    labels.version = info.apiVersion;
+    labels.resource = info.resource;
+    labels.subresource = info.subresource;
+    labels.scope = !info.name.empty() ? "resource" : !info.nameSpace.empty() ? "namespace" : "cluster";
+    labels.dryRun = query.has("dryRun");
+    if (isStreamingSubresource(info) && info.subresource != "log")
+      labels.verb = "CONNECT";
+    else if (info.verb == "list" || info.verb == "watch" || info.verb == "deletecollection")
+      labels.verb = info.verb == "list" ? "LIST" : info.verb == "watch" ? "WATCH" : "DELETECOLLECTION";
+    else
+      labels.verb = method == "POST" || method == "PUT" || method == "PATCH" || method == "DELETE" ? std::string(method) : "GET";
+    return labels;
   }
 
   // Authentication, authorization, dispatch; an error is the answer.
@@ -147,6 +174,7 @@ class ApiServer::Impl {
     if (!resource || info.parts.size() > 3) {
       if (!resource || !isStreamingSubresource(info)) co_return fail(Reason::NotFound, "the server could not find the requested resource");
     }
+    if (resource || isStreamingSubresource(info)) call->labels = labelsOf(info, query, request.method);
     if (isStreamingSubresource(info)) {
       // Opening a stream changes things whatever the method is. Source: pkg/registry/core/pod/rest/subresources.go.
       if (request.method == "GET" && info.subresource != "log") {
@@ -176,6 +204,10 @@ class ApiServer::Impl {
       co_await respondHealth(call, path, query);
       co_return Result<void>();
     }
+    if (path == "/metrics") {
+      co_await respondText(call, 200, metrics_.text(registry_), "text/plain; version=0.0.4; charset=utf-8; escaping=underscores");
+      co_return Result<void>();
+    }
     if (path == "/version") {
       co_await respondJson(call, 200, versionJson());
       co_return Result<void>();
@@ -193,7 +225,7 @@ class ApiServer::Impl {
       if (wantsAggregated(accept)) co_return co_await respondAggregated(call, discovery_.aggregatedGroups());
       document = discovery_.apiGroupList();
     } else if (path == "/") {
-      document = "{\"paths\":[\"/api\",\"/api/v1\",\"/apis\",\"/healthz\",\"/livez\",\"/openapi/v3\",\"/readyz\",\"/version\"]}";
+      document = "{\"paths\":[\"/api\",\"/api/v1\",\"/apis\",\"/healthz\",\"/livez\",\"/metrics\",\"/openapi/v3\",\"/readyz\",\"/version\"]}";
     } else {
       auto parts = split(std::string_view(path).substr(1), '/');
       if (parts.size() == 2 && parts[0] == "api") document = discovery_.apiResourceList("", parts[1]);
@@ -242,6 +274,7 @@ class ApiServer::Impl {
   std::vector<const schema::ResourceInfo*> resources_;
   AdmissionChain admission_;
   Registry registry_;
+  Metrics metrics_;
   ServiceAccountTokens tokens_;
   Api api_;
   Authenticator authenticator_;

@@ -25,6 +25,7 @@ wire::Headers commonHeaders(const HttpCall& call, std::string contentType) {
 }
 
 Task<void> send(HttpCallPtr call, int code, std::string contentType, std::string body) {
+  call->code = code;
   auto sent = co_await call->exchange->respond(code, commonHeaders(*call, std::move(contentType)), std::move(body));
   if (!sent) logDebug("apiserver", "a response was not sent: {}", sent.error().describe());
 }
@@ -130,6 +131,7 @@ Task<void> respondStatusJson(HttpCallPtr call, int code, std::string json) {
 }
 
 Task<void> respondError(HttpCallPtr call, Error error) {
+  call->code = error.code();
   if (error.code() >= 500) logWarning("apiserver", "{} {}: {}", call->exchange->request().method, call->exchange->request().target, error.describe());
   wire::Headers headers = commonHeaders(*call, "application/json");
   if (error.details().retryAfterSeconds > 0) headers.add("Retry-After", fmt::format("{}", error.details().retryAfterSeconds));
@@ -147,6 +149,7 @@ Task<void> respondError(HttpCallPtr call, Error error) {
 }
 
 Task<void> respondText(HttpCallPtr call, int code, std::string text, std::string contentType) {
+  call->code = code;
   wire::Headers headers = commonHeaders(*call, std::move(contentType));
   headers.add("X-Content-Type-Options", "nosniff");
   auto sent = co_await call->exchange->respond(code, std::move(headers), std::move(text));

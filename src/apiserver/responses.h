@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "apiserver/metrics.h"
 #include "apiserver/negotiation.h"
 #include "apiserver/registry.h"
 #include "wire/http.h"
@@ -17,6 +18,8 @@ struct HttpCall {
   Negotiated negotiated;
   bool negotiationDone = false;
   std::string auditId;
+  RequestLabels labels;  // filled when the request is understood
+  int code = 200;        // of the answer
 };
 using HttpCallPtr = std::shared_ptr<HttpCall>;
 
