@@ -14,9 +14,7 @@
 namespace knarr::apiserver {
 namespace {
 
-Unexpected notServed() {
-  return Unexpected(Error(Reason::NotFound, "the server could not find the requested resource"));
-}
+Unexpected notServed() { return Unexpected(Error(Reason::NotFound, "the server could not find the requested resource")); }
 Unexpected methodNotAllowed() {
   return Unexpected(Error(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource"));
 }
@@ -59,7 +57,8 @@ Result<ListResult> asServed(const ServedResource& resource, ListResult list) {
 // A watch of stored objects, seen through another version.
 class ConvertingWatch : public RegistryWatch {
  public:
-  ConvertingWatch(const schema::TypeInfo& type, std::unique_ptr<RegistryWatch> stored) : type_(type), stored_(std::move(stored)) {}
+  ConvertingWatch(const schema::TypeInfo& type, std::unique_ptr<RegistryWatch> stored)
+      : type_(type), stored_(std::move(stored)) {}
   Task<Result<std::vector<WatchEvent>>> next(async::StopToken stop) override {
     std::vector<WatchEvent> events = CO_TRY(co_await stored_->next(std::move(stop)));
     for (WatchEvent& event : events)
@@ -115,12 +114,14 @@ Task<Result<Ref<>>> Api::get(ContextPtr, const schema::ResourceInfo& info, std::
                              client::GetOptions options) {
   const ServedResource* resource = served(info);
   if (!resource) co_return notServed();
-  Ref<> object = CO_TRY(co_await registry_.get(*resource, std::move(nameSpace), std::move(name), std::move(options.resourceVersion)));
+  Ref<> object =
+      CO_TRY(co_await registry_.get(*resource, std::move(nameSpace), std::move(name), std::move(options.resourceVersion)));
   if (info.subresource == "scale") co_return CO_TRY(scaleOf(object)).publish();
   co_return convertTo(*info.type, std::move(object));
 }
 
-Task<Result<ListResult>> Api::list(ContextPtr, const schema::ResourceInfo& info, std::string nameSpace, client::ListOptions options) {
+Task<Result<ListResult>> Api::list(ContextPtr, const schema::ResourceInfo& info, std::string nameSpace,
+                                   client::ListOptions options) {
   const ServedResource* resource = served(info);
   if (!resource) co_return notServed();
   Selection selection = CO_TRY(registry_.select(*resource, std::move(nameSpace), options.labelSelector, options.fieldSelector));
@@ -144,21 +145,27 @@ Task<Result<Ref<>>> Api::create(ContextPtr context, const schema::ResourceInfo& 
   if (!resource) co_return notServed();
   if (info.resource == "bindings") {
     name = schema::metadataOf(object).name;
-    co_return co_await createBinding(context, *resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
+    co_return co_await createBinding(context, *resource, std::move(nameSpace), std::move(name), std::move(object),
+                                     std::move(options));
   }
   if (info.subresource.empty()) {
-    if (Mut<> managed = CO_TRY(trackCreate(*resource, std::move(object), fieldManagerOf(*context, options), registry_.env())); managed)
+    if (Mut<> managed = CO_TRY(trackCreate(*resource, std::move(object), fieldManagerOf(*context, options), registry_.env()));
+        managed)
       object = std::move(managed);
     object = CO_TRY(toStored(*resource, std::move(object)));
-    Ref<> made = CO_TRY(co_await registry_.create(context, *resource, std::move(nameSpace), std::move(object), std::move(options)));
+    Ref<> made =
+        CO_TRY(co_await registry_.create(context, *resource, std::move(nameSpace), std::move(object), std::move(options)));
     co_return convertTo(*info.type, std::move(made));
   }
   if (info.subresource == "binding")
-    co_return co_await createBinding(context, *resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
+    co_return co_await createBinding(context, *resource, std::move(nameSpace), std::move(name), std::move(object),
+                                     std::move(options));
   if (info.subresource == "eviction")
-    co_return co_await createEviction(context, *resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
+    co_return co_await createEviction(context, *resource, std::move(nameSpace), std::move(name), std::move(object),
+                                      std::move(options));
   if (info.subresource == "token")
-    co_return co_await createToken(context, *resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
+    co_return co_await createToken(context, *resource, std::move(nameSpace), std::move(name), std::move(object),
+                                   std::move(options));
   co_return methodNotAllowed();
 }
 
@@ -167,7 +174,8 @@ Task<Result<Ref<>>> Api::update(ContextPtr context, const schema::ResourceInfo& 
   const ServedResource* resource = served(info);
   if (!resource) co_return notServed();
   if (info.subresource == "scale")
-    co_return co_await updateScale(context, *resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
+    co_return co_await updateScale(context, *resource, std::move(nameSpace), std::move(name), std::move(object),
+                                   std::move(options));
   CO_TRY(checkUpdateTarget(*resource, nameSpace, name, object));
   std::string manager = fieldManagerOf(*context, options);
   env::Env environment = registry_.env();
@@ -184,8 +192,8 @@ Task<Result<Ref<>>> Api::update(ContextPtr context, const schema::ResourceInfo& 
     return toStored(*resource, std::move(next));
   };
   bool allowCreate = resource->strategy->allowCreateOnUpdate && info.subresource.empty();
-  Ref<> updated = CO_TRY(co_await registry_.update(context, *resource, subresource, std::move(nameSpace), std::move(name), transform,
-                                                   std::move(options), allowCreate, created));
+  Ref<> updated = CO_TRY(co_await registry_.update(context, *resource, subresource, std::move(nameSpace), std::move(name),
+                                                   transform, std::move(options), allowCreate, created));
   co_return convertTo(*info.type, std::move(updated));
 }
 
@@ -225,9 +233,9 @@ Task<Result<Ref<>>> Api::patch(ContextPtr context, const schema::ResourceInfo& i
     Mut<> next = TRY(applyPatch(*request, before, environment, context->warnings));
     return toStored(resource, std::move(next));
   };
-  Ref<> updated = CO_TRY(co_await registry_.update(context, *resource, request->subresource, std::move(nameSpace), std::move(name),
-                                                   transform, std::move(options), type == client::PatchType::Apply && info.subresource.empty(),
-                                                   created));
+  Ref<> updated = CO_TRY(co_await registry_.update(context, *resource, request->subresource, std::move(nameSpace),
+                                                   std::move(name), transform, std::move(options),
+                                                   type == client::PatchType::Apply && info.subresource.empty(), created));
   if (info.subresource == "scale") co_return CO_TRY(scaleOf(updated)).publish();
   co_return convertTo(*info.type, std::move(updated));
 }
@@ -247,9 +255,10 @@ Task<Result<ListResult>> Api::removeCollection(ContextPtr context, const schema:
                                                client::DeleteOptions options, client::ListOptions selection) {
   const ServedResource* resource = served(info);
   if (!resource) co_return notServed();
-  Selection selected = CO_TRY(registry_.select(*resource, std::move(nameSpace), selection.labelSelector, selection.fieldSelector));
-  ListResult removed =
-      CO_TRY(co_await registry_.removeCollection(context, *resource, std::move(selected), std::move(options), std::move(selection)));
+  Selection selected =
+      CO_TRY(registry_.select(*resource, std::move(nameSpace), selection.labelSelector, selection.fieldSelector));
+  ListResult removed = CO_TRY(
+      co_await registry_.removeCollection(context, *resource, std::move(selected), std::move(options), std::move(selection)));
   co_return asServed(*resource, std::move(removed));
 }
 

@@ -27,8 +27,8 @@ class Api {
                           client::GetOptions options);
   Task<Result<ListResult>> list(ContextPtr context, const schema::ResourceInfo& info, std::string nameSpace,
                                 client::ListOptions options);
-  Task<Result<std::unique_ptr<RegistryWatch>>> watch(ContextPtr context, const schema::ResourceInfo& info,
-                                                     std::string nameSpace, client::ListOptions options);
+  Task<Result<std::unique_ptr<RegistryWatch>>> watch(ContextPtr context, const schema::ResourceInfo& info, std::string nameSpace,
+                                                     client::ListOptions options);
   // `name` is the parent's for subresources.
   Task<Result<Ref<>>> create(ContextPtr context, const schema::ResourceInfo& info, std::string nameSpace, std::string name,
                              Mut<> object, client::WriteOptions options);

@@ -38,7 +38,8 @@ Result<Mut<>> bindPod(const Ref<>& old, const corev1::Binding& binding, int64_t 
     return bindingConflict(name, fmt::format("pod {} is being deleted, cannot be assigned to a host", name));
   if (!pod->spec.nodeName.empty())
     return bindingConflict(name, fmt::format("pod {} is already assigned to node {}", name, quote(pod->spec.nodeName)));
-  if (!pod->spec.schedulingGates.empty()) return bindingConflict(name, fmt::format("pod {} has non-empty .spec.schedulingGates", name));
+  if (!pod->spec.schedulingGates.empty())
+    return bindingConflict(name, fmt::format("pod {} has non-empty .spec.schedulingGates", name));
   Mut<corev1::Pod> next = schema::edit(pod);
   next->spec.nodeName = next.str(binding.target.name);
   next->status.nominatedNodeName = {};
@@ -68,8 +69,8 @@ Task<Result<Ref<>>> Api::createBinding(ContextPtr context, const ServedResource&
   CO_TRY(checkBinding(**binding, name));
   int64_t now = registry_.env().clock.unixSeconds();
   Registry::Transform transform = [binding, now](const Ref<>& old) { return bindPod(old, **binding, now); };
-  CO_TRY(co_await registry_.update(context, pods, "binding", std::move(nameSpace), std::move(name), transform, std::move(options), false,
-                                   nullptr));
+  CO_TRY(co_await registry_.update(context, pods, "binding", std::move(nameSpace), std::move(name), transform, std::move(options),
+                                   false, nullptr));
   co_return Ref<>();
 }
 
@@ -93,7 +94,9 @@ Task<Result<Ref<>>> Api::createEviction(ContextPtr context, const ServedResource
   if (!ignoresBudget(*pod)) CO_TRY(co_await askBudget(context, pod, deletion.dryRun));
   if (!deletion.dryRun) {
     int64_t now = registry_.env().clock.unixSeconds();
-    Registry::Transform mark = [now](const Ref<>& old) -> Result<Mut<>> { return Mut<>(withDisruptionTarget(Ref<corev1::Pod>(old), now)); };
+    Registry::Transform mark = [now](const Ref<>& old) -> Result<Mut<>> {
+      return Mut<>(withDisruptionTarget(Ref<corev1::Pod>(old), now));
+    };
     auto marked = co_await registry_.update(context, pods, "status", nameSpace, name, mark, {}, false, nullptr);
     if (!marked && !isNotFound(marked.error())) co_return Unexpected(std::move(marked).error());
   }
@@ -109,12 +112,13 @@ Task<Result<void>> Api::askBudget(ContextPtr context, Ref<> object, bool dryRun)
   std::vector<Ref<policyv1::PodDisruptionBudget>> all;
   std::string prefix = std::string(pod->metadata.namespace_) + "/";
   const auto& objects = resource->cache->objects();
-  for (auto at = objects.lower_bound(prefix); at != objects.end() && at->first.starts_with(prefix); ++at) all.emplace_back(at->second);
+  for (auto at = objects.lower_bound(prefix); at != objects.end() && at->first.starts_with(prefix); ++at)
+    all.emplace_back(at->second);
   auto budgets = budgetsOf(*pod, all);
   if (budgets.empty()) co_return Result<void>();
   if (budgets.size() > 1)
-    co_return Unexpected(Error(Reason::Unknown,
-                               "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
+    co_return Unexpected(Error(
+        Reason::Unknown, "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
   if (mayGoUnready(*pod, *budgets[0])) co_return Result<void>();
   std::string podName(pod->metadata.name);
   int64_t now = registry_.env().clock.unixSeconds();

@@ -16,8 +16,9 @@ constexpr int64_t kTokenSecondsDefault = 3600;
 constexpr std::string_view kGroup = "authentication.k8s.io", kKind = "TokenRequest";
 
 Unexpected tokenConflict(std::string_view name, std::string why) {
-  return Unexpected(Error(Reason::Conflict, fmt::format("Operation cannot be fulfilled on {}.{} {}: {}", kKind, kGroup, quote(name), why))
-                        .withDetails({std::string(kGroup), std::string(kKind), std::string(name), "", 0}));
+  return Unexpected(
+      Error(Reason::Conflict, fmt::format("Operation cannot be fulfilled on {}.{} {}: {}", kKind, kGroup, quote(name), why))
+          .withDetails({std::string(kGroup), std::string(kKind), std::string(name), "", 0}));
 }
 
 // What the request says of itself must be true of the account.
@@ -28,11 +29,13 @@ Result<void> checkIdentity(const metav1::ObjectMeta& asked, const metav1::Object
   if (!asked.name.empty() && asked.name != account.name)
     errors.push_back(invalidError(path.child("name"), asked.name, "must match the service account name if specified"));
   if (!asked.namespace_.empty() && asked.namespace_ != account.namespace_)
-    errors.push_back(invalidError(path.child("namespace"), asked.namespace_, "must match the service account namespace if specified"));
+    errors.push_back(
+        invalidError(path.child("namespace"), asked.namespace_, "must match the service account namespace if specified"));
   if (!errors.empty()) return Unexpected(invalidStatus(kGroup, kKind, account.name, errors));
   if (!asked.uid.empty() && asked.uid != account.uid)
-    return tokenConflict(account.name, fmt::format("the UID in the token request ({}) does not match the UID of the service account ({})",
-                                                   asked.uid, account.uid));
+    return tokenConflict(account.name,
+                         fmt::format("the UID in the token request ({}) does not match the UID of the service account ({})",
+                                     asked.uid, account.uid));
   return {};
 }
 
@@ -48,8 +51,10 @@ Task<Result<Ref<>>> Api::createToken(ContextPtr context, const ServedResource& a
   apimachinery::FieldErrors errors;
   int64_t seconds = request->spec.expirationSeconds.valueOr(kTokenSecondsDefault);
   apimachinery::FieldPath path = apimachinery::FieldPath("spec").child("expirationSeconds");
-  if (seconds < kTokenSecondsMin) errors.push_back(apimachinery::invalidError(path, seconds, "may not specify a duration less than 10 minutes"));
-  if (seconds > kTokenSecondsMax) errors.push_back(apimachinery::invalidError(path, seconds, "may not specify a duration larger than 2^32 seconds"));
+  if (seconds < kTokenSecondsMin)
+    errors.push_back(apimachinery::invalidError(path, seconds, "may not specify a duration less than 10 minutes"));
+  if (seconds > kTokenSecondsMax)
+    errors.push_back(apimachinery::invalidError(path, seconds, "may not specify a duration larger than 2^32 seconds"));
   if (!errors.empty()) co_return Unexpected(apimachinery::invalidStatus(kGroup, kKind, "", errors));
   TokenClaims claims;
   claims.nameSpace = nameSpace;
@@ -61,19 +66,26 @@ Task<Result<Ref<>>> Api::createToken(ContextPtr context, const ServedResource& a
   claims.expires = claims.issuedAt + seconds;
   claims.id = env::randomUuid(registry_.env().random);
   if (const auto* bound = request->spec.boundObjectRef) {
-    std::string_view plural = bound->kind == "Pod" ? "pods" : bound->kind == "Secret" ? "secrets" : bound->kind == "Node" ? "nodes" : "";
+    std::string_view plural = bound->kind == "Pod"      ? "pods"
+                              : bound->kind == "Secret" ? "secrets"
+                              : bound->kind == "Node"   ? "nodes"
+                                                        : "";
     const ServedResource* resource = bound->apiVersion == "v1" ? registry_.find("", "v1", plural) : nullptr;
     if (!resource)
-      co_return fail(Reason::BadRequest, fmt::format("cannot bind token to object of type {}, Kind={}", bound->apiVersion, bound->kind));
-    Ref<> target = CO_TRY(co_await registry_.get(*resource, resource->info->namespaced ? nameSpace : "", std::string(bound->name), ""));
-    if (bound->kind == "Pod" && Ref<corev1::Pod>(target)->spec.serviceAccountName != name)
       co_return fail(Reason::BadRequest,
-                     fmt::format("cannot bind token for serviceaccount {} to pod running with different serviceaccount name.", quote(name)));
+                     fmt::format("cannot bind token to object of type {}, Kind={}", bound->apiVersion, bound->kind));
+    Ref<> target =
+        CO_TRY(co_await registry_.get(*resource, resource->info->namespaced ? nameSpace : "", std::string(bound->name), ""));
+    if (bound->kind == "Pod" && Ref<corev1::Pod>(target)->spec.serviceAccountName != name)
+      co_return fail(
+          Reason::BadRequest,
+          fmt::format("cannot bind token for serviceaccount {} to pod running with different serviceaccount name.", quote(name)));
     if (!bound->uid.empty() && bound->uid != schema::metadataOf(target).uid)
-      co_return Unexpected(conflictError(*resource->info, bound->name,
-                                         fmt::format("the UID in the bound object reference ({}) does not match the UID in record. The "
-                                                     "object might have been deleted and then recreated",
-                                                     bound->uid)));
+      co_return Unexpected(
+          conflictError(*resource->info, bound->name,
+                        fmt::format("the UID in the bound object reference ({}) does not match the UID in record. The "
+                                    "object might have been deleted and then recreated",
+                                    bound->uid)));
     claims.bound = {std::string(bound->kind), std::string(bound->name), std::string(schema::metadataOf(target).uid)};
     if (bound->kind == "Pod") claims.nodeName = Ref<corev1::Pod>(target)->spec.nodeName;
   }

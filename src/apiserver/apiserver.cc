@@ -38,7 +38,8 @@ bool wantsAggregated(std::string_view accept) {
     if (clause.type == "*" || clause.subtype == "*") return false;
     if (clause.subtype != "json") continue;
     if (clause.parameter("as").empty()) return false;
-    if (clause.parameter("as") == "APIGroupDiscoveryList" && clause.parameter("g") == "apidiscovery.k8s.io" && clause.parameter("v") == "v2")
+    if (clause.parameter("as") == "APIGroupDiscoveryList" && clause.parameter("g") == "apidiscovery.k8s.io" &&
+        clause.parameter("v") == "v2")
       return true;
   }
   return false;
@@ -92,9 +93,8 @@ class ApiServer::Impl {
     if (!server_) {
       wire::HttpServerOptions options;
       options.tls = TRY(wire::TlsServerContext::make(env_.clock, config_.tls));
-      server_ = std::make_unique<wire::HttpServer>(env_, options, [this](std::shared_ptr<wire::ServerExchange> exchange) {
-        return serve(this, std::move(exchange));
-      });
+      server_ = std::make_unique<wire::HttpServer>(
+          env_, options, [this](std::shared_ptr<wire::ServerExchange> exchange) { return serve(this, std::move(exchange)); });
     }
     return server_->listen(address);
   }
@@ -172,7 +172,8 @@ class ApiServer::Impl {
       co_return Result<void>();
     }
     if (!resource || info.parts.size() > 3) {
-      if (!resource || !isStreamingSubresource(info)) co_return fail(Reason::NotFound, "the server could not find the requested resource");
+      if (!resource || !isStreamingSubresource(info))
+        co_return fail(Reason::NotFound, "the server could not find the requested resource");
     }
     if (resource || isStreamingSubresource(info)) call->labels = labelsOf(info, query, request.method);
     if (isStreamingSubresource(info)) {
@@ -199,8 +200,8 @@ class ApiServer::Impl {
     const wire::Request& request = call->exchange->request();
     std::string path = info.path;
     if (path.size() > 1 && path.ends_with('/')) path.pop_back();
-    if (path == "/healthz" || path == "/livez" || path == "/readyz" || path.starts_with("/healthz/") || path.starts_with("/livez/") ||
-        path.starts_with("/readyz/")) {
+    if (path == "/healthz" || path == "/livez" || path == "/readyz" || path.starts_with("/healthz/") ||
+        path.starts_with("/livez/") || path.starts_with("/readyz/")) {
       co_await respondHealth(call, path, query);
       co_return Result<void>();
     }
@@ -225,7 +226,9 @@ class ApiServer::Impl {
       if (wantsAggregated(accept)) co_return co_await respondAggregated(call, discovery_.aggregatedGroups());
       document = discovery_.apiGroupList();
     } else if (path == "/") {
-      document = "{\"paths\":[\"/api\",\"/api/v1\",\"/apis\",\"/healthz\",\"/livez\",\"/metrics\",\"/openapi/v3\",\"/readyz\",\"/version\"]}";
+      document =
+          "{\"paths\":[\"/api\",\"/api/v1\",\"/apis\",\"/healthz\",\"/livez\",\"/metrics\",\"/openapi/v3\",\"/readyz\",\"/"
+          "version\"]}";
     } else {
       auto parts = split(std::string_view(path).substr(1), '/');
       if (parts.size() == 2 && parts[0] == "api") document = discovery_.apiResourceList("", parts[1]);
@@ -264,7 +267,8 @@ class ApiServer::Impl {
 
   static std::string versionJson() {
     return "{\"major\":\"1\",\"minor\":\"36\",\"emulationMajor\":\"1\",\"emulationMinor\":\"36\",\"minCompatibilityMajor\":\"1\","
-           "\"minCompatibilityMinor\":\"35\",\"gitVersion\":\"v1.36.3+knarr\",\"gitCommit\":\"\",\"gitTreeState\":\"clean\",\"buildDate\":\"\","
+           "\"minCompatibilityMinor\":\"35\",\"gitVersion\":\"v1.36.3+knarr\",\"gitCommit\":\"\",\"gitTreeState\":\"clean\","
+           "\"buildDate\":\"\","
            "\"goVersion\":\"\",\"compiler\":\"clang\",\"platform\":\"linux/amd64\"}";
   }
 

@@ -26,9 +26,9 @@ namespace knarr::apiserver {
 struct ApiServerConfig {
   wire::TlsServerConfig tls;  // its clientCaPem is the CA of client certificates
   std::string serviceAccountIssuer = "https://kubernetes.default.svc.cluster.local";
-  std::string serviceAccountKeyPem;                    // signs tokens
-  std::vector<std::string> serviceAccountPublicKeys;   // further keys that verify
-  std::string advertiseAddress = "192.0.2.1";          // in the kubernetes Service's endpoints; no loopback address
+  std::string serviceAccountKeyPem;                   // signs tokens
+  std::vector<std::string> serviceAccountPublicKeys;  // further keys that verify
+  std::string advertiseAddress = "192.0.2.1";         // in the kubernetes Service's endpoints; no loopback address
   int securePort = 6443;
   std::string serviceClusterIpRange = "10.96.0.0/12";
   // How the server reaches kubelets (logs, exec): the CA of their certificates and our client certificate.

@@ -114,7 +114,8 @@ Task<void> invalidPod(Client* client) {
       *client, "default", fromJson<corev1::Pod>(R"({"metadata":{"name":"A"},"spec":{"containers":[]}})"));
   EXPECT_FALSE(made);
   EXPECT_EQ(made.error().code(), 422);
-  EXPECT_TRUE(made.error().message().starts_with("Pod \"A\" is invalid: [metadata.name: Invalid value: \"A\"")) << made.error().message();
+  EXPECT_TRUE(made.error().message().starts_with("Pod \"A\" is invalid: [metadata.name: Invalid value: \"A\""))
+      << made.error().message();
   auto lost = co_await client::create<corev1::Pod>(*client, "nowhere", fromJson<corev1::Pod>(kPod));
   EXPECT_FALSE(lost);
   EXPECT_EQ(lost.error().message(), "namespaces \"nowhere\" not found");
@@ -134,13 +135,15 @@ client::WriteOptions as(std::string manager, bool force = false) {
 
 Task<void> serverSideApply(Client* client) {
   using appsv1::Deployment;
-  auto made = co_await client::patch<Deployment>(*client, "default", "web", client::PatchType::Apply, std::string(kDeployment), as("one"));
+  auto made = co_await client::patch<Deployment>(*client, "default", "web", client::PatchType::Apply, std::string(kDeployment),
+                                                 as("one"));
   EXPECT_TRUE(made) << (made ? "" : made.error().describe());
   if (!made) co_return;
   EXPECT_EQ((*made)->metadata.managedFields.size(), 1u);
   EXPECT_EQ((*made)->spec.revisionHistoryLimit.valueOr(0), 10);
 
-  auto same = co_await client::patch<Deployment>(*client, "default", "web", client::PatchType::Apply, std::string(kDeployment), as("one"));
+  auto same = co_await client::patch<Deployment>(*client, "default", "web", client::PatchType::Apply, std::string(kDeployment),
+                                                 as("one"));
   EXPECT_TRUE(same);
   EXPECT_EQ((*same)->metadata.resourceVersion, (*made)->metadata.resourceVersion);
 

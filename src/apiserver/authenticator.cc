@@ -73,7 +73,8 @@ Result<UserInfo> Authenticator::authenticateToken(std::string_view token, std::v
     return fail(Reason::Unauthorized, "service account has been deleted");
   if (claims.bound.kind == "Pod" && !exists("pods", fmt::format("{}/{}", claims.nameSpace, claims.bound.name), claims.bound.uid))
     return fail(Reason::Unauthorized, "the pod the token is bound to has been deleted");
-  if (claims.bound.kind == "Secret" && !exists("secrets", fmt::format("{}/{}", claims.nameSpace, claims.bound.name), claims.bound.uid))
+  if (claims.bound.kind == "Secret" &&
+      !exists("secrets", fmt::format("{}/{}", claims.nameSpace, claims.bound.name), claims.bound.uid))
     return fail(Reason::Unauthorized, "the secret the token is bound to has been deleted");
   if (claims.bound.kind == "Node" && !exists("nodes", claims.bound.name, claims.bound.uid))
     return fail(Reason::Unauthorized, "the node the token is bound to has been deleted");

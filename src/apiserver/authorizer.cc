@@ -98,7 +98,8 @@ bool Authorizer::visitRules(const UserInfo& user, const std::string& nameSpace, 
     Ref<rbacv1::ClusterRoleBinding> binding(object);
     if (!bindsUser(*binding, user)) continue;
     Ref<> role = clusterRoles->cache->get(binding->roleRef.name);
-    std::string why = fmt::format("RBAC: allowed by ClusterRoleBinding {} of ClusterRole {}", quote(key), quote(binding->roleRef.name));
+    std::string why =
+        fmt::format("RBAC: allowed by ClusterRoleBinding {} of ClusterRole {}", quote(key), quote(binding->roleRef.name));
     if (role && visitRole(Ref<rbacv1::ClusterRole>(role)->rules, why)) return true;
   }
   if (nameSpace.empty()) return false;
@@ -113,15 +114,16 @@ bool Authorizer::visitRules(const UserInfo& user, const std::string& nameSpace, 
     if (!role) continue;
     std::string why = fmt::format("RBAC: allowed by RoleBinding {} of {} {}", quote(at->first), binding->roleRef.kind,
                                   quote(binding->roleRef.name));
-    if (cluster ? visitRole(Ref<rbacv1::ClusterRole>(role)->rules, why) : visitRole(Ref<rbacv1::Role>(role)->rules, why)) return true;
+    if (cluster ? visitRole(Ref<rbacv1::ClusterRole>(role)->rules, why) : visitRole(Ref<rbacv1::Role>(role)->rules, why))
+      return true;
   }
   return false;
 }
 
 Decision Authorizer::authorize(const UserInfo& user, const AuthorizationAttributes& attributes) const {
   if (user.inGroup(kGroupMasters)) return {true, ""};
-  std::string combined = attributes.subresource.empty() ? attributes.resource
-                                                        : fmt::format("{}/{}", attributes.resource, attributes.subresource);
+  std::string combined =
+      attributes.subresource.empty() ? attributes.resource : fmt::format("{}/{}", attributes.resource, attributes.subresource);
   Decision decision;
   decision.allowed = visitRules(user, attributes.nameSpace, [&](const rbacv1::PolicyRule& rule, const std::string& why) {
     if (!ruleAllows(rule, attributes, combined)) return false;
@@ -144,16 +146,20 @@ Result<void> Authorizer::check(const UserInfo& user, const AuthorizationAttribut
   Decision decision = authorize(user, attributes);
   if (decision.allowed) return {};
   if (!attributes.isResourceRequest) {
-    return fail(Reason::Forbidden, fmt::format("forbidden: User {} cannot {} path {}", quote(user.name), attributes.verb, quote(attributes.path)));
+    return fail(Reason::Forbidden,
+                fmt::format("forbidden: User {} cannot {} path {}", quote(user.name), attributes.verb, quote(attributes.path)));
   }
-  std::string combined = attributes.subresource.empty() ? attributes.resource
-                                                        : fmt::format("{}/{}", attributes.resource, attributes.subresource);
-  std::string where = attributes.nameSpace.empty() ? "at the cluster scope" : fmt::format("in the namespace {}", quote(attributes.nameSpace));
+  std::string combined =
+      attributes.subresource.empty() ? attributes.resource : fmt::format("{}/{}", attributes.resource, attributes.subresource);
+  std::string where =
+      attributes.nameSpace.empty() ? "at the cluster scope" : fmt::format("in the namespace {}", quote(attributes.nameSpace));
   std::string groupResourceText =
       attributes.apiGroup.empty() ? attributes.resource : fmt::format("{}.{}", attributes.resource, attributes.apiGroup);
-  std::string what = attributes.name.empty() ? groupResourceText : fmt::format("{} {}", groupResourceText, quote(attributes.name));
-  Error error(Reason::Forbidden, fmt::format("{} is forbidden: User {} cannot {} resource {} in API group {} {}", what, quote(user.name),
-                                             attributes.verb, quote(combined), quote(attributes.apiGroup), where));
+  std::string what =
+      attributes.name.empty() ? groupResourceText : fmt::format("{} {}", groupResourceText, quote(attributes.name));
+  Error error(Reason::Forbidden,
+              fmt::format("{} is forbidden: User {} cannot {} resource {} in API group {} {}", what, quote(user.name),
+                          attributes.verb, quote(combined), quote(attributes.apiGroup), where));
   error.withDetails({attributes.apiGroup, attributes.resource, attributes.name, "", 0});
   return Unexpected(std::move(error));
 }

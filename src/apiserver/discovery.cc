@@ -65,7 +65,8 @@ std::string apiResource(const schema::ResourceInfo& info) {
   out += fmt::format(",\"kind\":{},\"verbs\":{}", codec::quoteJson(info.kind), jsonList(info.verbs));
   if (!info.shortNames.empty()) out += ",\"shortNames\":" + jsonList(info.shortNames);
   if (!info.categories.empty()) out += ",\"categories\":" + jsonList(info.categories);
-  if (!info.storageVersionHash.empty()) out += fmt::format(",\"storageVersionHash\":{}", codec::quoteJson(info.storageVersionHash));
+  if (!info.storageVersionHash.empty())
+    out += fmt::format(",\"storageVersionHash\":{}", codec::quoteJson(info.storageVersionHash));
   return out + "}";
 }
 
@@ -116,7 +117,8 @@ Discovery::Discovery(const std::vector<const schema::ResourceInfo*>& resources) 
 
 bool Discovery::serves(std::string_view group, std::string_view version) const {
   for (const Group& one : groups_)
-    if (one.name == group) return version.empty() || std::find(one.versions.begin(), one.versions.end(), version) != one.versions.end();
+    if (one.name == group)
+      return version.empty() || std::find(one.versions.begin(), one.versions.end(), version) != one.versions.end();
   return false;
 }
 
@@ -129,7 +131,8 @@ std::vector<const schema::ResourceInfo*> Discovery::resourcesOf(std::string_view
 
 std::string Discovery::apiVersions(std::string_view serverAddress) const {
   return fmt::format(
-      "{{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[{{\"clientCIDR\":\"0.0.0.0/0\",\"serverAddress\":{}}}]}}",
+      "{{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[{{\"clientCIDR\":\"0.0.0.0/"
+      "0\",\"serverAddress\":{}}}]}}",
       codec::quoteJson(serverAddress));
 }
 
@@ -137,7 +140,8 @@ std::string Discovery::groupJson(const Group& group, bool typeMeta) const {
   std::string versions;
   for (const std::string& version : group.versions) {
     if (!versions.empty()) versions += ',';
-    versions += fmt::format("{{\"groupVersion\":{},\"version\":{}}}", codec::quoteJson(groupVersionName(group.name, version)), codec::quoteJson(version));
+    versions += fmt::format("{{\"groupVersion\":{},\"version\":{}}}", codec::quoteJson(groupVersionName(group.name, version)),
+                            codec::quoteJson(version));
   }
   const std::string& preferred = group.versions.front();
   return fmt::format("{{{}\"name\":{},\"versions\":[{}],\"preferredVersion\":{{\"groupVersion\":{},\"version\":{}}}}}",
@@ -169,7 +173,8 @@ std::string Discovery::apiResourceList(std::string_view group, std::string_view 
     resources += apiResource(*info);
   }
   return fmt::format("{{\"kind\":\"APIResourceList\",{}\"groupVersion\":{},\"resources\":[{}]}}",
-                     group.empty() ? "" : "\"apiVersion\":\"v1\",", codec::quoteJson(groupVersionName(group, version)), resources);
+                     group.empty() ? "" : "\"apiVersion\":\"v1\",", codec::quoteJson(groupVersionName(group, version)),
+                     resources);
 }
 
 std::string Discovery::aggregated(bool core) const {
@@ -186,14 +191,16 @@ std::string Discovery::aggregated(bool core) const {
         resources += aggregatedResource(*info, all);
       }
       if (!versions.empty()) versions += ',';
-      versions += fmt::format("{{\"version\":{},\"resources\":[{}],\"freshness\":\"Current\"}}", codec::quoteJson(version), resources);
+      versions +=
+          fmt::format("{{\"version\":{},\"resources\":[{}],\"freshness\":\"Current\"}}", codec::quoteJson(version), resources);
     }
     if (!items.empty()) items += ',';
     items += group.name.empty()
                  ? fmt::format("{{\"metadata\":{{}},\"versions\":[{}]}}", versions)
                  : fmt::format("{{\"metadata\":{{\"name\":{}}},\"versions\":[{}]}}", codec::quoteJson(group.name), versions);
   }
-  return fmt::format("{{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/v2\",\"metadata\":{{}},\"items\":[{}]}}", items);
+  return fmt::format(
+      "{{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/v2\",\"metadata\":{{}},\"items\":[{}]}}", items);
 }
 
 }  // namespace knarr::apiserver

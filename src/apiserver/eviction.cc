@@ -43,12 +43,14 @@ std::string whyNot(const PodDisruptionBudget& budget) {
   std::string_view name = budget.metadata.name;
   bool denied = allowed && allowed->status == "False";
   if (denied && allowed->reason == "SyncFailed")
-    return fmt::format("The disruption budget {} does not allow evicting pods currently because it failed sync: {}", name, allowed->message);
+    return fmt::format("The disruption budget {} does not allow evicting pods currently because it failed sync: {}", name,
+                       allowed->message);
   if (budget.status.currentHealthy <= budget.status.desiredHealthy)
     return fmt::format("The disruption budget {} needs {} healthy pods and has {} currently", name, budget.status.desiredHealthy,
                        budget.status.currentHealthy);
   if (denied && !allowed->reason.empty())
-    return fmt::format("The disruption budget {} does not allow evicting pods currently ({}): {}", name, allowed->reason, allowed->message);
+    return fmt::format("The disruption budget {} does not allow evicting pods currently ({}): {}", name, allowed->reason,
+                       allowed->message);
   return fmt::format("The disruption budget {} does not allow evicting pods currently", name);
 }
 
@@ -61,7 +63,8 @@ bool isReady(const corev1::Pod& pod) {
 }  // namespace
 
 bool ignoresBudget(const corev1::Pod& pod) {
-  return pod.status.phase == "Succeeded" || pod.status.phase == "Failed" || pod.status.phase == "Pending" || pod.metadata.deletionTimestamp;
+  return pod.status.phase == "Succeeded" || pod.status.phase == "Failed" || pod.status.phase == "Pending" ||
+         pod.metadata.deletionTimestamp;
 }
 
 std::vector<Ref<PodDisruptionBudget>> budgetsOf(const corev1::Pod& pod, const std::vector<Ref<PodDisruptionBudget>>& all) {
@@ -87,7 +90,8 @@ Result<Mut<PodDisruptionBudget>> takeDisruption(const Ref<PodDisruptionBudget>& 
   if (status.observedGeneration < budget->metadata.generation)
     return tooMany(fmt::format("The disruption budget {} is still being processed by the server.", budget->metadata.name),
                    kProcessingRetrySeconds);
-  if (status.disruptionsAllowed < 0) return Unexpected(forbiddenError(resource, budget->metadata.name, "pdb disruptions allowed is negative"));
+  if (status.disruptionsAllowed < 0)
+    return Unexpected(forbiddenError(resource, budget->metadata.name, "pdb disruptions allowed is negative"));
   if (status.disruptedPods.size() > kDisruptedPodsMax)
     return Unexpected(forbiddenError(resource, budget->metadata.name,
                                      "DisruptedPods map too big - too many evictions not confirmed by PDB controller"));

@@ -15,8 +15,8 @@ namespace knarr::apiserver {
 // Pods that are finished, not started or already going are nobody's disruption.
 bool ignoresBudget(const corev1::Pod& pod);
 // The budgets of the pod's namespace whose selector takes it.
-std::vector<schema::Ref<policyv1::PodDisruptionBudget>> budgetsOf(const corev1::Pod& pod,
-                                                                  const std::vector<schema::Ref<policyv1::PodDisruptionBudget>>& all);
+std::vector<schema::Ref<policyv1::PodDisruptionBudget>> budgetsOf(
+    const corev1::Pod& pod, const std::vector<schema::Ref<policyv1::PodDisruptionBudget>>& all);
 // Whether a pod that is not ready may go without being counted.
 bool mayGoUnready(const corev1::Pod& pod, const policyv1::PodDisruptionBudget& budget);
 // The budget after one more disruption, or the refusal (429 with upstream's cause; 403 for a budget out of order).

@@ -1,8 +1,7 @@
 // The far client against a real server over TLS: it answers like the near one.
-#include "client/far.h"
-
 #include "api/core_v1.h"
 #include "apiserver/http_fixture.h"
+#include "client/far.h"
 #include "client/informer.h"
 #include "client/watch_frames.h"
 
@@ -92,7 +91,11 @@ TEST_F(FarClientTest, anInformerFollowsOverTheNetwork) {
 }
 
 TEST(WatchFrames, piecesAndNonsense) {
-  std::string frame{"\0\0\0\x0e\x0a\x05" "ADDED\x12\x05\x0a\x03" "abc", 18};
+  std::string frame{
+      "\0\0\0\x0e\x0a\x05"
+      "ADDED\x12\x05\x0a\x03"
+      "abc",
+      18};
   client::WatchFrames frames;
   for (char c : frame.substr(0, 17)) {
     frames.append({&c, 1});

@@ -96,8 +96,10 @@ Result<client::WriteOptions> writeOptionsOf(const Query& query, std::string_view
   if (options.fieldManager.size() > kFieldManagerBytesMax)
     errors.push_back(tooLongError(FieldPath("fieldManager"), static_cast<int64_t>(kFieldManagerBytesMax)));
   if (kind == "PatchOptions") {
-    if (isApply && options.fieldManager.empty()) errors.push_back(requiredError(FieldPath("fieldManager"), "is required for apply patch"));
-    if (!isApply && query.has("force")) errors.push_back(forbiddenError(FieldPath("force"), "may not be specified for non-apply patch"));
+    if (isApply && options.fieldManager.empty())
+      errors.push_back(requiredError(FieldPath("fieldManager"), "is required for apply patch"));
+    if (!isApply && query.has("force"))
+      errors.push_back(forbiddenError(FieldPath("force"), "may not be specified for non-apply patch"));
   }
   std::string_view validation = options.fieldValidation;
   if (!validation.empty() && validation != "Ignore" && validation != "Strict" && validation != "Warn")
@@ -170,7 +172,8 @@ using RestCallPtr = std::shared_ptr<RestCall>;
 // Requests for one resource version's worth of answers; each returns the error it could not send.
 Task<Result<void>> handleGet(RestCallPtr rest) {
   client::GetOptions options{rest->query.get("resourceVersion")};
-  Ref<> object = CO_TRY(co_await rest->api->get(rest->call->context, *rest->resource, rest->info.nameSpace, rest->info.name, options));
+  Ref<> object =
+      CO_TRY(co_await rest->api->get(rest->call->context, *rest->resource, rest->info.nameSpace, rest->info.name, options));
   co_await respondObject(rest->call, 200, object, rest->includeObject(), rest->environment.clock.unixSeconds());
   co_return Result<void>();
 }
@@ -204,7 +207,8 @@ Task<Result<void>> handleCreate(RestCallPtr rest) {
   Ref<> made = CO_TRY(co_await rest->api->create(rest->call->context, *rest->resource, rest->info.nameSpace, rest->info.name,
                                                  std::move(object), options));
   if (!made) {
-    co_await respondStatusJson(rest->call, 201, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\",\"code\":201}");
+    co_await respondStatusJson(rest->call, 201,
+                               "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\",\"code\":201}");
     co_return Result<void>();
   }
   co_await respondObject(rest->call, 201, made, rest->includeObject(), rest->environment.clock.unixSeconds());
@@ -253,8 +257,8 @@ Task<Result<void>> handleDeleteCollection(RestCallPtr rest) {
   client::DeleteOptions options = CO_TRY(deleteOptionsOf(rest->query, rest->request().headers.get("Content-Type"), body));
   options.preconditionResourceVersion.clear();
   client::ListOptions selection = CO_TRY(listOptionsOf(rest->query, false));
-  ListResult list =
-      CO_TRY(co_await rest->api->removeCollection(rest->call->context, *rest->resource, rest->info.nameSpace, options, selection));
+  ListResult list = CO_TRY(
+      co_await rest->api->removeCollection(rest->call->context, *rest->resource, rest->info.nameSpace, options, selection));
   co_await respondList(rest->call, *rest->served, std::move(list), rest->includeObject(), rest->environment.clock.unixSeconds());
   co_return Result<void>();
 }
@@ -262,11 +266,13 @@ Task<Result<void>> handleDeleteCollection(RestCallPtr rest) {
 // Source: k8s.io/apiserver/pkg/endpoints/handlers/response.go, asTable.
 Result<void> checkIncludeObject(const RestCall& rest) {
   std::string asked = rest.includeObject();
-  if (rest.call->negotiated.transform != Transform::Table || asked.empty() || asked == "Metadata" || asked == "Object" || asked == "None")
+  if (rest.call->negotiated.transform != Transform::Table || asked.empty() || asked == "Metadata" || asked == "Object" ||
+      asked == "None")
     return {};
-  return fail(Reason::BadRequest, fmt::format("Unable to convert to Table as requested: includeObject: Invalid value: {}: must be "
-                                              "'Metadata', 'Object', 'None', or empty",
-                                              quote(asked)));
+  return fail(Reason::BadRequest,
+              fmt::format("Unable to convert to Table as requested: includeObject: Invalid value: {}: must be "
+                          "'Metadata', 'Object', 'None', or empty",
+                          quote(asked)));
 }
 
 Task<Result<void>> dispatch(RestCallPtr rest) {
@@ -319,14 +325,15 @@ Result<void> checkTypeMeta(const schema::TypeInfo& type, const codec::TypeMeta& 
   std::string group = slash == std::string::npos ? "" : apiVersion.substr(0, slash);
   std::string version = slash == std::string::npos ? apiVersion : apiVersion.substr(slash + 1);
   auto cannotBeHandled = [&](std::string why) {
-    return fail(Reason::BadRequest, fmt::format("{} in version {} cannot be handled as a {}: {}", kind, quote(version), type.kind, why));
+    return fail(Reason::BadRequest,
+                fmt::format("{} in version {} cannot be handled as a {}: {}", kind, quote(version), type.kind, why));
   };
   if (!schema::findType(group, version, kind))
     return cannotBeHandled(fmt::format("no kind {} is registered for version {} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
                                        quote(kind), quote(apiVersion)));
   if (kind == type.kind && group == type.group)
-    return fail(Reason::BadRequest,
-                fmt::format("the API version in the data ({}) does not match the expected API version ({})", apiVersion, expected));
+    return fail(Reason::BadRequest, fmt::format("the API version in the data ({}) does not match the expected API version ({})",
+                                                apiVersion, expected));
   // Go's package of the internal type: the first word of the group.
   std::string_view into = anyGroup ? "v1" : type.group.empty() ? "core" : type.group.substr(0, type.group.find('.'));
   return cannotBeHandled(fmt::format("converting ({}.{}) to ({}.{}): unknown conversion", version, kind, into, type.kind));
@@ -341,13 +348,17 @@ Result<Mut<>> decodeBody(const schema::TypeInfo& type, std::string_view contentT
   std::string json;
   std::vector<std::string> yamlDuplicates;
   auto unrecognized = [&](const Error& error) {
-    std::string head = body.empty() ? "<empty>" : body.starts_with('{') ? body.substr(0, 30) : toHex(std::string_view(body).substr(0, 30));
+    std::string head = body.empty()            ? "<empty>"
+                       : body.starts_with('{') ? body.substr(0, 30)
+                                               : toHex(std::string_view(body).substr(0, 30));
     if (body.size() > 30) head += " ...";
     return fail(Reason::BadRequest, fmt::format("the object provided is unrecognized (must be of type {}): {} ({})", type.kind,
                                                 error.message(), head));
   };
   if (media == MediaType::Protobuf) {
-    if (!codec::hasProtobufEnvelope(body)) return unrecognized(Error(Reason::BadRequest, "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"));
+    if (!codec::hasProtobufEnvelope(body))
+      return unrecognized(
+          Error(Reason::BadRequest, "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"));
     auto envelope = codec::openProtobufEnvelope(body);
     if (!envelope) return unrecognized(envelope.error());
     meta = envelope->typeMeta;
@@ -395,7 +406,8 @@ Task<void> handleResource(HttpCallPtr call, Api* api, RequestInfo info, Query qu
     co_return;
   }
   call->negotiated = *negotiated;
-  call->negotiated.pretty = call->negotiated.pretty || wantsPretty(query.get("pretty"), query.has("pretty"), call->context->userAgent);
+  call->negotiated.pretty =
+      call->negotiated.pretty || wantsPretty(query.get("pretty"), query.has("pretty"), call->context->userAgent);
   call->negotiationDone = true;
   auto rest = std::make_shared<RestCall>(RestCall{call, api, std::move(info), std::move(query), served, resource, environment});
   auto done = co_await dispatch(rest);

@@ -12,8 +12,10 @@ const std::string kMaps = "/api/v1/namespaces/default/configmaps";
 class HttpAuthTest : public HttpFixture {
  protected:
   std::string tokenOf(const std::string& account, int seconds) {
-    auto answer = post(fmt::format("/api/v1/namespaces/default/serviceaccounts/{}/token", account),
-                       fmt::format(R"({{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","spec":{{"expirationSeconds":{}}}}})", seconds));
+    auto answer =
+        post(fmt::format("/api/v1/namespaces/default/serviceaccounts/{}/token", account),
+             fmt::format(R"({{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","spec":{{"expirationSeconds":{}}}}})",
+                         seconds));
     EXPECT_EQ(answer.status, 201) << answer.body;
     return field(answer, "status.token");
   }
@@ -23,21 +25,27 @@ class HttpAuthTest : public HttpFixture {
   void expectUnauthorized(const HttpAnswer& answer) { expectStatus(answer, 401, "Unauthorized", "Unauthorized"); }
   void allow(const std::string& name, const std::string& rules, const std::string& user) {
     EXPECT_EQ(post("/apis/rbac.authorization.k8s.io/v1/clusterroles",
-                   fmt::format(R"({{"metadata":{{"name":"{}"}},"rules":{}}})", name, rules)).status,
+                   fmt::format(R"({{"metadata":{{"name":"{}"}},"rules":{}}})", name, rules))
+                  .status,
               201);
-    EXPECT_EQ(post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-                   fmt::format(R"({{"metadata":{{"name":"{0}"}},"roleRef":{{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"{0}"}},
+    EXPECT_EQ(
+        post(
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+            fmt::format(
+                R"({{"metadata":{{"name":"{0}"}},"roleRef":{{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"{0}"}},
                                    "subjects":[{{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"{1}"}}]}})",
-                               name, user)).status,
-              201);
+                name, user))
+            .status,
+        201);
   }
 };
 
 TEST_F(HttpAuthTest, withoutACertificate) {
   auto refused = ask("anonymous", "GET", kMaps);
-  expectStatus(refused, 403, "Forbidden",
-               "configmaps is forbidden: User \"system:anonymous\" cannot list resource \"configmaps\" in API group \"\" in the namespace "
-               "\"default\"");
+  expectStatus(
+      refused, 403, "Forbidden",
+      "configmaps is forbidden: User \"system:anonymous\" cannot list resource \"configmaps\" in API group \"\" in the namespace "
+      "\"default\"");
   EXPECT_EQ(refused.headers.get("X-Content-Type-Options"), "nosniff");
   expectStatus(ask("anonymous", "GET", "/"), 403, "Forbidden", "forbidden: User \"system:anonymous\" cannot get path \"/\"");
   EXPECT_EQ(ask("anonymous", "GET", "/readyz").status, 200);
@@ -47,9 +55,10 @@ TEST_F(HttpAuthTest, withoutACertificate) {
 TEST_F(HttpAuthTest, aCertificateWithoutRights) {
   expectStatus(ask("eve", "GET", "/api/v1/nodes/n"), 403, "Forbidden",
                "nodes \"n\" is forbidden: User \"eve\" cannot get resource \"nodes\" in API group \"\" at the cluster scope");
-  expectStatus(ask("eve", "DELETE", "/apis/apps/v1/namespaces/default/deployments/web"), 403, "Forbidden",
-               "deployments.apps \"web\" is forbidden: User \"eve\" cannot delete resource \"deployments\" in API group \"apps\" in the "
-               "namespace \"default\"");
+  expectStatus(
+      ask("eve", "DELETE", "/apis/apps/v1/namespaces/default/deployments/web"), 403, "Forbidden",
+      "deployments.apps \"web\" is forbidden: User \"eve\" cannot delete resource \"deployments\" in API group \"apps\" in the "
+      "namespace \"default\"");
   EXPECT_EQ(ask("eve", "GET", "/api").status, 200);  // system:discovery
 }
 
@@ -60,9 +69,10 @@ TEST_F(HttpAuthTest, aCertificateOfAnotherAuthority) {
 
 TEST_F(HttpAuthTest, tokens) {
   std::string token = tokenOf("default", 600);
-  expectStatus(withToken(token, kMaps), 403, "Forbidden",
-               "configmaps is forbidden: User \"system:serviceaccount:default:default\" cannot list resource \"configmaps\" in API group "
-               "\"\" in the namespace \"default\"");
+  expectStatus(
+      withToken(token, kMaps), 403, "Forbidden",
+      "configmaps is forbidden: User \"system:serviceaccount:default:default\" cannot list resource \"configmaps\" in API group "
+      "\"\" in the namespace \"default\"");
   expectUnauthorized(withToken("nonsense", kMaps));
   expectUnauthorized(withToken(token.substr(0, token.size() - 4) + "AAAA", kMaps));
   // Signed by a key of the forger's.
@@ -88,28 +98,36 @@ TEST_F(HttpAuthTest, aTokenDiesWithItsAccount) {
 
 TEST_F(HttpAuthTest, impersonation) {
   wire::Headers asEve{{"Impersonate-User", "eve"}};
-  expectStatus(get(kMaps, asEve), 403, "Forbidden",
-               "configmaps is forbidden: User \"eve\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\"");
-  expectStatus(ask("eve", "GET", kMaps, "", {{"Impersonate-User", "admin"}, {"Impersonate-Group", "system:masters"}}), 403, "Forbidden",
-               "users \"admin\" is forbidden: User \"eve\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope");
+  expectStatus(
+      get(kMaps, asEve), 403, "Forbidden",
+      "configmaps is forbidden: User \"eve\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\"");
+  expectStatus(
+      ask("eve", "GET", kMaps, "", {{"Impersonate-User", "admin"}, {"Impersonate-Group", "system:masters"}}), 403, "Forbidden",
+      "users \"admin\" is forbidden: User \"eve\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope");
   EXPECT_EQ(get(kMaps, {{"Impersonate-Group", "system:masters"}}).status, 400);
   EXPECT_EQ(get(kMaps, {{"Impersonate-Extra-Scopes", "all"}}).status, 400);
 
   // Each part of an identity needs a right of its own.
   allow("impersonate-users", R"([{"apiGroups":[""],"resources":["users"],"verbs":["impersonate"]}])", "eve");
-  EXPECT_EQ(field(ask("eve", "GET", kMaps, "", {{"Impersonate-User", "bob"}}), "message"),
-            "configmaps is forbidden: User \"bob\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\"");
-  expectStatus(ask("eve", "GET", kMaps, "", {{"Impersonate-User", "bob"}, {"Impersonate-Group", "system:masters"}}), 403, "Forbidden",
-               "groups \"system:masters\" is forbidden: User \"eve\" cannot impersonate resource \"groups\" in API group \"\" at the cluster "
+  EXPECT_EQ(
+      field(ask("eve", "GET", kMaps, "", {{"Impersonate-User", "bob"}}), "message"),
+      "configmaps is forbidden: User \"bob\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\"");
+  expectStatus(ask("eve", "GET", kMaps, "", {{"Impersonate-User", "bob"}, {"Impersonate-Group", "system:masters"}}), 403,
+               "Forbidden",
+               "groups \"system:masters\" is forbidden: User \"eve\" cannot impersonate resource \"groups\" in API group \"\" at "
+               "the cluster "
                "scope");
   expectStatus(ask("eve", "GET", kMaps, "", {{"Impersonate-User", "bob"}, {"Impersonate-Uid", "1"}}), 403, "Forbidden",
                "uids.authentication.k8s.io \"1\" is forbidden: User \"eve\" cannot impersonate resource \"uids\" in API group "
                "\"authentication.k8s.io\" at the cluster scope");
   expectStatus(ask("eve", "GET", kMaps, "", {{"Impersonate-User", "bob"}, {"Impersonate-Extra-Scopes", "all"}}), 403, "Forbidden",
-               "userextras.authentication.k8s.io \"all\" is forbidden: User \"eve\" cannot impersonate resource \"userextras/scopes\" in API "
+               "userextras.authentication.k8s.io \"all\" is forbidden: User \"eve\" cannot impersonate resource "
+               "\"userextras/scopes\" in API "
                "group \"authentication.k8s.io\" at the cluster scope");
-  expectStatus(ask("eve", "GET", kMaps, "", {{"Impersonate-User", "system:serviceaccount:kube-system:default"}}), 403, "Forbidden",
-               "serviceaccounts \"default\" is forbidden: User \"eve\" cannot impersonate resource \"serviceaccounts\" in API group \"\" in "
+  expectStatus(ask("eve", "GET", kMaps, "", {{"Impersonate-User", "system:serviceaccount:kube-system:default"}}), 403,
+               "Forbidden",
+               "serviceaccounts \"default\" is forbidden: User \"eve\" cannot impersonate resource \"serviceaccounts\" in API "
+               "group \"\" in "
                "the namespace \"kube-system\"");
 
   auto review = ask("admin", "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "{}",
@@ -123,7 +141,8 @@ TEST_F(HttpAuthTest, impersonation) {
 TEST_F(HttpAuthTest, execNeedsCreateAlsoForGet) {
   allow("read-exec", R"([{"apiGroups":[""],"resources":["pods/exec"],"verbs":["get"]}])", "eve");
   expectStatus(ask("eve", "GET", "/api/v1/namespaces/default/pods/web/exec?command=sh&stdout=1"), 403, "Forbidden",
-               "pods \"web\" is forbidden: User \"eve\" cannot create resource \"pods/exec\" in API group \"\" in the namespace \"default\"");
+               "pods \"web\" is forbidden: User \"eve\" cannot create resource \"pods/exec\" in API group \"\" in the namespace "
+               "\"default\"");
 }
 
 TEST_F(HttpAuthTest, rightsAreUsedAtOnce) {
@@ -141,30 +160,37 @@ TEST_F(HttpAuthTest, anUpdateThatCreatesNeedsCreateToo) {
   const std::string lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/one";
   const std::string body = R"({"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{"name":"one"}})";
   std::string_view refusal =
-      "leases.coordination.k8s.io \"one\" is forbidden: User \"eve\" cannot create resource \"leases\" in API group \"coordination.k8s.io\" in "
+      "leases.coordination.k8s.io \"one\" is forbidden: User \"eve\" cannot create resource \"leases\" in API group "
+      "\"coordination.k8s.io\" in "
       "the namespace \"default\"";
   expectStatus(ask("eve", "PUT", lease, body), 403, "Forbidden", refusal);
-  expectStatus(ask("eve", "PATCH", lease + "?fieldManager=me", body, {{"Content-Type", "application/apply-patch+yaml"}}), 403, "Forbidden",
-               refusal);
+  expectStatus(ask("eve", "PATCH", lease + "?fieldManager=me", body, {{"Content-Type", "application/apply-patch+yaml"}}), 403,
+               "Forbidden", refusal);
   EXPECT_EQ(ask("admin", "PUT", lease, body).status, 201);
-  EXPECT_EQ(ask("eve", "PATCH", lease, R"({"spec":{"holderIdentity":"eve"}})", {{"Content-Type", "application/merge-patch+json"}}).status, 200);
+  EXPECT_EQ(ask("eve", "PATCH", lease, R"({"spec":{"holderIdentity":"eve"}})", {{"Content-Type", "application/merge-patch+json"}})
+                .status,
+            200);
 }
 
 // Nobody gives more than he has. Source: pkg/registry/rbac/escalation_check.go.
 TEST_F(HttpAuthTest, rolesGiveNoMoreThanTheirMakerHas) {
-  allow("role-maker", R"([{"apiGroups":["rbac.authorization.k8s.io"],"resources":["clusterroles","clusterrolebindings"],"verbs":["create","update","patch"]},
+  allow(
+      "role-maker",
+      R"([{"apiGroups":["rbac.authorization.k8s.io"],"resources":["clusterroles","clusterrolebindings"],"verbs":["create","update","patch"]},
                           {"apiGroups":[""],"resources":["pods"],"verbs":["get"]}])",
-        "eve");
+      "eve");
   const std::string roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
   auto make = [&](const std::string& name, const std::string& rules) {
     return ask("eve", "POST", roles, fmt::format(R"({{"metadata":{{"name":"{}"}},"rules":{}}})", name, rules));
   };
   EXPECT_EQ(make("small", R"([{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}])").status, 201);
   expectStatus(make("large", R"([{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}])"), 403, "Forbidden",
-               "clusterroles.rbac.authorization.k8s.io \"large\" is forbidden: user \"eve\" (groups=[\"system:authenticated\"]) is attempting to "
+               "clusterroles.rbac.authorization.k8s.io \"large\" is forbidden: user \"eve\" (groups=[\"system:authenticated\"]) "
+               "is attempting to "
                "grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}");
-  auto bind = ask("eve", "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-                  R"({"metadata":{"name":"up"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"cluster-admin"},
+  auto bind = ask(
+      "eve", "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+      R"({"metadata":{"name":"up"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"cluster-admin"},
                       "subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"eve"}]})");
   EXPECT_EQ(bind.status, 403) << bind.body;
 }

@@ -31,7 +31,9 @@ class HttpFixture : public testing::Test {
   HttpAnswer ask(const std::string& who, const std::string& method, const std::string& target, const std::string& body = "",
                  wire::Headers headers = {});
   // As the administrator, with JSON bodies.
-  HttpAnswer get(const std::string& target, wire::Headers headers = {}) { return ask("admin", "GET", target, "", std::move(headers)); }
+  HttpAnswer get(const std::string& target, wire::Headers headers = {}) {
+    return ask("admin", "GET", target, "", std::move(headers));
+  }
   HttpAnswer post(const std::string& target, const std::string& body, wire::Headers headers = {}) {
     return ask("admin", "POST", target, body, std::move(headers));
   }

@@ -110,14 +110,15 @@ TEST_F(HttpLifeTest, updatesAndPatches) {
   EXPECT_EQ(field(same, "metadata.resourceVersion"), version);  // nothing changed, nothing is written
   EXPECT_EQ(patch(kMaps + "/up", "merge-patch+json", R"({"data":{"a":"2"}})").status, 200);
   std::string stale = fmt::format(R"({{"metadata":{{"name":"up","resourceVersion":"{}"}}}})", version);
-  expectStatus(ask("admin", "PUT", kMaps + "/up", stale), 409, "Conflict",
-               "Operation cannot be fulfilled on configmaps \"up\": the object has been modified; please apply your changes to the latest "
-               "version and try again");
+  expectStatus(
+      ask("admin", "PUT", kMaps + "/up", stale), 409, "Conflict",
+      "Operation cannot be fulfilled on configmaps \"up\": the object has been modified; please apply your changes to the latest "
+      "version and try again");
   EXPECT_EQ(patch(kMaps + "/up", "json-patch+json", R"([{"op":"test","path":"/data/a","value":"9"}])").status, 422);
   EXPECT_EQ(patch(kMaps + "/up", "json-patch+json", "{").status, 400);
   EXPECT_EQ(field(patch(kMaps + "/up", "json-patch+json", R"([{"op":"add","path":"/data/b","value":"3"}])"), "data.b"), "3");
-  expectStatus(patch(kMaps + "/up", "apply-patch+yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: up}\n"), 422, "Invalid",
-               "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch");
+  expectStatus(patch(kMaps + "/up", "apply-patch+yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: up}\n"), 422,
+               "Invalid", "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch");
   auto conflict = patch(kMaps + "/up?fieldManager=me", "apply-patch+yaml",
                         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: up}\ndata: {a: \"5\"}\n");
   EXPECT_EQ(conflict.status, 409);
@@ -125,16 +126,19 @@ TEST_F(HttpLifeTest, updatesAndPatches) {
   auto forced = patch(kMaps + "/up?fieldManager=me&force=true", "apply-patch+yaml",
                       "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: up}\ndata: {a: \"5\"}\n");
   EXPECT_EQ(field(forced, "data.a"), "5") << forced.body;
-  auto created = patch(kMaps + "/fresh?fieldManager=me", "apply-patch+yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fresh}\n");
+  auto created =
+      patch(kMaps + "/fresh?fieldManager=me", "apply-patch+yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fresh}\n");
   EXPECT_EQ(created.status, 201) << created.body;
 }
 
 TEST_F(HttpLifeTest, deletePreconditions) {
   std::string uid = field(post(kMaps, configMap("gone")), "metadata.uid");
-  auto wrong = ask("admin", "DELETE", kMaps + "/gone", R"({"kind":"DeleteOptions","apiVersion":"v1","preconditions":{"uid":"other"}})");
+  auto wrong =
+      ask("admin", "DELETE", kMaps + "/gone", R"({"kind":"DeleteOptions","apiVersion":"v1","preconditions":{"uid":"other"}})");
   EXPECT_EQ(wrong.status, 409);
-  EXPECT_NE(field(wrong, "message").find(fmt::format("the UID in the precondition (other) does not match the UID in record ({})", uid)),
-            std::string::npos);
+  EXPECT_NE(
+      field(wrong, "message").find(fmt::format("the UID in the precondition (other) does not match the UID in record ({})", uid)),
+      std::string::npos);
   EXPECT_EQ(ask("admin", "DELETE", kMaps + "/gone?propagationPolicy=Sideways").status, 422);
   auto gone = ask("admin", "DELETE", kMaps + "/gone", fmt::format(R"({{"preconditions":{{"uid":"{}"}}}})", uid));
   EXPECT_EQ(field(gone, "status"), "Success") << gone.body;
@@ -147,13 +151,16 @@ TEST_F(HttpLifeTest, finalizersHoldAnObject) {
   auto held = ask("admin", "DELETE", kMaps + "/held");
   EXPECT_NE(field(held, "metadata.deletionTimestamp"), "");
   EXPECT_EQ(get(kMaps + "/held").status, 200);
-  EXPECT_EQ(patch(kMaps + "/held", "merge-patch+json", R"({"metadata":{"finalizers":["example.com/hold","example.com/more"]}})").status, 422);
+  EXPECT_EQ(
+      patch(kMaps + "/held", "merge-patch+json", R"({"metadata":{"finalizers":["example.com/hold","example.com/more"]}})").status,
+      422);
   EXPECT_EQ(patch(kMaps + "/held", "merge-patch+json", R"({"metadata":{"finalizers":null}})").status, 200);
   EXPECT_EQ(get(kMaps + "/held").status, 404);
 }
 
 TEST_F(HttpLifeTest, deleteCollection) {
-  for (const char* name : {"c-1", "c-2"}) EXPECT_EQ(post(kMaps, fmt::format(R"({{"metadata":{{"name":"{}","labels":{{"c":"y"}}}}}})", name)).status, 201);
+  for (const char* name : {"c-1", "c-2"})
+    EXPECT_EQ(post(kMaps, fmt::format(R"({{"metadata":{{"name":"{}","labels":{{"c":"y"}}}}}})", name)).status, 201);
   EXPECT_EQ(post(kMaps, configMap("stays")).status, 201);
   auto gone = ask("admin", "DELETE", kMaps + "?labelSelector=c%3Dy");
   EXPECT_EQ(field(gone, "kind"), "ConfigMapList");
@@ -170,7 +177,8 @@ TEST_F(HttpLifeTest, namespaces) {
                "configmaps \"late\" is forbidden: unable to create new content in namespace tour because it is being terminated");
   auto current = get(all + "/tour");
   // The controller has emptied it and takes its finalizer away: with that the namespace is gone.
-  auto finalized = ask("admin", "PUT", all + "/tour/finalize", R"({"kind":"Namespace","apiVersion":"v1","metadata":{"name":"tour"},"spec":{}})");
+  auto finalized = ask("admin", "PUT", all + "/tour/finalize",
+                       R"({"kind":"Namespace","apiVersion":"v1","metadata":{"name":"tour"},"spec":{}})");
   EXPECT_EQ(finalized.status, 200) << finalized.body;
   EXPECT_EQ(get(all + "/tour").status, 404);
   expectStatus(ask("admin", "DELETE", all + "/kube-system"), 403, "Forbidden",
@@ -187,19 +195,23 @@ TEST_F(HttpLifeTest, aWatchFromARevision) {
   auto lines = split(events.body, '\n');
   ASSERT_EQ(lines.size(), 3u) << events.body;
   EXPECT_TRUE(lines[0].starts_with(R"({"type":"ADDED","object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"w-2")"));
-  EXPECT_TRUE(lines[1].starts_with(R"({"type":"DELETED","object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"w-1")"));
+  EXPECT_TRUE(
+      lines[1].starts_with(R"({"type":"DELETED","object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"w-1")"));
 }
 
 TEST_F(HttpLifeTest, initialEventsAndBookmarks) {
   EXPECT_EQ(post(kMaps, configMap("i-1")).status, 201);
-  auto events = readUntil(kMaps + "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true", "BOOKMARK");
+  auto events =
+      readUntil(kMaps + "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true", "BOOKMARK");
   auto lines = split(events.body, '\n');
   ASSERT_EQ(lines.size(), 3u) << events.body;
   EXPECT_TRUE(lines[0].starts_with(R"({"type":"ADDED")"));
   EXPECT_TRUE(lines[1].starts_with(R"({"type":"BOOKMARK")"));
   EXPECT_NE(lines[1].find(R"("k8s.io/initial-events-end":"true")"), std::string_view::npos);
   // A minute later the watcher is told how far the world has come.
-  auto later = readUntil(kMaps + "?watch=1&resourceVersion=" + field(get(kMaps), "metadata.resourceVersion") + "&allowWatchBookmarks=true&timeoutSeconds=100", "BOOKMARK");
+  auto later = readUntil(kMaps + "?watch=1&resourceVersion=" + field(get(kMaps), "metadata.resourceVersion") +
+                             "&allowWatchBookmarks=true&timeoutSeconds=100",
+                         "BOOKMARK");
   EXPECT_EQ(later.failure, "");
   expectStatus(get(kMaps + "?watch=1&sendInitialEvents=true"), 422, "Invalid",
                "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting "
@@ -229,7 +241,8 @@ TEST_F(HttpLifeTest, revisionsThatAreGone) {
 TEST_F(HttpLifeTest, selectorsTurnChangesIntoComingAndGoing) {
   std::string version = field(post(kMaps, R"({"metadata":{"name":"s","labels":{"c":"n"}}})"), "metadata.resourceVersion");
   for (const char* value : {"y", "z"})
-    EXPECT_EQ(patch(kMaps + "/s", "merge-patch+json", fmt::format(R"({{"metadata":{{"labels":{{"c":"{}"}}}}}})", value)).status, 200);
+    EXPECT_EQ(patch(kMaps + "/s", "merge-patch+json", fmt::format(R"({{"metadata":{{"labels":{{"c":"{}"}}}}}})", value)).status,
+              200);
   auto events = readUntil(kMaps + "?watch=1&labelSelector=c%3Dy&resourceVersion=" + version, "DELETED");
   auto lines = split(events.body, '\n');
   ASSERT_EQ(lines.size(), 3u) << events.body;

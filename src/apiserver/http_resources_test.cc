@@ -17,7 +17,8 @@ namespace {
 
 class HttpResourcesTest : public HttpFixture {};
 
-const wire::Headers kAggregated{{"Accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"}};
+const wire::Headers kAggregated{
+    {"Accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"}};
 
 std::string pod(const std::string& name, const std::string& spec = R"("containers":[{"name":"c","image":"i"}])",
                 const std::string& labels = R"("app":"a")") {
@@ -48,7 +49,8 @@ std::set<std::string> linesOf(const std::string& json) {
         std::string path = fmt::format("{}/{}/{}", name, text(version, "version"), text(resource, "resource"));
         out.insert(fmt::format("{} {} {}", path, text(resource, "scope"), describe(resource)));
         if (const codec::Value* subresources = resource.find("subresources"))
-          for (const codec::Value& sub : subresources->items()) out.insert(fmt::format("{}/{} {}", path, text(sub, "subresource"), describe(sub)));
+          for (const codec::Value& sub : subresources->items())
+            out.insert(fmt::format("{}/{} {}", path, text(sub, "subresource"), describe(sub)));
       }
   }
   return out;
@@ -121,8 +123,9 @@ TEST_F(HttpResourcesTest, autoscalersInBothVersions) {
 }
 
 TEST_F(HttpResourcesTest, eventsInBothGroups) {
-  auto made = post("/api/v1/namespaces/default/events",
-                   R"({"metadata":{"name":"e"},"involvedObject":{"kind":"Pod","namespace":"default","name":"p"},"reason":"R","message":"m","type":"Normal"})");
+  auto made = post(
+      "/api/v1/namespaces/default/events",
+      R"({"metadata":{"name":"e"},"involvedObject":{"kind":"Pod","namespace":"default","name":"p"},"reason":"R","message":"m","type":"Normal"})");
   ASSERT_EQ(made.status, 201) << made.body;
   auto other = get("/apis/events.k8s.io/v1/namespaces/default/events/e");
   EXPECT_EQ(field(other, "apiVersion"), "events.k8s.io/v1");
@@ -164,23 +167,29 @@ TEST_F(HttpResourcesTest, limitsFillInAndRefuse) {
   auto made = post("/api/v1/namespaces/default/pods", pod("p"));
   ASSERT_EQ(made.status, 201) << made.body;
   EXPECT_EQ(field(made, "spec.containers.0.resources.limits.cpu"), "500m");
-  EXPECT_NE(made.body.find("LimitRanger plugin set: cpu request for container c; cpu limit for container c"), std::string::npos) << made.body;
-  auto big = post("/api/v1/namespaces/default/pods",
-                  pod("big", R"("containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"2"},"requests":{"cpu":"1"}}}])"));
+  EXPECT_NE(made.body.find("LimitRanger plugin set: cpu request for container c; cpu limit for container c"), std::string::npos)
+      << made.body;
+  auto big =
+      post("/api/v1/namespaces/default/pods",
+           pod("big", R"("containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"2"},"requests":{"cpu":"1"}}}])"));
   expectStatus(big, 403, "Forbidden", "pods \"big\" is forbidden: maximum cpu usage per Container is 1, but limit is 2");
-  auto ratio = post("/api/v1/namespaces/default/pods",
-                    pod("r", R"("containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"1"},"requests":{"cpu":"100m"}}}])"));
+  auto ratio =
+      post("/api/v1/namespaces/default/pods",
+           pod("r", R"("containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"1"},"requests":{"cpu":"100m"}}}])"));
   expectStatus(ratio, 403, "Forbidden",
                "pods \"r\" is forbidden: cpu max limit to request ratio per Container is 4, but provided ratio is 10.000000");
 }
 
 TEST_F(HttpResourcesTest, systemPriorityClasses) {
   EXPECT_EQ(field(get("/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical"), "value"), "2000001000");
-  auto first = post("/apis/scheduling.k8s.io/v1/priorityclasses", R"({"metadata":{"name":"one"},"value":5,"globalDefault":true})");
+  auto first =
+      post("/apis/scheduling.k8s.io/v1/priorityclasses", R"({"metadata":{"name":"one"},"value":5,"globalDefault":true})");
   ASSERT_EQ(first.status, 201) << first.body;
-  auto second = post("/apis/scheduling.k8s.io/v1/priorityclasses", R"({"metadata":{"name":"two"},"value":5,"globalDefault":true})");
+  auto second =
+      post("/apis/scheduling.k8s.io/v1/priorityclasses", R"({"metadata":{"name":"two"},"value":5,"globalDefault":true})");
   expectStatus(second, 403, "Forbidden",
-               "priorityclasses.scheduling.k8s.io \"two\" is forbidden: PriorityClass one is already marked as default. Only one default can "
+               "priorityclasses.scheduling.k8s.io \"two\" is forbidden: PriorityClass one is already marked as default. Only one "
+               "default can "
                "exist");
 }
 
@@ -188,7 +197,10 @@ TEST_F(HttpResourcesTest, evictionAsksTheBudget) {
   std::string pods = "/api/v1/namespaces/default/pods", budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
   ASSERT_EQ(post(pods, pod("p")).status, 201);
   ASSERT_EQ(post(pods + "/p/binding", R"({"metadata":{"name":"p"},"target":{"kind":"Node","name":"n"}})").status, 201);
-  ASSERT_EQ(patch(pods + "/p/status", "merge-patch+json", R"({"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}})").status, 200);
+  ASSERT_EQ(patch(pods + "/p/status", "merge-patch+json",
+                  R"({"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}})")
+                .status,
+            200);
   auto budget = post(budgets, R"({"metadata":{"name":"b"},"spec":{"minAvailable":1,"selector":{"matchLabels":{"app":"a"}}}})");
   ASSERT_EQ(budget.status, 201) << budget.body;
   std::string eviction = R"({"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"p"}})";
@@ -197,7 +209,10 @@ TEST_F(HttpResourcesTest, evictionAsksTheBudget) {
   EXPECT_EQ(field(early, "details.causes.0.message"), "The disruption budget b is still being processed by the server.");
   EXPECT_EQ(field(early, "details.retryAfterSeconds"), "10");
   auto status = [&](const std::string& text) { return patch(budgets + "/b/status", "merge-patch+json", text).status; };
-  ASSERT_EQ(status(R"({"status":{"observedGeneration":1,"currentHealthy":1,"desiredHealthy":1,"expectedPods":1,"disruptionsAllowed":0}})"), 200);
+  ASSERT_EQ(
+      status(
+          R"({"status":{"observedGeneration":1,"currentHealthy":1,"desiredHealthy":1,"expectedPods":1,"disruptionsAllowed":0}})"),
+      200);
   auto refused = post(pods + "/p/eviction", eviction);
   EXPECT_EQ(refused.status, 429);
   EXPECT_EQ(field(refused, "details.causes.0.reason"), "DisruptionBudget");
@@ -218,14 +233,16 @@ TEST_F(HttpResourcesTest, bindingsOnTheirOwn) {
   EXPECT_EQ(field(now, "spec.nodeName"), "n");
   EXPECT_EQ(field(now, "metadata.generation"), "1");
   auto again = post(pods + "/p/binding", R"({"metadata":{"name":"p"},"target":{"name":"m"}})");
-  expectStatus(again, 409, "Conflict", "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n\"");
+  expectStatus(again, 409, "Conflict",
+               "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n\"");
 }
 
 TEST_F(HttpResourcesTest, ephemeralContainersAreAdded) {
   std::string pods = "/api/v1/namespaces/default/pods";
   ASSERT_EQ(post(pods, pod("p")).status, 201);
-  auto added = patch(pods + "/p/ephemeralcontainers", "strategic-merge-patch+json",
-                     R"({"metadata":{"labels":{"app":"other"}},"spec":{"ephemeralContainers":[{"name":"debug","image":"busybox"}]}})");
+  auto added =
+      patch(pods + "/p/ephemeralcontainers", "strategic-merge-patch+json",
+            R"({"metadata":{"labels":{"app":"other"}},"spec":{"ephemeralContainers":[{"name":"debug","image":"busybox"}]}})");
   ASSERT_EQ(added.status, 200) << added.body;
   EXPECT_EQ(field(added, "spec.ephemeralContainers.0.name"), "debug");
   EXPECT_EQ(field(added, "metadata.labels.app"), "a");
@@ -238,8 +255,11 @@ TEST_F(HttpResourcesTest, signingRequestsSayWhoAsks) {
   wire::CertificateSpec spec;
   spec.commonName = "someone";
   std::string pem = *wire::makeCertificateRequest(*wire::makeEcKey(), spec);
-  auto made = post(requests, fmt::format(R"({{"metadata":{{"name":"r"}},"spec":{{"request":"{}","signerName":"example.com/s","usages":["client auth"],
-      "username":"somebody-else"}}}})", base64Encode(pem)));
+  auto made = post(
+      requests,
+      fmt::format(R"({{"metadata":{{"name":"r"}},"spec":{{"request":"{}","signerName":"example.com/s","usages":["client auth"],
+      "username":"somebody-else"}}}})",
+                  base64Encode(pem)));
   ASSERT_EQ(made.status, 201) << made.body;
   EXPECT_EQ(field(made, "spec.username"), "admin");
   auto approved = patch(requests + "/r/approval", "merge-patch+json",
@@ -256,10 +276,12 @@ TEST_F(HttpResourcesTest, metrics) {
   EXPECT_EQ(metrics.status, 200);
   EXPECT_TRUE(metrics.headers.get("Content-Type").starts_with("text/plain; version=0.0.4"));
   for (const char* line :
-       {"apiserver_request_total{code=\"200\",component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"namespaces\",scope=\"resource\","
+       {"apiserver_request_total{code=\"200\",component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"namespaces\",scope="
+        "\"resource\","
         "subresource=\"\",verb=\"GET\",version=\"v1\"} 1\n",
         "apiserver_request_total{code=\"404\",component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"\"",
-        "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1\n", "apiserver_resource_objects{group=\"\",resource=\"namespaces\"} 4\n",
+        "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1\n",
+        "apiserver_resource_objects{group=\"\",resource=\"namespaces\"} 4\n",
         "apiserver_storage_objects{resource=\"deployments.apps\"} 0\n", ",le=\"+Inf\"} 1\n", "process_start_time_seconds "})
     EXPECT_NE(metrics.body.find(line), std::string::npos) << line;
   EXPECT_EQ(metrics.body.find("nothings"), std::string::npos);

@@ -18,7 +18,8 @@ class HttpTest : public HttpFixture {};
 
 TEST_F(HttpTest, aTruncatedBody) {
   expectStatus(post(kMaps, R"({"kind":"ConfigMap","metadata":{"name":"x")"), 400, "BadRequest",
-               "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end "
+               "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: "
+               "unexpected end "
                "of JSON input ({\"kind\":\"ConfigMap\",\"metadata\" ...)");
 }
 
@@ -40,9 +41,12 @@ TEST_F(HttpTest, nestingWithoutEnd) {
 TEST_F(HttpTest, aBodyOverTheLimit) {
   std::string large(3 * 1024 * 1024 + 1, ' ');
   expectStatus(post(kMaps, large), 413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728");
-  expectStatus(ask("admin", "PUT", kMaps + "/x", large), 413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728");
-  expectStatus(patch(kMaps + "/x", "merge-patch+json", large), 413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728");
-  expectStatus(ask("admin", "DELETE", kMaps + "/x", large), 413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728");
+  expectStatus(ask("admin", "PUT", kMaps + "/x", large), 413, "RequestEntityTooLarge",
+               "Request entity too large: limit is 3145728");
+  expectStatus(patch(kMaps + "/x", "merge-patch+json", large), 413, "RequestEntityTooLarge",
+               "Request entity too large: limit is 3145728");
+  expectStatus(ask("admin", "DELETE", kMaps + "/x", large), 413, "RequestEntityTooLarge",
+               "Request entity too large: limit is 3145728");
 }
 
 TEST_F(HttpTest, invalidUtf8IsReplaced) {
@@ -53,29 +57,35 @@ TEST_F(HttpTest, invalidUtf8IsReplaced) {
 
 TEST_F(HttpTest, wrongTypesAreNamed) {
   expectStatus(post(kMaps, configMap("x", ",\"data\":5")), 400, "BadRequest",
-               "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field ConfigMap.data "
+               "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field "
+               "ConfigMap.data "
                "of type map[string]string");
-  expectStatus(post(kMaps, R"({"kind":"Pod","apiVersion":"v1"})"), 400, "BadRequest",
-               "Pod in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Pod) to (core.ConfigMap): unknown conversion");
+  expectStatus(
+      post(kMaps, R"({"kind":"Pod","apiVersion":"v1"})"), 400, "BadRequest",
+      "Pod in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Pod) to (core.ConfigMap): unknown conversion");
   expectStatus(post(kMaps, R"({"kind":"ConfigMap","apiVersion":"apps/v1"})"), 400, "BadRequest",
-               "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered for version \"apps/v1\" in scheme "
+               "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered for version "
+               "\"apps/v1\" in scheme "
                "\"pkg/api/legacyscheme/scheme.go:30\"");
 }
 
 TEST_F(HttpTest, contentTypes) {
   auto wrong = ask("admin", "POST", kMaps, configMap("x"), {{"Content-Type", "text/plain"}});
-  expectStatus(wrong, 415, "UnsupportedMediaType",
-               "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, "
-               "application/vnd.kubernetes.protobuf");
+  expectStatus(
+      wrong, 415, "UnsupportedMediaType",
+      "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, "
+      "application/vnd.kubernetes.protobuf");
   expectStatus(patch(kMaps + "/x", "json", "{}"), 415, "UnsupportedMediaType", "415: Unsupported Media Type");
-  auto yaml = ask("admin", "POST", kMaps, "metadata:\n  name: yaml\ndata:\n  on: \"yes\"\n", {{"Content-Type", "application/yaml"}});
+  auto yaml =
+      ask("admin", "POST", kMaps, "metadata:\n  name: yaml\ndata:\n  on: \"yes\"\n", {{"Content-Type", "application/yaml"}});
   EXPECT_EQ(yaml.status, 201) << yaml.body;
 }
 
 TEST_F(HttpTest, fieldValidation) {
   std::string body = configMap("strict", R"(,"daata":{"a":"b"},"data":{"k":"1","k":"2"})");
   expectStatus(post(kMaps + "?fieldValidation=Strict", body), 400, "BadRequest",
-               "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"daata\", duplicate field "
+               "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"daata\", "
+               "duplicate field "
                "\"data.k\"");
   auto warned = post(kMaps + "?fieldValidation=Warn&dryRun=All", body);
   EXPECT_EQ(warned.status, 201) << warned.body;
@@ -88,14 +98,17 @@ TEST_F(HttpTest, fieldValidation) {
   EXPECT_FALSE(ignored.headers.contains("Warning"));
   EXPECT_EQ(field(ignored, "data.k"), "2");
   expectStatus(post(kMaps + "?fieldValidation=Maybe", body), 422, "Invalid",
-               "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"Maybe\": supported values: \"\", \"Ignore\", "
+               "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"Maybe\": supported values: "
+               "\"\", \"Ignore\", "
                "\"Strict\", \"Warn\"");
 }
 
 TEST_F(HttpTest, protobufBothWays) {
-  auto decoded = codec::decodeJson(*schema::findResource("", "v1", "configmaps", "")->type, configMap("proto", R"(,"data":{"a":"b"})"));
+  auto decoded =
+      codec::decodeJson(*schema::findResource("", "v1", "configmaps", "")->type, configMap("proto", R"(,"data":{"a":"b"})"));
   std::string bytes = codec::encodeProtobuf(decoded->object.object());
-  wire::Headers headers{{"Content-Type", "application/vnd.kubernetes.protobuf"}, {"Accept", "application/vnd.kubernetes.protobuf"}};
+  wire::Headers headers{{"Content-Type", "application/vnd.kubernetes.protobuf"},
+                        {"Accept", "application/vnd.kubernetes.protobuf"}};
   auto made = ask("admin", "POST", kMaps, bytes, headers);
   EXPECT_EQ(made.status, 201);
   EXPECT_EQ(made.headers.get("Content-Type"), "application/vnd.kubernetes.protobuf");
@@ -105,7 +118,8 @@ TEST_F(HttpTest, protobufBothWays) {
   EXPECT_EQ(absent.status, 404);
   EXPECT_EQ(absent.headers.get("Content-Type"), "application/vnd.kubernetes.protobuf");
   for (size_t cut : {size_t{0}, size_t{3}, size_t{4}, size_t{9}, bytes.size() - 1}) {
-    auto refused = ask("admin", "POST", kMaps, bytes.substr(0, cut) + "\xff", {{"Content-Type", "application/vnd.kubernetes.protobuf"}});
+    auto refused =
+        ask("admin", "POST", kMaps, bytes.substr(0, cut) + "\xff", {{"Content-Type", "application/vnd.kubernetes.protobuf"}});
     EXPECT_EQ(refused.status, 400) << cut << refused.body;
   }
 }
@@ -120,13 +134,17 @@ TEST_F(HttpTest, unknownPathsAndResources) {
     EXPECT_EQ(answer.headers.get("X-Content-Type-Options"), "nosniff");
   }
   expectStatus(get("/api/v1/unicorns"), 404, "NotFound", "the server could not find the requested resource");
-  expectStatus(get("/api/v1/namespaces/default/pods/x/unicorn"), 404, "NotFound", "the server could not find the requested resource");
+  expectStatus(get("/api/v1/namespaces/default/pods/x/unicorn"), 404, "NotFound",
+               "the server could not find the requested resource");
   expectStatus(get(kMaps + "/absent"), 404, "NotFound", "configmaps \"absent\" not found");
 }
 
 TEST_F(HttpTest, methods) {
-  for (const auto& [method, target] : std::vector<std::pair<std::string, std::string>>{
-           {"PUT", kMaps}, {"POST", "/api/v1/configmaps"}, {"POST", kMaps + "/x"}, {"DELETE", "/api/v1/configmaps"}, {"BREW", kMaps}}) {
+  for (const auto& [method, target] : std::vector<std::pair<std::string, std::string>>{{"PUT", kMaps},
+                                                                                       {"POST", "/api/v1/configmaps"},
+                                                                                       {"POST", kMaps + "/x"},
+                                                                                       {"DELETE", "/api/v1/configmaps"},
+                                                                                       {"BREW", kMaps}}) {
     auto answer = ask("admin", method, target, configMap("x"));
     SCOPED_TRACE(method + " " + target);
     expectStatus(answer, 405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
@@ -135,8 +153,9 @@ TEST_F(HttpTest, methods) {
 }
 
 TEST_F(HttpTest, acceptHeaders) {
-  expectStatus(get(kMaps, {{"Accept", "text/html"}}), 406, "NotAcceptable",
-               "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf");
+  expectStatus(
+      get(kMaps, {{"Accept", "text/html"}}), 406, "NotAcceptable",
+      "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf");
   EXPECT_EQ(get(kMaps, {{"Accept", "text/html, */*;q=0.1"}}).status, 200);
   EXPECT_EQ(get(kMaps, {{"Accept", "application/yaml"}}).headers.get("Content-Type"), "application/yaml");
   EXPECT_EQ(get(kMaps, {{"Accept", "application/json;as=Nonsense;g=meta.k8s.io;v=v1"}}).status, 406);
@@ -153,8 +172,10 @@ TEST_F(HttpTest, tablesAndPartialObjects) {
   EXPECT_EQ(field(table, "rows.0.object.kind"), "PartialObjectMetadata");
   auto bare = get(kMaps + "?includeObject=None", {{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}});
   EXPECT_EQ(field(bare, "rows.0.object"), "null");
-  expectStatus(get(kMaps + "?includeObject=Some", {{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}}), 400, "BadRequest",
-               "Unable to convert to Table as requested: includeObject: Invalid value: \"Some\": must be 'Metadata', 'Object', 'None', or empty");
+  expectStatus(get(kMaps + "?includeObject=Some", {{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}}), 400,
+               "BadRequest",
+               "Unable to convert to Table as requested: includeObject: Invalid value: \"Some\": must be 'Metadata', 'Object', "
+               "'None', or empty");
   auto partial = get(kMaps, {{"Accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"}});
   EXPECT_EQ(field(partial, "kind"), "PartialObjectMetadataList");
   EXPECT_EQ(field(partial, "items.0.metadata.name"), "table");
@@ -164,20 +185,24 @@ TEST_F(HttpTest, tablesAndPartialObjects) {
 }
 
 TEST_F(HttpTest, selectorsAndOptions) {
-  expectStatus(get(kMaps + "?labelSelector=a%20in%20b"), 400, "BadRequest", "unable to parse requirement: found 'b' expected: '('");
+  expectStatus(get(kMaps + "?labelSelector=a%20in%20b"), 400, "BadRequest",
+               "unable to parse requirement: found 'b' expected: '('");
   expectStatus(get(kMaps + "?fieldSelector=data.a%3Db"), 400, "BadRequest",
                "\"data.a\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
   expectStatus(get("/api/v1/pods?fieldSelector=spec.nothing%3Db"), 400, "BadRequest", "field label not supported: spec.nothing");
   expectStatus(get(kMaps + "?limit=x"), 400, "BadRequest", "strconv.ParseInt: parsing \"x\": invalid syntax");
   expectStatus(get(kMaps + "?continue=%21"), 400, "BadRequest",
                "invalid continue token: continue key is not valid: illegal base64 data at input byte 0");
-  expectStatus(get(kMaps + "?resourceVersionMatch=Exact"), 422, "Invalid",
-               "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless "
-               "resourceVersion is provided");
-  expectStatus(get(kMaps + "?resourceVersion=x"), 400, "BadRequest",
-               "invalid resource version: resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax");
-  expectStatus(get(kMaps + "?resourceVersion=999999"), 504, "Timeout",
-               fmt::format("Timeout: Too large resource version: 999999, current: {}", field(get(kMaps), "metadata.resourceVersion")));
+  expectStatus(
+      get(kMaps + "?resourceVersionMatch=Exact"), 422, "Invalid",
+      "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless "
+      "resourceVersion is provided");
+  expectStatus(
+      get(kMaps + "?resourceVersion=x"), 400, "BadRequest",
+      "invalid resource version: resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax");
+  expectStatus(
+      get(kMaps + "?resourceVersion=999999"), 504, "Timeout",
+      fmt::format("Timeout: Too large resource version: 999999, current: {}", field(get(kMaps), "metadata.resourceVersion")));
   EXPECT_EQ(get(kMaps + "?labelSelector=%zz").status, 400);
 }
 

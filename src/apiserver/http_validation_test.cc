@@ -33,59 +33,83 @@ TEST_F(HttpValidationTest, pods) {
   check({
       {kPods, R"({"metadata":{"name":"x"},"spec":{}})", "Pod \"x\" is invalid: spec.containers: Required value"},
       {kPods, R"({"metadata":{"name":"x"},"spec":{"containers":[{"name":"c","ports":[{"containerPort":70000}]}]}})",
-       "Pod \"x\" is invalid: [spec.containers[0].image: Required value, spec.containers[0].ports[0].containerPort: Invalid value: 70000: "
+       "Pod \"x\" is invalid: [spec.containers[0].image: Required value, spec.containers[0].ports[0].containerPort: Invalid "
+       "value: 70000: "
        "must be between 1 and 65535, inclusive]"},
-      {kPods, R"({"metadata":{"name":"A"},"spec":{"containers":[{"name":"c","image":"i"}]}})", "a lowercase RFC 1123 subdomain must consist of"},
+      {kPods, R"({"metadata":{"name":"A"},"spec":{"containers":[{"name":"c","image":"i"}]}})",
+       "a lowercase RFC 1123 subdomain must consist of"},
       {kPods, R"({"metadata":{"name":"x"},"spec":{"restartPolicy":"X","containers":[{"name":"c","image":"i"}]}})",
        "spec.restartPolicy: Unsupported value: \"X\": supported values: \"Always\", \"OnFailure\", \"Never\""},
-      {kPods, R"({"metadata":{"name":"x"},"spec":{"containers":[{"name":"c","image":"i","resources":{"requests":{"cpu":"2"},"limits":{"cpu":"1"}}}]}})",
+      {kPods,
+       R"({"metadata":{"name":"x"},"spec":{"containers":[{"name":"c","image":"i","resources":{"requests":{"cpu":"2"},"limits":{"cpu":"1"}}}]}})",
        "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"},
-      {kPods, R"({"metadata":{"name":"x"},"spec":{"containers":[{"name":"c","image":"i","volumeMounts":[{"name":"data","mountPath":"/d"}]}]}})",
+      {kPods,
+       R"({"metadata":{"name":"x"},"spec":{"containers":[{"name":"c","image":"i","volumeMounts":[{"name":"data","mountPath":"/d"}]}]}})",
        "spec.containers[0].volumeMounts[0].name: Not found: \"data\""},
       {kPods, R"({"metadata":{"name":"x"},"spec":{"containers":[{"name":"c","image":"i","livenessProbe":{}}]}})",
        "spec.containers[0].livenessProbe: Required value: must specify a handler type"},
-      {kPods, R"({"metadata":{"name":"x"},"spec":{"containers":[{"name":"c","image":"i","livenessProbe":{"exec":{"command":["a"]},"tcpSocket":{"port":1}}}]}})",
+      {kPods,
+       R"({"metadata":{"name":"x"},"spec":{"containers":[{"name":"c","image":"i","livenessProbe":{"exec":{"command":["a"]},"tcpSocket":{"port":1}}}]}})",
        "spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type"},
-      {kPods, R"({"metadata":{"name":"x"},"spec":{"initContainers":[{"name":"i","image":"i","readinessProbe":{"exec":{"command":["a"]}}}],"containers":[{"name":"c","image":"i"}]}})",
+      {kPods,
+       R"({"metadata":{"name":"x"},"spec":{"initContainers":[{"name":"i","image":"i","readinessProbe":{"exec":{"command":["a"]}}}],"containers":[{"name":"c","image":"i"}]}})",
        "spec.initContainers[0].readinessProbe: Forbidden: may not be set for init containers without restartPolicy=Always"},
-      {kPods, R"({"metadata":{"name":"x"},"spec":{"ephemeralContainers":[{"name":"e","image":"i"}],"containers":[{"name":"c","image":"i"}]}})",
+      {kPods,
+       R"({"metadata":{"name":"x"},"spec":{"ephemeralContainers":[{"name":"e","image":"i"}],"containers":[{"name":"c","image":"i"}]}})",
        "spec.ephemeralContainers: Forbidden: cannot be set on create"},
-      {kPods, R"({"metadata":{"name":"x"},"spec":{"volumes":[{"name":"v","hostPath":{"path":"/a/../b"}}],"containers":[{"name":"c","image":"i"}]}})",
+      {kPods,
+       R"({"metadata":{"name":"x"},"spec":{"volumes":[{"name":"v","hostPath":{"path":"/a/../b"}}],"containers":[{"name":"c","image":"i"}]}})",
        "spec.volumes[0].hostPath.path: Invalid value: \"/a/../b\": must not contain '..'"},
-      {kPods, R"({"metadata":{"name":"x"},"spec":{"tolerations":[{"operator":"Equal"}],"containers":[{"name":"c","image":"i"}]}})",
+      {kPods,
+       R"({"metadata":{"name":"x"},"spec":{"tolerations":[{"operator":"Equal"}],"containers":[{"name":"c","image":"i"}]}})",
        "operator must be Exists when `key` is empty, which means \"match all values and all keys\""},
-      {kPods, R"({"metadata":{"name":"x"},"spec":{"affinity":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":""}]}},"containers":[{"name":"c","image":"i"}]}})",
-       "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be empty"},
+      {kPods,
+       R"({"metadata":{"name":"x"},"spec":{"affinity":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":""}]}},"containers":[{"name":"c","image":"i"}]}})",
+       "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be "
+       "empty"},
       {kPods, R"({"metadata":{"name":"x"},"spec":{"securityContext":{"runAsUser":-1},"containers":[{"name":"c","image":"i"}]}})",
        "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive"},
-      {kPods, R"({"metadata":{"name":"x"},"spec":{"containers":[{"name":"c","image":"i","env":[{"name":"A","value":"v","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}]}]}})",
+      {kPods,
+       R"({"metadata":{"name":"x"},"spec":{"containers":[{"name":"c","image":"i","env":[{"name":"A","value":"v","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}]}]}})",
        "spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty"},
-      {kPods, R"({"metadata":{"name":"good"},"spec":{"containers":[{"name":"c","image":"i","ports":[{"containerPort":80,"name":"http"}],
-        "env":[{"name":"A","valueFrom":{"fieldRef":{"fieldPath":"status.podIP"}}}],"readinessProbe":{"httpGet":{"port":"http"}}}]}})", ""},
+      {kPods,
+       R"({"metadata":{"name":"good"},"spec":{"containers":[{"name":"c","image":"i","ports":[{"containerPort":80,"name":"http"}],
+        "env":[{"name":"A","valueFrom":{"fieldRef":{"fieldPath":"status.podIP"}}}],"readinessProbe":{"httpGet":{"port":"http"}}}]}})",
+       ""},
   });
 }
 
 TEST_F(HttpValidationTest, podsStayAsTheyAre) {
-  ASSERT_EQ(post(kPods, R"({"metadata":{"name":"p"},"spec":{"activeDeadlineSeconds":5,"containers":[{"name":"c","image":"i"}]}})").status, 201);
+  ASSERT_EQ(post(kPods, R"({"metadata":{"name":"p"},"spec":{"activeDeadlineSeconds":5,"containers":[{"name":"c","image":"i"}]}})")
+                .status,
+            201);
   std::string pod = std::string(kPods) + "/p";
   auto changed = patch(pod, "strategic-merge-patch+json", R"({"spec":{"containers":[{"name":"c","command":["x"]}]}})");
   EXPECT_EQ(changed.status, 422);
   EXPECT_NE(changed.body.find("pod updates may not change fields other than"), std::string::npos) << changed.body;
-  EXPECT_NE(patch(pod, "merge-patch+json", R"({"spec":{"activeDeadlineSeconds":9}})").body.find("must be less than or equal to previous value"),
+  EXPECT_NE(patch(pod, "merge-patch+json", R"({"spec":{"activeDeadlineSeconds":9}})")
+                .body.find("must be less than or equal to previous value"),
             std::string::npos);
-  EXPECT_NE(patch(pod, "merge-patch+json", R"({"spec":{"tolerations":[]}})").body.find("existing toleration can not be modified"), std::string::npos);
+  EXPECT_NE(patch(pod, "merge-patch+json", R"({"spec":{"tolerations":[]}})").body.find("existing toleration can not be modified"),
+            std::string::npos);
   EXPECT_EQ(patch(pod, "strategic-merge-patch+json", R"({"spec":{"containers":[{"name":"c","image":"other"}]}})").status, 200);
   EXPECT_EQ(patch(pod, "merge-patch+json", R"({"metadata":{"labels":{"a":"b"}}})").status, 200);
 }
 
 TEST_F(HttpValidationTest, podsAreResized) {
-  ASSERT_EQ(post(kPods, R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i","resources":{"requests":{"cpu":"1"}}}]}})").status, 201);
+  ASSERT_EQ(
+      post(kPods,
+           R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i","resources":{"requests":{"cpu":"1"}}}]}})")
+          .status,
+      201);
   std::string resize = std::string(kPods) + "/p/resize";
-  auto bigger = patch(resize, "strategic-merge-patch+json", R"({"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"2"}}}]}})");
+  auto bigger = patch(resize, "strategic-merge-patch+json",
+                      R"({"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"2"}}}]}})");
   EXPECT_EQ(bigger.status, 200) << bigger.body;
   EXPECT_EQ(field(bigger, "spec.containers.0.resources.requests.cpu"), "2");
   EXPECT_EQ(field(bigger, "metadata.generation"), "2");
-  auto gone = patch(resize, "strategic-merge-patch+json", R"({"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":null}}}]}})");
+  auto gone = patch(resize, "strategic-merge-patch+json",
+                    R"({"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":null}}}]}})");
   EXPECT_EQ(gone.status, 422);
   EXPECT_NE(gone.body.find("Pod QOS Class may not change as a result of resizing"), std::string::npos) << gone.body;
 }
@@ -93,25 +117,32 @@ TEST_F(HttpValidationTest, podsAreResized) {
 TEST_F(HttpValidationTest, core) {
   check({
       {"/api/v1/namespaces/default/services", R"({"metadata":{"name":"s"},"spec":{}})", "spec.ports: Required value"},
-      {"/api/v1/namespaces/default/services", R"({"metadata":{"name":"s"},"spec":{"ports":[{"port":80},{"port":80,"name":"b"}]}})",
-       "spec.ports[1]: Duplicate value: {\"Name\":\"\",\"Protocol\":\"TCP\",\"AppProtocol\":null,\"Port\":80,\"TargetPort\":0,\"NodePort\":0}"},
-      {"/api/v1/namespaces/default/services", R"({"metadata":{"name":"s"},"spec":{"type":"ExternalName"}})", "spec.externalName: Required value"},
-      {"/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"c"},"data":{"a/b":"x"}})", "data[a/b]: Invalid value: \"a/b\": a valid config key"},
+      {"/api/v1/namespaces/default/services",
+       R"({"metadata":{"name":"s"},"spec":{"ports":[{"port":80},{"port":80,"name":"b"}]}})",
+       "spec.ports[1]: Duplicate value: "
+       "{\"Name\":\"\",\"Protocol\":\"TCP\",\"AppProtocol\":null,\"Port\":80,\"TargetPort\":0,\"NodePort\":0}"},
+      {"/api/v1/namespaces/default/services", R"({"metadata":{"name":"s"},"spec":{"type":"ExternalName"}})",
+       "spec.externalName: Required value"},
+      {"/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"c"},"data":{"a/b":"x"}})",
+       "data[a/b]: Invalid value: \"a/b\": a valid config key"},
       {"/api/v1/namespaces/default/secrets", R"({"metadata":{"name":"c"},"type":"kubernetes.io/basic-auth"})",
        "[data[username]: Required value, data[password]: Required value]"},
       {"/api/v1/namespaces/default/endpoints", R"({"metadata":{"name":"c"},"subsets":[{"addresses":[{"ip":"127.0.0.1"}]}]})",
        "subsets[0].addresses[0].ip: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)"},
-      {"/api/v1/namespaces/default/limitranges", R"({"metadata":{"name":"c"},"spec":{"limits":[{"type":"Container","min":{"cpu":"2"},"max":{"cpu":"1"}}]}})",
+      {"/api/v1/namespaces/default/limitranges",
+       R"({"metadata":{"name":"c"},"spec":{"limits":[{"type":"Container","min":{"cpu":"2"},"max":{"cpu":"1"}}]}})",
        "min value 2 is greater than max value 1"},
       {"/api/v1/namespaces/default/resourcequotas", R"({"metadata":{"name":"c"},"spec":{"hard":{"foo":"1"}}})",
        "spec.hard[foo]: Invalid value: \"foo\": must be a standard resource for quota"},
       {"/api/v1/nodes", R"({"metadata":{"name":"n"},"spec":{"taints":[{"key":"a","effect":"Never"}]}})",
-       "metadata.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""},
+       "metadata.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", "
+       "\"NoExecute\""},
       {"/api/v1/namespaces", R"({"metadata":{"name":"a.b"}})", "metadata.name: Invalid value: \"a.b\": must not contain dots"},
-      {"/api/v1/persistentvolumes", R"({"metadata":{"name":"v"},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"]}})",
+      {"/api/v1/persistentvolumes",
+       R"({"metadata":{"name":"v"},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"]}})",
        "spec: Required value: must specify a volume type"},
-      {"/api/v1/namespaces/default/persistentvolumeclaims", R"({"metadata":{"name":"v"},"spec":{"accessModes":["ReadWriteOnce"]}})",
-       "spec.resources[storage]: Required value"},
+      {"/api/v1/namespaces/default/persistentvolumeclaims",
+       R"({"metadata":{"name":"v"},"spec":{"accessModes":["ReadWriteOnce"]}})", "spec.resources[storage]: Required value"},
       {"/api/v1/namespaces/default/events", R"({"metadata":{"name":"e"},"involvedObject":{"namespace":"other"}})",
        "involvedObject.namespace: Invalid value: \"other\": does not match event.namespace"},
   });
@@ -119,7 +150,8 @@ TEST_F(HttpValidationTest, core) {
 
 TEST_F(HttpValidationTest, groups) {
   check({
-      {"/apis/apps/v1/namespaces/default/deployments", R"({"metadata":{"name":"d"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}})",
+      {"/apis/apps/v1/namespaces/default/deployments",
+       R"({"metadata":{"name":"d"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}})",
        "spec.selector: Required value"},
       {"/apis/apps/v1/namespaces/default/deployments",
        R"({"metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"c"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})",
@@ -127,36 +159,44 @@ TEST_F(HttpValidationTest, groups) {
       {"/apis/apps/v1/namespaces/default/statefulsets",
        R"({"metadata":{"name":"d"},"spec":{"podManagementPolicy":"X","selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})",
        "spec.podManagementPolicy: Invalid value: \"X\": must be 'OrderedReady' or 'Parallel'"},
-      {"/apis/batch/v1/namespaces/default/jobs", R"({"metadata":{"name":"j"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}})",
+      {"/apis/batch/v1/namespaces/default/jobs",
+       R"({"metadata":{"name":"j"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}})",
        "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""},
       {"/apis/batch/v1/namespaces/default/jobs",
-       R"({"metadata":{"name":"j"},"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}})", ""},
+       R"({"metadata":{"name":"j"},"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}})",
+       ""},
       {"/apis/batch/v1/namespaces/default/cronjobs",
        R"({"metadata":{"name":"j"},"spec":{"schedule":"* * *","jobTemplate":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}}})",
        "spec.schedule: Invalid value: \"* * *\": expected exactly 5 fields, found 3: [* * *]"},
-      {"/apis/policy/v1/namespaces/default/poddisruptionbudgets", R"({"metadata":{"name":"b"},"spec":{"minAvailable":1,"maxUnavailable":1}})",
+      {"/apis/policy/v1/namespaces/default/poddisruptionbudgets",
+       R"({"metadata":{"name":"b"},"spec":{"minAvailable":1,"maxUnavailable":1}})",
        "minAvailable and maxUnavailable cannot be both set"},
       {"/apis/rbac.authorization.k8s.io/v1/clusterroles", R"({"metadata":{"name":"system:x"},"rules":[{"verbs":[]}]})",
        "rules[0].verbs: Required value: verbs must contain at least one value"},
-      {"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", R"({"metadata":{"name":"x"},"roleRef":{"kind":"Role","name":"r"}})",
+      {"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+       R"({"metadata":{"name":"x"},"roleRef":{"kind":"Role","name":"r"}})",
        "roleRef.kind: Unsupported value: \"Role\": supported values: \"ClusterRole\""},
-      {"/apis/networking.k8s.io/v1/namespaces/default/ingresses", R"({"metadata":{"name":"x"},"spec":{"rules":[{"host":"1.2.3.4"}]}})",
+      {"/apis/networking.k8s.io/v1/namespaces/default/ingresses",
+       R"({"metadata":{"name":"x"},"spec":{"rules":[{"host":"1.2.3.4"}]}})",
        "spec.rules[0].host: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address"},
       {"/apis/networking.k8s.io/v1/namespaces/default/networkpolicies",
        R"({"metadata":{"name":"x"},"spec":{"podSelector":{},"ingress":[{"from":[{"ipBlock":{"cidr":"10.0.0.0/8","except":["11.0.0.0/16"]}}]}]}})",
        "spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`"},
       {"/apis/networking.k8s.io/v1/ingressclasses", R"({"metadata":{"name":"x"},"spec":{"controller":"c"}})",
        "must be a domain-prefixed path (such as \"acme.io/foo\")"},
-      {"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", R"({"metadata":{"name":"x"},"addressType":"IPv4","endpoints":[{"addresses":[]}]})",
+      {"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+       R"({"metadata":{"name":"x"},"addressType":"IPv4","endpoints":[{"addresses":[]}]})",
        "endpoints[0].addresses: Required value: must contain at least 1 address"},
       {"/apis/coordination.k8s.io/v1/namespaces/default/leases", R"({"metadata":{"name":"x"},"spec":{"leaseDurationSeconds":0}})",
        "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"},
       {"/apis/scheduling.k8s.io/v1/priorityclasses", R"({"metadata":{"name":"x"},"value":1000000001})",
        "value: Forbidden: maximum allowed value of a user defined priority is 1000000000"},
       {"/apis/storage.k8s.io/v1/storageclasses", R"({"metadata":{"name":"x"}})", "provisioner: Required value"},
-      {"/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", R"({"metadata":{"name":"x"},"spec":{"scaleTargetRef":{"kind":"D","name":"d","apiVersion":"apps/v1"}}})",
+      {"/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
+       R"({"metadata":{"name":"x"},"spec":{"scaleTargetRef":{"kind":"D","name":"d","apiVersion":"apps/v1"}}})",
        "spec.maxReplicas: Required value: must be set and greater than 0"},
-      {"/apis/certificates.k8s.io/v1/certificatesigningrequests", R"({"metadata":{"name":"x"},"spec":{"request":"eA==","signerName":"s","usages":[]}})",
+      {"/apis/certificates.k8s.io/v1/certificatesigningrequests",
+       R"({"metadata":{"name":"x"},"spec":{"request":"eA==","signerName":"s","usages":[]}})",
        "spec.request: Invalid value: \"eA==\": PEM block type must be CERTIFICATE REQUEST"},
   });
 }

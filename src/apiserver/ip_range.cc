@@ -23,10 +23,12 @@ std::string formatIpv4(uint32_t a) { return fmt::format("{}.{}.{}.{}", a >> 24, 
 
 Result<IpRange> IpRange::parse(std::string_view cidr) {
   size_t slash = cidr.find('/');
-  if (slash == std::string_view::npos) return fail(Reason::Invalid, fmt::format("{} is not an IPv4 range such as 10.96.0.0/12", quote(cidr)));
+  if (slash == std::string_view::npos)
+    return fail(Reason::Invalid, fmt::format("{} is not an IPv4 range such as 10.96.0.0/12", quote(cidr)));
   uint32_t address = TRY(parseIpv4(cidr.substr(0, slash)));
   auto bits = parseUint(cidr.substr(slash + 1));
-  if (!bits || *bits < 1 || *bits > 31) return fail(Reason::Invalid, fmt::format("{}: the prefix length must be from 1 to 31", quote(cidr)));
+  if (!bits || *bits < 1 || *bits > 31)
+    return fail(Reason::Invalid, fmt::format("{}: the prefix length must be from 1 to 31", quote(cidr)));
   IpRange range;
   range.size_ = uint32_t{1} << (32 - *bits);
   range.first_ = address & ~(range.size_ - 1);

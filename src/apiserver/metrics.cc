@@ -13,8 +13,10 @@ constexpr int64_t kTicksPerSecond = 100;  // USER_HZ of every Linux on amd64
 constexpr int64_t kPageBytes = 4096;
 
 std::string labelText(const RequestLabels& labels) {
-  return fmt::format("component=\"apiserver\",dry_run=\"{}\",group=\"{}\",resource=\"{}\",scope=\"{}\",subresource=\"{}\",verb=\"{}\",version=\"{}\"",
-                     labels.dryRun ? "All" : "", labels.group, labels.resource, labels.scope, labels.subresource, labels.verb, labels.version);
+  return fmt::format(
+      "component=\"apiserver\",dry_run=\"{}\",group=\"{}\",resource=\"{}\",scope=\"{}\",subresource=\"{}\",verb=\"{}\",version="
+      "\"{}\"",
+      labels.dryRun ? "All" : "", labels.group, labels.resource, labels.scope, labels.subresource, labels.verb, labels.version);
 }
 
 void head(std::string& out, std::string_view name, std::string_view help, std::string_view type) {
@@ -37,7 +39,8 @@ void Metrics::count(const RequestLabels& labels, int code, env::Duration took, b
 }
 
 void Metrics::appendRequests(std::string& out) const {
-  head(out, "apiserver_current_inflight_requests", "Requests that are being answered now, by whether they change something.", "gauge");
+  head(out, "apiserver_current_inflight_requests", "Requests that are being answered now, by whether they change something.",
+       "gauge");
   out += fmt::format("apiserver_current_inflight_requests{{request_kind=\"mutating\"}} {}\n", inFlight_[1]);
   out += fmt::format("apiserver_current_inflight_requests{{request_kind=\"readOnly\"}} {}\n", inFlight_[0]);
   head(out, "apiserver_request_total", "Answered requests by what they asked for and the code of the answer.", "counter");
@@ -47,7 +50,8 @@ void Metrics::appendRequests(std::string& out) const {
   for (const auto& [labels, histogram] : durations_) {
     std::string text = labelText(labels);
     for (size_t i = 0; i < kBuckets.size(); ++i)
-      out += fmt::format("apiserver_request_duration_seconds_bucket{{{},le=\"{}\"}} {}\n", text, kBuckets[i], histogram.buckets[i]);
+      out +=
+          fmt::format("apiserver_request_duration_seconds_bucket{{{},le=\"{}\"}} {}\n", text, kBuckets[i], histogram.buckets[i]);
     out += fmt::format("apiserver_request_duration_seconds_bucket{{{},le=\"+Inf\"}} {}\n", text, histogram.count);
     out += fmt::format("apiserver_request_duration_seconds_sum{{{}}} {}\n", text, histogram.sum);
     out += fmt::format("apiserver_request_duration_seconds_count{{{}}} {}\n", text, histogram.count);
@@ -60,7 +64,8 @@ void Metrics::appendObjects(std::string& out, const Registry& registry) const {
   for (const auto& resource : registry.resources()) {
     if (!seen.insert(resource->cache).second) continue;  // another version of the same objects
     size_t count = resource->cache->objects().size();
-    now += fmt::format("apiserver_resource_objects{{group=\"{}\",resource=\"{}\"}} {}\n", resource->info->group, resource->info->resource, count);
+    now += fmt::format("apiserver_resource_objects{{group=\"{}\",resource=\"{}\"}} {}\n", resource->info->group,
+                       resource->info->resource, count);
     before += fmt::format("apiserver_storage_objects{{resource=\"{}\"}} {}\n", groupResource(*resource->info), count);
   }
   head(out, "apiserver_resource_objects", "Stored objects by resource.", "gauge");
@@ -85,7 +90,8 @@ void Metrics::appendProcess(std::string& out) const {
   if (auto stat = env_.files.readFile("/proc/self/stat")) {
     // The fields after the name, which stands in brackets and may hold blanks: utime and stime are the 12th and 13th.
     size_t close = stat->rfind(')');
-    auto words = close == std::string::npos ? std::vector<std::string_view>() : split(std::string_view(*stat).substr(close + 2), ' ');
+    auto words =
+        close == std::string::npos ? std::vector<std::string_view>() : split(std::string_view(*stat).substr(close + 2), ' ');
     if (words.size() > 12) {
       int64_t ticks = parseInt(words[11]).value_or(0) + parseInt(words[12]).value_or(0);
       head(out, "process_cpu_seconds_total", "Time that the process computed, for itself and in the kernel.", "counter");

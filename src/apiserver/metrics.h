@@ -33,8 +33,8 @@ class Metrics {
   std::string text(const Registry& registry) const;
 
  private:
-  static constexpr std::array<double, 23> kBuckets{0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2,
-                                                   3,     4,     5,    6,   8,   10,  15,  20,  30, 45, 60};
+  static constexpr std::array<double, 23> kBuckets{0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1,  1.25, 1.5, 2,
+                                                   3,     4,     5,    6,   8,   10,  15,  20,  30, 45,   60};
   struct Histogram {
     std::array<uint64_t, kBuckets.size()> buckets{};
     uint64_t count = 0;

@@ -15,8 +15,8 @@ class NearWatch : public client::Watch {
     std::vector<client::WatchEvent> out;
     out.reserve(events.size());
     for (WatchEvent& event : events)
-      out.push_back({static_cast<client::WatchEvent::Type>(event.type), std::move(event.object), fmt::format("{}", event.revision),
-                     event.initialEventsEnd});
+      out.push_back({static_cast<client::WatchEvent::Type>(event.type), std::move(event.object),
+                     fmt::format("{}", event.revision), event.initialEventsEnd});
     co_return out;
   }
 
@@ -26,7 +26,8 @@ class NearWatch : public client::Watch {
 
 class NearClient : public client::Client {
  public:
-  NearClient(Api& api, const Authorizer& authorizer, UserInfo user) : api_(api), authorizer_(authorizer), user_(std::move(user)) {}
+  NearClient(Api& api, const Authorizer& authorizer, UserInfo user)
+      : api_(api), authorizer_(authorizer), user_(std::move(user)) {}
 
   Task<Result<Ref<>>> get(const schema::ResourceInfo& resource, std::string nameSpace, std::string name,
                           client::GetOptions options) override {
@@ -50,20 +51,21 @@ class NearClient : public client::Client {
                              client::WriteOptions options) override {
     CO_TRY(allow("create", resource, nameSpace, name));
     setDefaults(object);
-    co_return co_await api_.create(context(), resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options));
+    co_return co_await api_.create(context(), resource, std::move(nameSpace), std::move(name), std::move(object),
+                                   std::move(options));
   }
   Task<Result<Ref<>>> update(const schema::ResourceInfo& resource, std::string nameSpace, std::string name, Mut<> object,
                              client::WriteOptions options) override {
     CO_TRY(allow("update", resource, nameSpace, name));
     setDefaults(object);
-    co_return co_await api_.update(writing(resource, nameSpace, name), resource, std::move(nameSpace), std::move(name), std::move(object), std::move(options),
-                                   nullptr);
+    co_return co_await api_.update(writing(resource, nameSpace, name), resource, std::move(nameSpace), std::move(name),
+                                   std::move(object), std::move(options), nullptr);
   }
   Task<Result<Ref<>>> patch(const schema::ResourceInfo& resource, std::string nameSpace, std::string name, client::PatchType type,
                             std::string body, client::WriteOptions options) override {
     CO_TRY(allow("patch", resource, nameSpace, name));
-    co_return co_await api_.patch(writing(resource, nameSpace, name), resource, std::move(nameSpace), std::move(name), type, std::move(body), std::move(options),
-                                  nullptr);
+    co_return co_await api_.patch(writing(resource, nameSpace, name), resource, std::move(nameSpace), std::move(name), type,
+                                  std::move(body), std::move(options), nullptr);
   }
   Task<Result<Ref<>>> remove(const schema::ResourceInfo& resource, std::string nameSpace, std::string name,
                              client::DeleteOptions options) override {

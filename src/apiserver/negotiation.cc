@@ -105,9 +105,10 @@ Result<Negotiated> negotiate(std::string_view accept, bool isWatch, bool allowTr
       if (transformOf(clause, type, allowTransforms, candidate)) return candidate;
     }
   }
-  return fail(Reason::NotAcceptable,
-              std::string("only the following media types are accepted: ") +
-                  (isWatch ? "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch" : std::string(kAccepted)));
+  return fail(
+      Reason::NotAcceptable,
+      std::string("only the following media types are accepted: ") +
+          (isWatch ? "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch" : std::string(kAccepted)));
 }
 
 Result<MediaType> contentTypeOf(std::string_view header) {
@@ -115,8 +116,9 @@ Result<MediaType> contentTypeOf(std::string_view header) {
   if (media.empty() || media == "application/json") return MediaType::Json;
   if (media == "application/yaml") return MediaType::Yaml;
   if (media == "application/vnd.kubernetes.protobuf") return MediaType::Protobuf;
-  return fail(Reason::UnsupportedMediaType,
-              std::string("the body of the request was in an unknown format - accepted media types include: ") + std::string(kAccepted));
+  return fail(
+      Reason::UnsupportedMediaType,
+      std::string("the body of the request was in an unknown format - accepted media types include: ") + std::string(kAccepted));
 }
 
 bool wantsPretty(std::string_view prettyParameter, bool hasPretty, std::string_view userAgent) {

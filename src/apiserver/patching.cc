@@ -76,7 +76,8 @@ Result<Value> patchValue(const PatchRequest& request, const schema::TypeInfo& ty
 }
 
 // Objects of the scale subresource are patched in the form of a Scale.
-Result<Mut<>> patchScale(const PatchRequest& request, const Ref<>& old, env::Env environment, std::vector<std::string>& warnings) {
+Result<Mut<>> patchScale(const PatchRequest& request, const Ref<>& old, env::Env environment,
+                         std::vector<std::string>& warnings) {
   Mut<> scale = TRY(scaleOf(old));
   Arena arena;
   Value document = TRY(codec::parseJsonValue(codec::encodeJson(scale.object()), arena));
@@ -97,12 +98,14 @@ Result<void> checkApplyIdentity(const schema::TypeInfo& type, const Value& confi
   const Value* kind = config.find("kind");
   std::string haveVersion(apiVersion ? apiVersion->stringOr() : ""), haveKind(kind ? kind->stringOr() : "");
   if (haveVersion.empty() || haveKind.empty())
-    return fail(Reason::BadRequest, fmt::format("invalid object type: {}, Kind={}", haveVersion.empty() ? "/" : haveVersion, haveKind));
+    return fail(Reason::BadRequest,
+                fmt::format("invalid object type: {}, Kind={}", haveVersion.empty() ? "/" : haveVersion, haveKind));
   if (haveKind != type.kind)
     return fail(Reason::BadRequest, fmt::format("invalid object type: {}, Kind={}", haveVersion, haveKind));
   if (haveVersion != codec::apiVersionOf(type))
-    return fail(Reason::BadRequest, fmt::format("Incorrect version specified in apply patch. Specified patch version: {}, expected: {}",
-                                                haveVersion, codec::apiVersionOf(type)));
+    return fail(Reason::BadRequest,
+                fmt::format("Incorrect version specified in apply patch. Specified patch version: {}, expected: {}", haveVersion,
+                            codec::apiVersionOf(type)));
   if (const Value* metadata = config.find("metadata"))
     if (const Value* managed = metadata->find("managedFields"); managed && !managed->isNull() && managed->size() != 0)
       return fail(Reason::BadRequest, "metadata.managedFields must be nil");
@@ -122,7 +125,8 @@ Result<Value> liveValue(const Ref<>& object, Arena& arena) {
   return value;
 }
 
-Result<Mut<>> applyServerSide(const PatchRequest& request, const Ref<>& old, env::Env environment, std::vector<std::string>& warnings) {
+Result<Mut<>> applyServerSide(const PatchRequest& request, const Ref<>& old, env::Env environment,
+                              std::vector<std::string>& warnings) {
   const schema::TypeInfo& type = *request.resource->info->type;
   Arena arena;
   std::vector<std::string> duplicates;
@@ -139,9 +143,9 @@ Result<Mut<>> applyServerSide(const PatchRequest& request, const Ref<>& old, env
   if (const Value* metadata = config.find("metadata")) {
     const Value* uid = metadata->find("uid");
     if (!old && uid && !uid->stringOr().empty())
-      return Unexpected(conflictError(*request.resource->info, request.name,
-                                      fmt::format("uid mismatch: the provided object specified uid {}, and no existing object was found",
-                                                  uid->string())));
+      return Unexpected(conflictError(
+          *request.resource->info, request.name,
+          fmt::format("uid mismatch: the provided object specified uid {}, and no existing object was found", uid->string())));
   }
   Manager applier = managerFor(type, request.manager, true, request.subresource, environment);
   Managers managers;
@@ -160,8 +164,9 @@ Result<Mut<>> applyServerSide(const PatchRequest& request, const Ref<>& old, env
   auto applied = apimachinery::applyConfiguration(type, std::move(managers), live, config, applier, request.options.force, arena);
   if (!applied) {
     if (applied.error().reason() == Reason::Unknown)
-      return Unexpected(Error(Reason::Unknown, fmt::format("failed to create typed patch object ({}/{}; {}, Kind={}): {}", request.nameSpace,
-                                                           request.name, codec::apiVersionOf(type), type.kind, applied.error().message())));
+      return Unexpected(
+          Error(Reason::Unknown, fmt::format("failed to create typed patch object ({}/{}; {}, Kind={}): {}", request.nameSpace,
+                                             request.name, codec::apiVersionOf(type), type.kind, applied.error().message())));
     return Unexpected(std::move(applied).error());
   }
   if (old && !applied->changed) return schema::edit(old);
@@ -176,7 +181,8 @@ Result<Mut<>> applyServerSide(const PatchRequest& request, const Ref<>& old, env
   apimachinery::encodeManagers(applied->managers, metadata, object.arena());
   if (old && !(config.find("metadata") && config.find("metadata")->find("resourceVersion")))
     metadata.resourceVersion = object.str(schema::metadataOf(old).resourceVersion);
-  // kubectl's own annotation follows when client-side apply was used before. Source: managedfields/internal/lastappliedupdater.go.
+  // kubectl's own annotation follows when client-side apply was used before. Source:
+  // managedfields/internal/lastappliedupdater.go.
   if (request.manager == "kubectl" && metadata.annotations.contains(kLastApplied))
     schema::set(metadata.annotations, object.arena(), kLastApplied, request.body + "\n");
   TRY(checkPatchedIdentity(request, object));
@@ -193,7 +199,8 @@ std::string fieldManagerOf(const RequestContext& context, const client::WriteOpt
   return name.empty() ? "unknown" : name;
 }
 
-Result<void> checkUpdateTarget(const ServedResource& resource, const std::string& nameSpace, const std::string& name, Mut<>& object) {
+Result<void> checkUpdateTarget(const ServedResource& resource, const std::string& nameSpace, const std::string& name,
+                               Mut<>& object) {
   return checkNameAndNamespace(resource, nameSpace, name, object);
 }
 
@@ -219,7 +226,8 @@ Result<Mut<>> trackUpdate(const ServedResource& resource, const std::string& sub
   const schema::TypeInfo& type = object.type();
   metav1::ObjectMeta& metadata = schema::metadataOf(object);
   const metav1::ObjectMeta& before = schema::metadataOf(old);
-  bool reset = metadata.managedFields.size() == 1 && metadata.managedFields[0].manager.empty() && metadata.managedFields[0].operation.empty();
+  bool reset = metadata.managedFields.size() == 1 && metadata.managedFields[0].manager.empty() &&
+               metadata.managedFields[0].operation.empty();
   auto keepOld = [&] {
     schema::copyField(*findField(schema::typeInfoOf<metav1::ObjectMeta>(), "managedFields"), &metadata, &before, object.arena());
   };
@@ -265,7 +273,8 @@ Result<void> preparePatch(PatchRequest& request) {
   return {};
 }
 
-Result<Mut<>> applyPatch(const PatchRequest& request, const Ref<>& old, env::Env environment, std::vector<std::string>& warnings) {
+Result<Mut<>> applyPatch(const PatchRequest& request, const Ref<>& old, env::Env environment,
+                         std::vector<std::string>& warnings) {
   if (request.subresource == "scale") return patchScale(request, old, environment, warnings);
   if (request.type == client::PatchType::Apply) return applyServerSide(request, old, environment, warnings);
   const schema::TypeInfo& type = *request.resource->info->type;

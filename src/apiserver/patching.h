@@ -33,6 +33,7 @@ Result<Mut<>> trackCreate(const ServedResource& resource, Mut<> object, const st
 Result<Mut<>> trackUpdate(const ServedResource& resource, const std::string& subresource, Mut<> object, const Ref<>& old,
                           const std::string& manager, env::Env environment);
 // Name and namespace of a PUT body must fit the URL.
-Result<void> checkUpdateTarget(const ServedResource& resource, const std::string& nameSpace, const std::string& name, Mut<>& object);
+Result<void> checkUpdateTarget(const ServedResource& resource, const std::string& nameSpace, const std::string& name,
+                               Mut<>& object);
 
 }  // namespace knarr::apiserver

@@ -60,9 +60,10 @@ Task<Result<Ref<>>> Registry::get(const ServedResource& resource, std::string na
   } else if (resourceVersion != "0") {
     auto revision = parseUint(resourceVersion);
     if (!revision)
-      co_return Unexpected(Error(Reason::Unknown, fmt::format("resourceVersion: Invalid value: {}: strconv.ParseUint: parsing {}: "
-                                                              "invalid syntax",
-                                                              quote(resourceVersion), quote(resourceVersion))));
+      co_return Unexpected(
+          Error(Reason::Unknown, fmt::format("resourceVersion: Invalid value: {}: strconv.ParseUint: parsing {}: "
+                                             "invalid syntax",
+                                             quote(resourceVersion), quote(resourceVersion))));
     CO_TRY(co_await hub_.waitFor(static_cast<int64_t>(*revision)));
   }
   Ref<> object = resource.cache->get(keyFor(resource, nameSpace, name));
@@ -98,8 +99,9 @@ Task<Result<Ref<>>> Registry::create(ContextPtr context, const ServedResource& r
                        env::randomNameSuffix(env_.random, kNameSuffixLength)};
     if (generated) schema::metadataOf(object).name = {};
     CO_TRY(fillSystemFields(resource, nameSpace, object, moment));
-    AdmissionAttributes attributes{Operation::Create, resource.info, "", nameSpace,
-                                   std::string(schema::metadataOf(object).name), &object, {}, &context->user, options.dryRun};
+    AdmissionAttributes attributes{
+        Operation::Create, resource.info, "", nameSpace, std::string(schema::metadataOf(object).name), &object, {},
+        &context->user,    options.dryRun};
     CO_TRY(co_await admission_.admit(attributes));
     CO_TRY(beforeCreate(resource, nameSpace, object, WriteContext{&context->user, moment.unixSeconds}));
     CO_TRY(co_await admission_.validate(attributes));
@@ -134,8 +136,8 @@ Task<Result<Ref<>>> Registry::create(ContextPtr context, const ServedResource& r
 }
 
 Task<Result<Ref<>>> Registry::update(ContextPtr context, const ServedResource& resource, std::string subresource,
-                                     std::string nameSpace, std::string name, Transform transform,
-                                     client::WriteOptions options, bool allowCreate, bool* created) {
+                                     std::string nameSpace, std::string name, Transform transform, client::WriteOptions options,
+                                     bool allowCreate, bool* created) {
   std::string key = keyFor(resource, nameSpace, name);
   if (created) *created = false;
   for (int attempt = 0; attempt < kUpdateAttemptsMax; ++attempt) {
@@ -156,10 +158,10 @@ Task<Result<Ref<>>> Registry::update(ContextPtr context, const ServedResource& r
     schema::Str asked = schema::metadataOf(next).resourceVersion;
     if (asked.empty() || asked == "0") {
       if (!resource.strategy->allowUnconditionalUpdate)
-        co_return Unexpected(apimachinery::invalidStatus(
-            "", groupResource(*resource.info), name,
-            {apimachinery::invalidError(apimachinery::FieldPath("metadata").child("resourceVersion"), int64_t{0},
-                                        "must be specified for an update")}));
+        co_return Unexpected(
+            apimachinery::invalidStatus("", groupResource(*resource.info), name,
+                                        {apimachinery::invalidError(apimachinery::FieldPath("metadata").child("resourceVersion"),
+                                                                    int64_t{0}, "must be specified for an update")}));
     } else if (asked != before.resourceVersion) {
       co_return Unexpected(conflictError(
           *resource.info, name, "the object has been modified; please apply your changes to the latest version and try again"));
@@ -168,11 +170,12 @@ Task<Result<Ref<>>> Registry::update(ContextPtr context, const ServedResource& r
     if (!uid.empty() && uid != before.uid)
       co_return Unexpected(conflictError(
           *resource.info, name,
-          fmt::format("StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: "
-                      "UID in precondition: {}, UID in object meta: {}",
-                      storeKey(resource, key), uid, before.uid)));
-    AdmissionAttributes attributes{Operation::Update, resource.info, subresource, nameSpace, name, &next, old, &context->user,
-                                   options.dryRun};
+          fmt::format(
+              "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: "
+              "UID in precondition: {}, UID in object meta: {}",
+              storeKey(resource, key), uid, before.uid)));
+    AdmissionAttributes attributes{Operation::Update, resource.info, subresource, nameSpace, name, &next, old,
+                                   &context->user,    options.dryRun};
     CO_TRY(co_await admission_.admit(attributes));
     CO_TRY(beforeUpdate(resource, subresource, next, old, WriteContext{&context->user, env_.clock.unixSeconds()}));
     CO_TRY(co_await admission_.validate(attributes));
@@ -182,7 +185,8 @@ Task<Result<Ref<>>> Registry::update(ContextPtr context, const ServedResource& r
     int64_t guard = revisionOf(old);
     const metav1::ObjectMeta& after = schema::metadataOf(next);
     if (options.dryRun) co_return std::move(next).publish();
-    if (readyForRemoval(resource, after) && (!resource.strategy->mayBeRemoved || resource.strategy->mayBeRemoved(next.object()))) {
+    if (readyForRemoval(resource, after) &&
+        (!resource.strategy->mayBeRemoved || resource.strategy->mayBeRemoved(next.object()))) {
       // The last finalizer went: the update is the deletion.
       store::TxnResult gone = CO_TRY(co_await store_.commit(store::Txn::remove(storeKey(resource, key), guard)));
       if (!gone.succeeded) continue;
@@ -193,8 +197,8 @@ Task<Result<Ref<>>> Registry::update(ContextPtr context, const ServedResource& r
     Ref<> made = CO_TRY(co_await commitPut(resource, key, std::move(next), guard, &conflict));
     if (!conflict) co_return made;
   }
-  co_return Unexpected(Error(Reason::Conflict, fmt::format("{} {} is being changed too often; try again", groupResource(*resource.info),
-                                                           quote(name))));
+  co_return Unexpected(Error(
+      Reason::Conflict, fmt::format("{} {} is being changed too often; try again", groupResource(*resource.info), quote(name))));
 }
 
 Task<Result<Registry::Deleted>> Registry::remove(ContextPtr context, const ServedResource& resource, std::string nameSpace,
@@ -220,13 +224,13 @@ Task<Result<Registry::Deleted>> Registry::removeOnce(ContextPtr context, const S
                                                    "object might have been deleted and then recreated",
                                                    options.preconditionUid, metadata.uid)));
   if (!options.preconditionResourceVersion.empty() && options.preconditionResourceVersion != metadata.resourceVersion)
-    co_return Unexpected(
-        conflictError(*resource.info, name,
-                      fmt::format("the ResourceVersion in the precondition ({}) does not match the ResourceVersion in record ({}). "
-                                  "The object might have been modified",
-                                  options.preconditionResourceVersion, metadata.resourceVersion)));
-  AdmissionAttributes attributes{Operation::Delete, resource.info, "", nameSpace, name, nullptr, object, &context->user,
-                                 options.dryRun};
+    co_return Unexpected(conflictError(
+        *resource.info, name,
+        fmt::format("the ResourceVersion in the precondition ({}) does not match the ResourceVersion in record ({}). "
+                    "The object might have been modified",
+                    options.preconditionResourceVersion, metadata.resourceVersion)));
+  AdmissionAttributes attributes{Operation::Delete, resource.info, "", nameSpace, name, nullptr, object,
+                                 &context->user,    options.dryRun};
   CO_TRY(co_await admission_.admit(attributes));
   CO_TRY(co_await admission_.validate(attributes));
   DeletePlan plan = decideDelete(resource, object, options, env_.clock.unixSeconds());
@@ -281,10 +285,11 @@ Result<Selection> Registry::select(const ServedResource& resource, std::string n
     for (const auto& field : resource.strategy->selectableFields)
       if (field.name == term.field) path = field.path;
     if (path.empty())
-      return fail(Reason::BadRequest,
-                  resource.strategy->selectableFields.empty()
-                      ? fmt::format("{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", quote(term.field))
-                      : fmt::format("field label not supported: {}", term.field));
+      return fail(
+          Reason::BadRequest,
+          resource.strategy->selectableFields.empty()
+              ? fmt::format("{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", quote(term.field))
+              : fmt::format("field label not supported: {}", term.field));
     selection.fields.push_back({std::string(path), term.value, term.equal});
   }
   return selection;

@@ -104,9 +104,9 @@ class Registry {
   // the object does not exist and the resource may be created by an update.
   using Transform = std::function<Result<Mut<>>(const Ref<>& old)>;
   // created tells whether the update made the object.
-  Task<Result<Ref<>>> update(ContextPtr context, const ServedResource& resource, std::string subresource,
-                             std::string nameSpace, std::string name, Transform transform, client::WriteOptions options,
-                             bool allowCreate, bool* created);
+  Task<Result<Ref<>>> update(ContextPtr context, const ServedResource& resource, std::string subresource, std::string nameSpace,
+                             std::string name, Transform transform, client::WriteOptions options, bool allowCreate,
+                             bool* created);
   struct Deleted {
     Ref<> object;
     bool removed = false;  // gone, rather than terminating
@@ -123,8 +123,8 @@ class Registry {
  private:
   struct Write;
   std::string storeKey(const ServedResource& resource, std::string_view key) const;
-  Task<Result<Ref<>>> commitPut(const ServedResource& resource, std::string key, Mut<> object,
-                                std::optional<int64_t> guard, bool* conflict);
+  Task<Result<Ref<>>> commitPut(const ServedResource& resource, std::string key, Mut<> object, std::optional<int64_t> guard,
+                                bool* conflict);
   Task<Result<Deleted>> removeOnce(ContextPtr context, const ServedResource& resource, std::string nameSpace, std::string name,
                                    client::DeleteOptions options, bool* conflict);
   Task<Result<ListResult>> listAtRevision(const ServedResource& resource, Selection selection, int64_t revision,

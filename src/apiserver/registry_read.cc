@@ -23,8 +23,8 @@ struct ContinueToken {
 
 // Source: k8s.io/apiserver/pkg/storage/continue.go.
 std::string encodeContinue(const ContinueToken& token) {
-  return base64UrlEncode(fmt::format("{{\"v\":\"{}\",\"rv\":{},\"start\":{}}}", kContinueVersion, token.revision,
-                                     codec::quoteJson(token.start)));
+  return base64UrlEncode(
+      fmt::format("{{\"v\":\"{}\",\"rv\":{},\"start\":{}}}", kContinueVersion, token.revision, codec::quoteJson(token.start)));
 }
 
 // Where Go's decoder stops: the first character outside the alphabet, or a last one that stands alone.
@@ -93,9 +93,10 @@ ListResult pageFromCache(const ServedResource& resource, const Selection& select
 Result<int64_t> parseRevision(const std::string& text) {
   auto revision = parseUint(text);
   if (!revision)
-    return fail(Reason::BadRequest, fmt::format("invalid resource version: resourceVersion: Invalid value: {}: strconv.ParseUint: "
-                                                "parsing {}: invalid syntax",
-                                                quote(text), quote(text)));
+    return fail(Reason::BadRequest,
+                fmt::format("invalid resource version: resourceVersion: Invalid value: {}: strconv.ParseUint: "
+                            "parsing {}: invalid syntax",
+                            quote(text), quote(text)));
   return static_cast<int64_t>(*revision);
 }
 

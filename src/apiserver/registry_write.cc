@@ -51,7 +51,8 @@ bool raisesGeneration(Generation rule, const TypeInfo& type, const void* a, cons
 // Source: k8s.io/apimachinery/pkg/apis/meta/v1, ResetObjectMetaForStatus.
 void keepMetadata(Mut<>& object, const metav1::ObjectMeta& before) {
   for (std::string_view name : {"labels", "annotations", "finalizers", "ownerReferences"})
-    schema::copyField(*findField(schema::typeInfoOf<metav1::ObjectMeta>(), name), &schema::metadataOf(object), &before, object.arena());
+    schema::copyField(*findField(schema::typeInfoOf<metav1::ObjectMeta>(), name), &schema::metadataOf(object), &before,
+                      object.arena());
 }
 
 void add(FieldErrors& errors, FieldErrors more) {
@@ -81,10 +82,11 @@ Result<void> checkNameAndNamespace(const ServedResource& resource, std::string_v
     if (metadata.namespace_.empty())
       metadata.namespace_ = object.str(nameSpace);
     else if (metadata.namespace_ != nameSpace)
-      return fail(Reason::BadRequest, name.empty()
-                                          ? std::string("the namespace of the provided object does not match the namespace sent on the request")
-                                          : fmt::format("the namespace of the object ({}) does not match the namespace on the request ({})",
-                                                        metadata.namespace_, nameSpace));
+      return fail(Reason::BadRequest,
+                  name.empty()
+                      ? std::string("the namespace of the provided object does not match the namespace sent on the request")
+                      : fmt::format("the namespace of the object ({}) does not match the namespace on the request ({})",
+                                    metadata.namespace_, nameSpace));
   }
   if (name.empty()) return {};
   if (metadata.name.empty())
@@ -116,7 +118,8 @@ Result<void> beforeCreate(const ServedResource& resource, std::string_view, Mut<
   const Strategy& strategy = *resource.strategy;
   metav1::ObjectMeta& metadata = schema::metadataOf(object);
   metadata.generation = strategy.generation == Generation::Never ? 0 : 1;
-  if (const FieldInfo* status = findField(object.type(), "status"); status && hasStatus(resource) && !strategy.keepsStatusOnCreate)
+  if (const FieldInfo* status = findField(object.type(), "status");
+      status && hasStatus(resource) && !strategy.keepsStatusOnCreate)
     clearField(object, *status);
   if (strategy.prepareForCreate) strategy.prepareForCreate(object, context);
   // Defaults that fill a cleared status (a claim is Pending), or that need the name, run again.
@@ -182,7 +185,8 @@ Result<void> beforeUpdate(const ServedResource& resource, std::string_view subre
   metadata.deletionTimestamp = before.deletionTimestamp;
   if (!metadata.deletionGracePeriodSeconds) metadata.deletionGracePeriodSeconds = before.deletionGracePeriodSeconds;
   bool counts = keepUntouchable(resource, subresource, object, old, context);
-  if (counts && raisesGeneration(strategy.generation, object.type(), object.root(), old.root())) metadata.generation = before.generation + 1;
+  if (counts && raisesGeneration(strategy.generation, object.type(), object.root(), old.root()))
+    metadata.generation = before.generation + 1;
   FieldErrors errors = validateObjectMeta(resource, object);
   add(errors, validateObjectMetaUpdate(metadata, before));
   add(errors, validateChange(strategy, subresource, object, old));
@@ -200,7 +204,8 @@ FieldErrors validateObjectMeta(const ServedResource& resource, const Mut<>& obje
     errors.push_back(requiredError(path.child("name"), "name or generateName is required"));
   } else {
     auto rule = resource.strategy->validateName ? resource.strategy->validateName : isDns1123Subdomain;
-    for (const std::string& message : rule(metadata.name)) errors.push_back(invalidError(path.child("name"), metadata.name, message));
+    for (const std::string& message : rule(metadata.name))
+      errors.push_back(invalidError(path.child("name"), metadata.name, message));
   }
   if (resource.info->namespaced) {
     if (metadata.namespace_.empty())
@@ -213,7 +218,8 @@ FieldErrors validateObjectMeta(const ServedResource& resource, const Mut<>& obje
   }
   for (const auto& [key, value] : metadata.labels) {
     for (const std::string& message : isQualifiedName(key)) errors.push_back(invalidError(path.child("labels"), key, message));
-    for (const std::string& message : isValidLabelValue(value)) errors.push_back(invalidError(path.child("labels"), value, message));
+    for (const std::string& message : isValidLabelValue(value))
+      errors.push_back(invalidError(path.child("labels"), value, message));
   }
   size_t annotationBytes = 0;
   for (const auto& [key, value] : metadata.annotations) {
@@ -227,7 +233,8 @@ FieldErrors validateObjectMeta(const ServedResource& resource, const Mut<>& obje
   for (size_t i = 0; i < metadata.ownerReferences.size(); ++i) {
     const metav1::OwnerReference& owner = metadata.ownerReferences[i];
     FieldPath at = path.child("ownerReferences").index(i);
-    if (owner.apiVersion.empty()) errors.push_back(invalidError(at.child("apiVersion"), owner.apiVersion, "version must not be empty"));
+    if (owner.apiVersion.empty())
+      errors.push_back(invalidError(at.child("apiVersion"), owner.apiVersion, "version must not be empty"));
     if (owner.kind.empty()) errors.push_back(invalidError(at.child("kind"), owner.kind, "must not be empty"));
     if (owner.name.empty()) errors.push_back(invalidError(at.child("name"), owner.name, "must not be empty"));
     if (owner.uid.empty()) errors.push_back(invalidError(at.child("uid"), owner.uid, "must not be empty"));
@@ -254,11 +261,13 @@ FieldErrors validateObjectMetaUpdate(const metav1::ObjectMeta& now, const metav1
   if (!old.deletionTimestamp) return errors;
   std::vector<std::string> added;
   for (schema::Str finalizer : now.finalizers)
-    if (std::find(old.finalizers.begin(), old.finalizers.end(), finalizer) == old.finalizers.end()) added.push_back(quote(finalizer));
+    if (std::find(old.finalizers.begin(), old.finalizers.end(), finalizer) == old.finalizers.end())
+      added.push_back(quote(finalizer));
   if (!added.empty())
     errors.push_back(apimachinery::forbiddenError(
         path.child("finalizers"),
-        fmt::format("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", join(added, ", "))));
+        fmt::format("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                    join(added, ", "))));
   return errors;
 }
 
@@ -303,8 +312,7 @@ bool readyForRemoval(const ServedResource& resource, const metav1::ObjectMeta& m
   return metadata.deletionTimestamp && metadata.deletionGracePeriodSeconds.valueOr(0) == 0 && metadata.finalizers.empty();
 }
 
-DeletePlan decideDelete(const ServedResource& resource, const Ref<>& object, const client::DeleteOptions& options,
-                        int64_t now) {
+DeletePlan decideDelete(const ServedResource& resource, const Ref<>& object, const client::DeleteOptions& options, int64_t now) {
   const Strategy& strategy = *resource.strategy;
   const metav1::ObjectMeta& metadata = schema::metadataOf(object);
   DeletePlan plan;

@@ -10,8 +10,8 @@ bool hasStatus(const ServedResource& resource);
 
 struct WriteMoment {
   int64_t unixSeconds = 0;
-  std::string uid;           // for a created object
-  std::string nameSuffix;    // for generateName
+  std::string uid;         // for a created object
+  std::string nameSuffix;  // for generateName
 };
 
 // Sets system fields, clears status, runs the strategy's preparation and all validation.

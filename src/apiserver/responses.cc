@@ -30,7 +30,6 @@ Task<void> send(HttpCallPtr call, int code, std::string contentType, std::string
   if (!sent) logDebug("apiserver", "a response was not sent: {}", sent.error().describe());
 }
 
-
 // The bytes of one object in one form, without a trailing newline for protobuf.
 std::string encodeObject(const HttpCall& call, const Ref<>& object) {
   switch (call.negotiated.mediaType) {
@@ -59,8 +58,9 @@ std::string columnsJson(const TablePrinter& printer) {
   std::string out = "[";
   for (const TableColumn& column : printer.columns) {
     if (out.size() > 1) out += ',';
-    out += fmt::format("{{\"name\":{},\"type\":{},\"format\":{},\"description\":\"\",\"priority\":{}}}", codec::quoteJson(column.name),
-                       codec::quoteJson(column.type), codec::quoteJson(column.format), column.priority);
+    out += fmt::format("{{\"name\":{},\"type\":{},\"format\":{},\"description\":\"\",\"priority\":{}}}",
+                       codec::quoteJson(column.name), codec::quoteJson(column.type), codec::quoteJson(column.format),
+                       column.priority);
   }
   return out + "]";
 }
@@ -132,7 +132,8 @@ Task<void> respondStatusJson(HttpCallPtr call, int code, std::string json) {
 
 Task<void> respondError(HttpCallPtr call, Error error) {
   call->code = error.code();
-  if (error.code() >= 500) logWarning("apiserver", "{} {}: {}", call->exchange->request().method, call->exchange->request().target, error.describe());
+  if (error.code() >= 500)
+    logWarning("apiserver", "{} {}: {}", call->exchange->request().method, call->exchange->request().target, error.describe());
   wire::Headers headers = commonHeaders(*call, "application/json");
   if (error.details().retryAfterSeconds > 0) headers.add("Retry-After", fmt::format("{}", error.details().retryAfterSeconds));
   if (error.reason() == Reason::Forbidden) headers.add("X-Content-Type-Options", "nosniff");
@@ -165,7 +166,8 @@ Task<void> respondJson(HttpCallPtr call, int code, std::string json) {
 std::string partialObjectMetadataJson(const Ref<>& object, std::string_view metaVersion, bool withTypeMeta) {
   std::string metadata = codec::encodeJsonValue(schema::typeInfoOf<metav1::ObjectMeta>(), schema::metadataOf(object.object()));
   if (!withTypeMeta) return "{\"metadata\":" + metadata + "}";
-  return fmt::format("{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/{}\",\"metadata\":{}}}", metaVersion, metadata);
+  return fmt::format("{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/{}\",\"metadata\":{}}}", metaVersion,
+                     metadata);
 }
 
 std::string tableJson(const schema::TypeInfo& type, std::span<const Ref<>> items, std::string_view metaVersion,
@@ -174,8 +176,8 @@ std::string tableJson(const schema::TypeInfo& type, std::span<const Ref<>> items
   // Printers know the version that a kind is stored in.
   const schema::TypeInfo& printed = printedType(type);
   const TablePrinter& printer = tablePrinterOf(printed);
-  std::string out = fmt::format("{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{}\",\"metadata\":{{\"resourceVersion\":{}", metaVersion,
-                                codec::quoteJson(resourceVersion));
+  std::string out = fmt::format("{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{}\",\"metadata\":{{\"resourceVersion\":{}",
+                                metaVersion, codec::quoteJson(resourceVersion));
   if (!continueToken.empty()) out += fmt::format(",\"continue\":{}", codec::quoteJson(continueToken));
   if (remaining) out += fmt::format(",\"remainingItemCount\":{}", *remaining);
   out += fmt::format("}},\"columnDefinitions\":{},\"rows\":[", withColumns ? columnsJson(printer) : "null");
@@ -208,16 +210,18 @@ Task<void> respondObject(HttpCallPtr call, int code, Ref<> object, const std::st
     co_return;
   }
   if (form.transform == Transform::PartialObjectMetadataList) {
-    co_await respondError(call, Error(Reason::NotAcceptable, fmt::format("you requested PartialObjectMetadataList, but the requested object "
-                                                                         "is not a list ({})",
-                                                                         object.type().kind)));
+    co_await respondError(
+        call, Error(Reason::NotAcceptable, fmt::format("you requested PartialObjectMetadataList, but the requested object "
+                                                       "is not a list ({})",
+                                                       object.type().kind)));
     co_return;
   }
   std::string body = encodeObject(*call, object);
   co_await send(call, code, std::string(mediaTypeName(form.mediaType)), std::move(body));
 }
 
-Task<void> respondList(HttpCallPtr call, const ServedResource& resource, ListResult list, const std::string& includeObject, int64_t now) {
+Task<void> respondList(HttpCallPtr call, const ServedResource& resource, ListResult list, const std::string& includeObject,
+                       int64_t now) {
   const Negotiated& form = call->negotiated;
   std::string revision = fmt::format("{}", list.revision);
   if (form.transform == Transform::Table) {
@@ -235,8 +239,9 @@ Task<void> respondList(HttpCallPtr call, const ServedResource& resource, ListRes
   std::string body;
   auto sink = [&body](std::string_view piece) { body += piece; };
   if (form.transform == Transform::PartialObjectMetadataList) {
-    body = fmt::format("{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/{}\",\"metadata\":{{\"resourceVersion\":{}",
-                       form.transformVersion, codec::quoteJson(revision));
+    body = fmt::format(
+        "{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/{}\",\"metadata\":{{\"resourceVersion\":{}",
+        form.transformVersion, codec::quoteJson(revision));
     if (!list.continueToken.empty()) body += fmt::format(",\"continue\":{}", codec::quoteJson(list.continueToken));
     if (list.remainingItemCount) body += fmt::format(",\"remainingItemCount\":{}", *list.remainingItemCount);
     body += "},\"items\":[";
@@ -302,8 +307,8 @@ std::string protobufFrame(std::string_view type, std::string_view object) {
   return frame + message;
 }
 
-std::string watchFrame(const HttpCall& call, const schema::TypeInfo& type, const WatchEvent& event, const std::string& includeObject,
-                       bool first, int64_t now) {
+std::string watchFrame(const HttpCall& call, const schema::TypeInfo& type, const WatchEvent& event,
+                       const std::string& includeObject, bool first, int64_t now) {
   Ref<> object = event.object ? event.object : bookmarkObject(type, event);
   std::string_view name = eventTypeName(event.type);
   const Negotiated& form = call.negotiated;
@@ -317,8 +322,8 @@ std::string watchFrame(const HttpCall& call, const schema::TypeInfo& type, const
   }
   std::string json;
   if (form.transform == Transform::Table)
-    json = tableJson(type, {&object, 1}, form.transformVersion, schema::metadataOf(object).resourceVersion, "", std::nullopt, includeObject,
-                     first, now);
+    json = tableJson(type, {&object, 1}, form.transformVersion, schema::metadataOf(object).resourceVersion, "", std::nullopt,
+                     includeObject, first, now);
   else if (form.transform == Transform::PartialObjectMetadata)
     json = partialObjectMetadataJson(object, form.transformVersion, true);
   else

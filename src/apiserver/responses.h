@@ -35,7 +35,8 @@ Task<void> respondText(HttpCallPtr call, int code, std::string text, std::string
 Task<void> respondJson(HttpCallPtr call, int code, std::string json);
 // An object in the negotiated form, transformed when asked.
 Task<void> respondObject(HttpCallPtr call, int code, Ref<> object, const std::string& includeObject, int64_t now);
-Task<void> respondList(HttpCallPtr call, const ServedResource& resource, ListResult list, const std::string& includeObject, int64_t now);
+Task<void> respondList(HttpCallPtr call, const ServedResource& resource, ListResult list, const std::string& includeObject,
+                       int64_t now);
 // Streams events until the watch ends or the client goes away.
 Task<void> respondWatch(HttpCallPtr call, const ServedResource& resource, std::unique_ptr<RegistryWatch> watch,
                         std::string includeObject, env::Env environment);

@@ -135,7 +135,8 @@ Result<void> answer(Mut<>& object, std::string_view kind, const std::string& nam
 
 Task<Result<void>> handleReview(HttpCallPtr call, RequestInfo info, const schema::ResourceInfo& resource,
                                 const Authenticator& authenticator, const Authorizer& authorizer) {
-  if (!resource.type || !resource.subresource.empty()) co_return fail(Reason::NotFound, "the server could not find the requested resource");
+  if (!resource.type || !resource.subresource.empty())
+    co_return fail(Reason::NotFound, "the server could not find the requested resource");
   if (info.verb != "create")
     co_return fail(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
   const wire::Request& request = call->exchange->request();

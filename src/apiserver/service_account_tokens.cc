@@ -60,8 +60,7 @@ Result<std::string> ServiceAccountTokens::sign(const TokenClaims& claims) const 
   std::string payload = fmt::format(
       "{{\"aud\":[{}],\"exp\":{},\"iat\":{},\"iss\":{},\"jti\":{},\"kubernetes.io\":{{{}}},\"nbf\":{},\"sub\":{}}}",
       join(audiences, ","), claims.expires, claims.issuedAt, codec::quoteJson(issuer_), codec::quoteJson(claims.id), kubernetes,
-      claims.issuedAt,
-      codec::quoteJson(fmt::format("system:serviceaccount:{}:{}", claims.nameSpace, claims.serviceAccountName)));
+      claims.issuedAt, codec::quoteJson(fmt::format("system:serviceaccount:{}:{}", claims.nameSpace, claims.serviceAccountName)));
   return wire::signJwt(privateKeyPem_, keyId_, payload);
 }
 

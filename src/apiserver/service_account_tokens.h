@@ -34,7 +34,8 @@ struct TokenClaims {
 class ServiceAccountTokens {
  public:
   // privateKeyPem signs; every key of publicKeyPems verifies. issuer is also the default audience.
-  ServiceAccountTokens(env::Env environment, std::string issuer, std::string privateKeyPem, std::vector<std::string> publicKeyPems);
+  ServiceAccountTokens(env::Env environment, std::string issuer, std::string privateKeyPem,
+                       std::vector<std::string> publicKeyPems);
 
   const std::string& issuer() const { return issuer_; }
   const std::vector<std::string>& publicKeys() const { return publicKeyPems_; }

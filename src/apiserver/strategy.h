@@ -22,10 +22,10 @@ enum class GarbageCollectionPolicy : uint8_t { DeleteDependents, OrphanDependent
 // What raises metadata.generation.
 enum class Generation : uint8_t {
   Never,
-  OnCreate,            // 1, and never raised
-  Spec,                // the spec
-  SpecOrAnnotations,   // the spec or the annotations
-  OutsideMetadata,     // anything but metadata and status
+  OnCreate,           // 1, and never raised
+  Spec,               // the spec
+  SpecOrAnnotations,  // the spec or the annotations
+  OutsideMetadata,    // anything but metadata and status
 };
 
 // Who writes and when.

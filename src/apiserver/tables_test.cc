@@ -34,8 +34,9 @@ TEST(Tables, emptyObjectsOfEveryKindFitTheirColumns) {
 }
 
 TEST(Tables, jobs) {
-  auto decoded = codec::decodeJson(schema::typeInfoOf<batchv1::Job>(),
-                                   R"({"metadata":{"name":"j"},"spec":{"parallelism":3},"status":{"succeeded":1,"startTime":"1970-01-01T00:00:10Z",
+  auto decoded = codec::decodeJson(
+      schema::typeInfoOf<batchv1::Job>(),
+      R"({"metadata":{"name":"j"},"spec":{"parallelism":3},"status":{"succeeded":1,"startTime":"1970-01-01T00:00:10Z",
       "conditions":[{"type":"Suspended","status":"True"}]}})");
   ASSERT_TRUE(decoded);
   schema::Ref<> job = std::move(decoded->object).publish();

@@ -17,9 +17,7 @@ constexpr size_t kLoadPage = 10000;
 constexpr env::Duration kBlockTimeout = std::chrono::seconds(3);
 }  // namespace
 
-int64_t revisionOf(const Ref<>& object) {
-  return parseInt(schema::metadataOf(object).resourceVersion).value_or(0);
-}
+int64_t revisionOf(const Ref<>& object) { return parseInt(schema::metadataOf(object).resourceVersion).value_or(0); }
 
 CacheCursor::CacheCursor(ResourceCache& cache, int64_t afterRevision) : cache_(&cache), revision_(afterRevision) {
   ++cache_->watchers_;

@@ -28,9 +28,9 @@ using schema::Ref;
 struct CacheEvent {
   enum Type : uint8_t { Put, Delete } type = Put;
   int64_t revision = 0;
-  std::string key;   // "namespace/name" or "name"
-  Ref<> object;      // the new state; for Delete the last state with the revision of the deletion
-  Ref<> previous;    // null on creation
+  std::string key;          // "namespace/name" or "name"
+  Ref<> object;             // the new state; for Delete the last state with the revision of the deletion
+  Ref<> previous;           // null on creation
   env::Instant recorded{};  // when it was applied
 };
 

@@ -17,8 +17,10 @@ namespace {
 
 using schema::Str;
 
-bool is(const AdmissionAttributes& attributes, std::string_view group, std::string_view resource, std::string_view subresource = "") {
-  return attributes.resource->group == group && attributes.resource->resource == resource && attributes.subresource == subresource;
+bool is(const AdmissionAttributes& attributes, std::string_view group, std::string_view resource,
+        std::string_view subresource = "") {
+  return attributes.resource->group == group && attributes.resource->resource == resource &&
+         attributes.subresource == subresource;
 }
 
 Unexpected refuse(const AdmissionAttributes& attributes, std::string_view why) {
@@ -33,7 +35,8 @@ class LimitRanger : public AdmissionPlugin {
   Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
     if (attributes.operation != Operation::Create || !is(attributes, "", "pods")) co_return Result<void>();
     auto& pod = *static_cast<corev1::Pod*>(attributes.object->root());
-    for (const Ref<corev1::LimitRange>& range : rangesOf(attributes.nameSpace)) applyLimitDefaults(*range, pod, attributes.object->arena());
+    for (const Ref<corev1::LimitRange>& range : rangesOf(attributes.nameSpace))
+      applyLimitDefaults(*range, pod, attributes.object->arena());
     co_return Result<void>();
   }
 
@@ -61,7 +64,8 @@ class LimitRanger : public AdmissionPlugin {
     if (!ranges) return out;
     std::string prefix = nameSpace + "/";
     const auto& objects = ranges->cache->objects();
-    for (auto at = objects.lower_bound(prefix); at != objects.end() && at->first.starts_with(prefix); ++at) out.emplace_back(at->second);
+    for (auto at = objects.lower_bound(prefix); at != objects.end() && at->first.starts_with(prefix); ++at)
+      out.emplace_back(at->second);
     return out;
   }
 
@@ -76,7 +80,8 @@ class DefaultStorageClass : public AdmissionPlugin {
   Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
     if (attributes.operation != Operation::Create || !is(attributes, "", "persistentvolumeclaims")) co_return Result<void>();
     auto& claim = *static_cast<corev1::PersistentVolumeClaim*>(attributes.object->root());
-    if (claim.spec.storageClassName || claim.metadata.annotations.contains("volume.beta.kubernetes.io/storage-class")) co_return Result<void>();
+    if (claim.spec.storageClassName || claim.metadata.annotations.contains("volume.beta.kubernetes.io/storage-class"))
+      co_return Result<void>();
     const ServedResource* classes = registry_.find("storage.k8s.io", "v1", "storageclasses");
     if (!classes) co_return Result<void>();
     // The newest wins, then the first by name.
@@ -109,14 +114,16 @@ class RuntimeClassAdmission : public AdmissionPlugin {
     if (found->overhead) {
       if (!pod.spec.overhead.empty() && !sameOverhead(pod.spec.overhead, found->overhead->podFixed))
         co_return refuse(attributes, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
-      for (const auto& [name, quantity] : found->overhead->podFixed) pod.spec.overhead.at(arena, name) = {arena.copy(quantity.text)};
+      for (const auto& [name, quantity] : found->overhead->podFixed)
+        pod.spec.overhead.at(arena, name) = {arena.copy(quantity.text)};
     }
     if (!found->scheduling) co_return Result<void>();
     for (const auto& [key, value] : found->scheduling->nodeSelector) {
       const Str* have = pod.spec.nodeSelector.find(key);
       if (have && *have != value)
-        co_return refuse(attributes, fmt::format("conflict: runtimeClass.scheduling.nodeSelector[{}] = {}; pod.spec.nodeSelector[{}] = {}", key,
-                                                 value, key, *have));
+        co_return refuse(attributes,
+                         fmt::format("conflict: runtimeClass.scheduling.nodeSelector[{}] = {}; pod.spec.nodeSelector[{}] = {}",
+                                     key, value, key, *have));
       schema::set(pod.spec.nodeSelector, arena, key, value);
     }
     for (const auto& toleration : found->scheduling->tolerations) {
@@ -168,7 +175,8 @@ class DefaultIngressClass : public AdmissionPlugin {
   Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
     if (attributes.operation != Operation::Create || !is(attributes, "networking.k8s.io", "ingresses")) co_return Result<void>();
     auto& ingress = *static_cast<networkingv1::Ingress*>(attributes.object->root());
-    if (ingress.spec.ingressClassName || ingress.metadata.annotations.contains("kubernetes.io/ingress.class")) co_return Result<void>();
+    if (ingress.spec.ingressClassName || ingress.metadata.annotations.contains("kubernetes.io/ingress.class"))
+      co_return Result<void>();
     const ServedResource* classes = registry_.find("networking.k8s.io", "v1", "ingressclasses");
     if (!classes) co_return Result<void>();
     const metav1::ObjectMeta* best = nullptr;
@@ -200,7 +208,8 @@ class CertificateAdmission : public AdmissionPlugin {
     if (status && schema::equal(now.status, old->status)) co_return Result<void>();
     std::string_view verb = approval ? "approve" : "sign";
     if (!mayUse(*attributes.user, verb, old->spec.signerName))
-      co_return refuse(attributes, fmt::format("user not permitted to {} requests with signerName {}", verb, quote(old->spec.signerName)));
+      co_return refuse(attributes,
+                       fmt::format("user not permitted to {} requests with signerName {}", verb, quote(old->spec.signerName)));
     co_return Result<void>();
   }
 
@@ -226,9 +235,15 @@ class CertificateAdmission : public AdmissionPlugin {
 }  // namespace
 
 std::unique_ptr<AdmissionPlugin> makeLimitRanger(Registry& registry) { return std::make_unique<LimitRanger>(registry); }
-std::unique_ptr<AdmissionPlugin> makeDefaultStorageClass(Registry& registry) { return std::make_unique<DefaultStorageClass>(registry); }
-std::unique_ptr<AdmissionPlugin> makeRuntimeClassAdmission(Registry& registry) { return std::make_unique<RuntimeClassAdmission>(registry); }
-std::unique_ptr<AdmissionPlugin> makeDefaultIngressClass(Registry& registry) { return std::make_unique<DefaultIngressClass>(registry); }
+std::unique_ptr<AdmissionPlugin> makeDefaultStorageClass(Registry& registry) {
+  return std::make_unique<DefaultStorageClass>(registry);
+}
+std::unique_ptr<AdmissionPlugin> makeRuntimeClassAdmission(Registry& registry) {
+  return std::make_unique<RuntimeClassAdmission>(registry);
+}
+std::unique_ptr<AdmissionPlugin> makeDefaultIngressClass(Registry& registry) {
+  return std::make_unique<DefaultIngressClass>(registry);
+}
 std::unique_ptr<AdmissionPlugin> makeCertificateAdmission(const Authorizer& authorizer) {
   return std::make_unique<CertificateAdmission>(authorizer);
 }

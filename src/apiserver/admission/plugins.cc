@@ -45,10 +45,13 @@ class NamespaceLifecycle : public AdmissionPlugin {
       object = namespaces->cache->get(attributes.nameSpace);
     }
     if (!object) co_return Unexpected(notFoundError(*namespaces->info, attributes.nameSpace));
-    if (attributes.operation != Operation::Create || Ref<corev1::Namespace>(object)->status.phase != "Terminating") co_return Result<void>();
-    Error error = forbiddenError(*attributes.resource, attributes.name,
-                                 fmt::format("unable to create new content in namespace {} because it is being terminated", attributes.nameSpace));
-    error.withCause({"NamespaceTerminating", fmt::format("namespace {} is being terminated", attributes.nameSpace), "metadata.namespace"});
+    if (attributes.operation != Operation::Create || Ref<corev1::Namespace>(object)->status.phase != "Terminating")
+      co_return Result<void>();
+    Error error = forbiddenError(
+        *attributes.resource, attributes.name,
+        fmt::format("unable to create new content in namespace {} because it is being terminated", attributes.nameSpace));
+    error.withCause(
+        {"NamespaceTerminating", fmt::format("namespace {} is being terminated", attributes.nameSpace), "metadata.namespace"});
     co_return Unexpected(std::move(error));
   }
 
@@ -204,10 +207,11 @@ class PriorityAdmission : public AdmissionPlugin {
       }
     }
     if (pod.spec.priority && *pod.spec.priority != value)
-      co_return Unexpected(forbiddenError(*attributes.resource, attributes.name,
-                                          fmt::format("the integer value of priority ({}) must not be provided in pod spec; priority admission "
-                                                      "controller computed {} from the given PriorityClass name",
-                                                      *pod.spec.priority, value)));
+      co_return Unexpected(
+          forbiddenError(*attributes.resource, attributes.name,
+                         fmt::format("the integer value of priority ({}) must not be provided in pod spec; priority admission "
+                                     "controller computed {} from the given PriorityClass name",
+                                     *pod.spec.priority, value)));
     pod.spec.priority = value;
     if (!pod.spec.preemptionPolicy) pod.spec.preemptionPolicy = policy;
     co_return Result<void>();
@@ -215,13 +219,15 @@ class PriorityAdmission : public AdmissionPlugin {
 
   // One class at most is the default.
   Task<Result<void>> validate(const AdmissionAttributes& attributes) override {
-    if (attributes.operation == Operation::Delete || !is(attributes, "scheduling.k8s.io", "priorityclasses")) co_return Result<void>();
+    if (attributes.operation == Operation::Delete || !is(attributes, "scheduling.k8s.io", "priorityclasses"))
+      co_return Result<void>();
     if (!static_cast<const schedulingv1::PriorityClass*>(attributes.object->root())->globalDefault) co_return Result<void>();
     CO_TRY(co_await registry_.hub().waitFresh());
     for (const auto& [key, object] : registry_.find("scheduling.k8s.io", "v1", "priorityclasses")->cache->objects())
       if (Ref<schedulingv1::PriorityClass>(object)->globalDefault && key != attributes.name)
-        co_return Unexpected(forbiddenError(*attributes.resource, attributes.name,
-                                            fmt::format("PriorityClass {} is already marked as default. Only one default can exist", key)));
+        co_return Unexpected(
+            forbiddenError(*attributes.resource, attributes.name,
+                           fmt::format("PriorityClass {} is already marked as default. Only one default can exist", key)));
     co_return Result<void>();
   }
 
@@ -257,7 +263,8 @@ class TaintNodesByCondition : public AdmissionPlugin {
  public:
   std::string_view name() const override { return "TaintNodesByCondition"; }
   Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
-    if (attributes.operation != Operation::Create || !is(attributes, "", "nodes") || !attributes.subresource.empty()) co_return Result<void>();
+    if (attributes.operation != Operation::Create || !is(attributes, "", "nodes") || !attributes.subresource.empty())
+      co_return Result<void>();
     auto& node = *static_cast<corev1::Node*>(attributes.object->root());
     for (const auto& taint : node.spec.taints)
       if (taint.key == "node.kubernetes.io/not-ready") co_return Result<void>();
@@ -277,7 +284,8 @@ class ServiceAllocator : public AdmissionPlugin {
   std::string_view name() const override { return "ServiceAllocator"; }
 
   Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
-    if (!is(attributes, "", "services") || !attributes.subresource.empty() || attributes.operation == Operation::Delete) co_return Result<void>();
+    if (!is(attributes, "", "services") || !attributes.subresource.empty() || attributes.operation == Operation::Delete)
+      co_return Result<void>();
     if (!range_) co_return Unexpected(range_.error());
     CO_TRY(co_await registry_.hub().waitFresh());
     auto& service = *static_cast<corev1::Service*>(attributes.object->root());
@@ -311,13 +319,15 @@ class ServiceAllocator : public AdmissionPlugin {
       apimachinery::FieldPath path = apimachinery::FieldPath("spec").child("clusterIPs");
       std::string why;
       if (range_->offsetOf(spec.clusterIP) >= range_->size())
-        why = fmt::format("failed to allocate IP {}: the provided IP ({}) is not in the valid range. The range of valid IPs is {}", spec.clusterIP,
-                          spec.clusterIP, range_->at(0));
+        why =
+            fmt::format("failed to allocate IP {}: the provided IP ({}) is not in the valid range. The range of valid IPs is {}",
+                        spec.clusterIP, spec.clusterIP, range_->at(0));
       else if (used.contains(std::string(spec.clusterIP)))
         why = fmt::format("failed to allocate IP {}: provided IP is already allocated", spec.clusterIP);
       if (why.empty()) return {};
-      return Unexpected(apimachinery::invalidStatus("", "Service", service.metadata.name,
-                                                    {apimachinery::invalidValueError(path, fmt::format("[\"{}\"]", spec.clusterIP), why)}));
+      return Unexpected(
+          apimachinery::invalidStatus("", "Service", service.metadata.name,
+                                      {apimachinery::invalidValueError(path, fmt::format("[\"{}\"]", spec.clusterIP), why)}));
     }
     // The first addresses stay free for those who choose theirs. Source: KEP-3070.
     uint32_t size = range_->size();
@@ -363,7 +373,8 @@ class ServiceAllocator : public AdmissionPlugin {
         int32_t candidate = kNodePortFirst + (start + k) % span;
         if (used.insert(candidate).second) port.nodePort = candidate;
       }
-      if (port.nodePort == 0) return fail(Reason::InternalError, "Internal error occurred: failed to allocate a nodePort: range is full");
+      if (port.nodePort == 0)
+        return fail(Reason::InternalError, "Internal error occurred: failed to allocate a nodePort: range is full");
     }
     return {};
   }

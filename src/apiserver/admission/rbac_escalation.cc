@@ -76,7 +76,8 @@ class RbacEscalationCheck : public AdmissionPlugin {
   std::string_view name() const override { return "RbacEscalationCheck"; }
 
   async::Task<Result<void>> validate(const AdmissionAttributes& attributes) override {
-    if (attributes.operation == Operation::Delete || attributes.resource->group != kRbacGroup || attributes.user->inGroup(kGroupMasters))
+    if (attributes.operation == Operation::Delete || attributes.resource->group != kRbacGroup ||
+        attributes.user->inGroup(kGroupMasters))
       co_return Result<void>();
     std::string_view resource = attributes.resource->resource;
     if (resource == "roles") co_return checkRole<rbacv1::Role>(attributes);
@@ -104,9 +105,10 @@ class RbacEscalationCheck : public AdmissionPlugin {
     if (missing.empty()) return {};
     std::vector<std::string> groups;
     for (const std::string& group : attributes.user->groups) groups.push_back(quote(group));
-    return Unexpected(forbiddenError(*attributes.resource, attributes.name,
-                                     fmt::format("user {} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
-                                                 quote(attributes.user->name), join(groups, " "), join(missing, "\n"))));
+    return Unexpected(
+        forbiddenError(*attributes.resource, attributes.name,
+                       fmt::format("user {} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+                                   quote(attributes.user->name), join(groups, " "), join(missing, "\n"))));
   }
 
   template <class T>
@@ -135,7 +137,8 @@ class RbacEscalationCheck : public AdmissionPlugin {
     std::string_view resource = cluster ? "clusterroles" : "roles";
     if (may(attributes, "bind", resource, attributes.nameSpace, binding.roleRef.name)) return {};
     const ServedResource* served = registry_.find(kRbacGroup, "v1", resource);
-    std::string key = cluster ? std::string(binding.roleRef.name) : fmt::format("{}/{}", attributes.nameSpace, binding.roleRef.name);
+    std::string key =
+        cluster ? std::string(binding.roleRef.name) : fmt::format("{}/{}", attributes.nameSpace, binding.roleRef.name);
     schema::Ref<> role = served->cache->get(key);
     if (!role) return Unexpected(notFoundError(*served->info, binding.roleRef.name));
     if (cluster) return confirm(attributes, schema::Ref<rbacv1::ClusterRole>(role)->rules);
@@ -169,9 +172,9 @@ std::vector<std::string> rulesNotCovered(const std::vector<PolicyRule>& held, co
     });
   std::vector<std::string> texts;
   for (const Missing& one : missing) {
-    std::string text = one.right.url.empty()
-                           ? fmt::format("{{APIGroups:{}, Resources:{}", quotedList({one.right.group}), quotedList({one.right.resource}))
-                           : "{NonResourceURLs:" + quotedList({one.right.url});
+    std::string text = one.right.url.empty() ? fmt::format("{{APIGroups:{}, Resources:{}", quotedList({one.right.group}),
+                                                           quotedList({one.right.resource}))
+                                             : "{NonResourceURLs:" + quotedList({one.right.url});
     if (one.right.named) text += ", ResourceNames:" + quotedList({one.right.name});
     texts.push_back(text + ", Verbs:" + quotedList(one.verbs) + "}");
   }

@@ -51,7 +51,7 @@ Value withLetterCase(const Value& value, Arena& arena, bool raise) {
 // Where a source of one type stands and what its members are called. `half` is "target" (spec) or "current" (status).
 struct SourceNames {
   std::string_view type, member;
-  std::string_view selector;  // its name in v1; "" when the source names a resource
+  std::string_view selector;             // its name in v1; "" when the source names a resource
   std::string_view value, averageValue;  // after the half, "" when v1 has none
 };
 constexpr SourceNames kSources[] = {{"Object", "object", "selector", "Value", ""},
@@ -97,7 +97,8 @@ Value metricToV1(const Value& metric, Arena& arena, std::string_view half) {
 
 // The type of a target follows from what is set.
 std::string_view targetType(const SourceNames& names, const Value& amount) {
-  if (names.member == "resource" || names.member == "containerResource") return amount.find("averageUtilization") ? "Utilization" : "AverageValue";
+  if (names.member == "resource" || names.member == "containerResource")
+    return amount.find("averageUtilization") ? "Utilization" : "AverageValue";
   if (names.member == "pods") return "AverageValue";
   if (names.member == "object") return amount.find("averageValue") ? "AverageValue" : "Value";
   return amount.find("value") ? "Value" : "AverageValue";

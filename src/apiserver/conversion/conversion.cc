@@ -12,7 +12,9 @@ using schema::Mut;
 using schema::Ref;
 using schema::TypeInfo;
 
-void renameMember(Value& object, Arena& arena, std::string_view from, std::string_view to) { moveMember(object, from, object, arena, to); }
+void renameMember(Value& object, Arena& arena, std::string_view from, std::string_view to) {
+  moveMember(object, from, object, arena, to);
+}
 
 void moveMember(Value& from, std::string_view name, Value& to, Arena& arena, std::string_view newName) {
   const Value* member = from.find(name);
@@ -38,7 +40,8 @@ constexpr Renamed kEventFields[] = {{"involvedObject", "regarding"},
 
 void convertEvent(const TypeInfo& to, Value& object, Arena& arena) {
   for (const Renamed& field : kEventFields)
-    to.group.empty() ? renameMember(object, arena, field.events, field.core) : renameMember(object, arena, field.core, field.events);
+    to.group.empty() ? renameMember(object, arena, field.events, field.core)
+                     : renameMember(object, arena, field.core, field.events);
 }
 
 void moveFields(const TypeInfo& from, const TypeInfo& to, Value& object, Arena& arena) {

@@ -7,10 +7,20 @@ using codec::Value;
 namespace {
 
 // What a v1beta1 request holds itself and a v1 request holds in `exactly`.
-constexpr std::string_view kExactFields[] = {"deviceClassName", "selectors", "allocationMode", "count", "adminAccess", "tolerations", "capacity"};
+constexpr std::string_view kExactFields[] = {"deviceClassName", "selectors",   "allocationMode", "count",
+                                             "adminAccess",     "tolerations", "capacity"};
 // What a v1beta1 device holds in `basic` and a v1 device holds itself.
-constexpr std::string_view kBasicFields[] = {"attributes", "capacity", "consumesCounters", "nodeName", "nodeSelector", "allNodes", "taints",
-                                             "bindsToNode", "bindingConditions", "bindingFailureConditions", "allowMultipleAllocations",
+constexpr std::string_view kBasicFields[] = {"attributes",
+                                             "capacity",
+                                             "consumesCounters",
+                                             "nodeName",
+                                             "nodeSelector",
+                                             "allNodes",
+                                             "taints",
+                                             "bindsToNode",
+                                             "bindingConditions",
+                                             "bindingFailureConditions",
+                                             "allowMultipleAllocations",
                                              "nodeAllocatableResourceMappings"};
 
 Value* at(Value& object, std::initializer_list<std::string_view> path) {

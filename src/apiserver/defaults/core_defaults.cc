@@ -140,7 +140,8 @@ void serviceDefaults(Mut<>& object) {
   if (spec.sessionAffinity == "None") spec.sessionAffinityConfig = nullptr;
   if (spec.sessionAffinity == "ClientIP") {
     if (!spec.sessionAffinityConfig) spec.sessionAffinityConfig = object.arena().make<corev1::SessionAffinityConfig>();
-    if (!spec.sessionAffinityConfig->clientIP) spec.sessionAffinityConfig->clientIP = object.arena().make<corev1::ClientIPConfig>();
+    if (!spec.sessionAffinityConfig->clientIP)
+      spec.sessionAffinityConfig->clientIP = object.arena().make<corev1::ClientIPConfig>();
     setIfAbsent(spec.sessionAffinityConfig->clientIP->timeoutSeconds, int32_t{10800});
   }
   setIfEmpty(spec.type, "ClusterIP");
@@ -149,7 +150,8 @@ void serviceDefaults(Mut<>& object) {
     bool unset = port.targetPort.isString ? port.targetPort.stringValue.empty() : port.targetPort.intValue == 0;
     if (unset) port.targetPort = {false, port.port, {}};
   }
-  bool external = spec.type == "NodePort" || spec.type == "LoadBalancer" || (spec.type == "ClusterIP" && !spec.externalIPs.empty());
+  bool external =
+      spec.type == "NodePort" || spec.type == "LoadBalancer" || (spec.type == "ClusterIP" && !spec.externalIPs.empty());
   if (external) setIfEmpty(spec.externalTrafficPolicy, "Cluster");
   if (spec.type == "NodePort" || spec.type == "LoadBalancer" || spec.type == "ClusterIP")
     setIfAbsent(spec.internalTrafficPolicy, Str("Cluster"));

@@ -182,14 +182,16 @@ void customResourceDefinitionDefaults(Mut<>& object) {
   auto& names = definition.spec.names;
   if (names.singular.empty()) {
     std::string singular(names.kind);
-    std::transform(singular.begin(), singular.end(), singular.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(singular.begin(), singular.end(), singular.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     names.singular = object.str(singular);
   }
   if (names.listKind.empty() && !names.kind.empty()) names.listKind = object.str(std::string(names.kind) + "List");
   if (!definition.spec.conversion) definition.spec.conversion = object.arena().make<apiextensionsv1::CustomResourceConversion>();
   setIfEmpty(definition.spec.conversion->strategy, "None");
   auto* webhook = definition.spec.conversion->webhook;
-  if (webhook && webhook->clientConfig && webhook->clientConfig->service) setIfAbsent(webhook->clientConfig->service->port, kWebhookPort);
+  if (webhook && webhook->clientConfig && webhook->clientConfig->service)
+    setIfAbsent(webhook->clientConfig->service->port, kWebhookPort);
   if (!definition.status.storedVersions.empty()) return;
   for (const auto& version : definition.spec.versions)
     if (version.storage) definition.status.storedVersions.append(object.arena()) = object.str(version.name);
@@ -233,7 +235,9 @@ void deviceClaimDefaults(resourcev1::ResourceClaimSpec& spec) {
   }
 }
 void resourceClaimDefaults(Mut<>& object) { deviceClaimDefaults(static_cast<resourcev1::ResourceClaim*>(object.root())->spec); }
-void resourceClaimTemplateDefaults(Mut<>& object) { deviceClaimDefaults(static_cast<resourcev1::ResourceClaimTemplate*>(object.root())->spec.spec); }
+void resourceClaimTemplateDefaults(Mut<>& object) {
+  deviceClaimDefaults(static_cast<resourcev1::ResourceClaimTemplate*>(object.root())->spec.spec);
+}
 
 // By the type's name, so that each version has its own.
 const std::map<std::string_view, DefaultsFunction>& table() {

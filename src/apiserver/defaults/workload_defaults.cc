@@ -36,7 +36,8 @@ void daemonSetDefaults(Mut<>& object) {
   auto& spec = static_cast<appsv1::DaemonSet*>(object.root())->spec;
   setIfEmpty(spec.updateStrategy.type, "RollingUpdate");
   if (spec.updateStrategy.type == "RollingUpdate") {
-    if (!spec.updateStrategy.rollingUpdate) spec.updateStrategy.rollingUpdate = object.arena().make<appsv1::RollingUpdateDaemonSet>();
+    if (!spec.updateStrategy.rollingUpdate)
+      spec.updateStrategy.rollingUpdate = object.arena().make<appsv1::RollingUpdateDaemonSet>();
     setIfAbsent(spec.updateStrategy.rollingUpdate->maxUnavailable, IntOrString{false, 1, {}});
     setIfAbsent(spec.updateStrategy.rollingUpdate->maxSurge, IntOrString{false, 0, {}});
   }

@@ -32,7 +32,9 @@ void prepareNamespaceFinalize(Mut<>& object, const Ref<>& old, const WriteContex
   auto& ns = *static_cast<corev1::Namespace*>(object.root());
   ns.status = *schema::copyInto(object.arena(), Ref<corev1::Namespace>(old)->status);
 }
-bool namespaceMayGo(const schema::Object& object) { return static_cast<const corev1::Namespace*>(object.root())->spec.finalizers.empty(); }
+bool namespaceMayGo(const schema::Object& object) {
+  return static_cast<const corev1::Namespace*>(object.root())->spec.finalizers.empty();
+}
 
 void prepareServiceUpdate(Mut<>& object, const Ref<>& old, const WriteContext&) { keepServiceAllocations(object, old); }
 
@@ -50,8 +52,8 @@ void preparePersistentVolumeStatus(Mut<>& object, const Ref<>& oldObject, const 
     if (!status.lastPhaseTransitionTime) status.lastPhaseTransitionTime = old.lastPhaseTransitionTime;
     return;
   }
-  bool noted = status.lastPhaseTransitionTime && !(old.lastPhaseTransitionTime &&
-                                                   status.lastPhaseTransitionTime.value == old.lastPhaseTransitionTime.value);
+  bool noted = status.lastPhaseTransitionTime &&
+               !(old.lastPhaseTransitionTime && status.lastPhaseTransitionTime.value == old.lastPhaseTransitionTime.value);
   if (noted) return;
   status.lastPhaseTransitionTime.value = schema::Time::fromUnix(context.nowUnixSeconds);
   status.lastPhaseTransitionTime.present = true;

@@ -33,7 +33,8 @@ Strategy withoutGeneration(Strategy::Validate validate = nullptr, Strategy::Vali
 // A deployment's status never changes its labels.
 void prepareDeploymentStatus(Mut<>& object, const Ref<>& old, const WriteContext&) {
   metav1::ObjectMeta& metadata = schema::metadataOf(object);
-  schema::copyField(*findField(schema::typeInfoOf<metav1::ObjectMeta>(), "labels"), &metadata, &schema::metadataOf(old), object.arena());
+  schema::copyField(*findField(schema::typeInfoOf<metav1::ObjectMeta>(), "labels"), &metadata, &schema::metadataOf(old),
+                    object.arena());
 }
 
 // The request says who asks; that is for the server to say.
@@ -145,7 +146,8 @@ void addRbac(StrategyTable& table) {
   table["rbac.authorization.k8s.io/roles"] = withoutGeneration(validateRole);
   table["rbac.authorization.k8s.io/clusterroles"] = withoutGeneration(validateClusterRole);
   table["rbac.authorization.k8s.io/rolebindings"] = withoutGeneration(validateRoleBinding, validateRoleBindingUpdate);
-  table["rbac.authorization.k8s.io/clusterrolebindings"] = withoutGeneration(validateClusterRoleBinding, validateClusterRoleBindingUpdate);
+  table["rbac.authorization.k8s.io/clusterrolebindings"] =
+      withoutGeneration(validateClusterRoleBinding, validateClusterRoleBindingUpdate);
   for (const char* name : {"roles", "rolebindings", "clusterroles", "clusterrolebindings"}) {
     Strategy& strategy = table[fmt::format("rbac.authorization.k8s.io/{}", name)];
     strategy.validateName = isPathSegmentName;
@@ -220,7 +222,8 @@ void addGroupStrategies(StrategyTable& table) {
   table["certificates.k8s.io/clustertrustbundles"].selectableFields = {{"spec.signerName", "spec.signerName"}};
   Strategy& podCertificates = table["certificates.k8s.io/podcertificaterequests"];
   podCertificates.allowUnconditionalUpdate = false;
-  podCertificates.selectableFields = {{"spec.signerName", "spec.signerName"}, {"spec.podName", "spec.podName"}, {"spec.nodeName", "spec.nodeName"}};
+  podCertificates.selectableFields = {
+      {"spec.signerName", "spec.signerName"}, {"spec.podName", "spec.podName"}, {"spec.nodeName", "spec.nodeName"}};
   Strategy& definitions = table["apiextensions.k8s.io/customresourcedefinitions"];
   definitions.generation = Generation::Spec;
   definitions.allowUnconditionalUpdate = false;

@@ -36,7 +36,8 @@ void preparePodStatusUpdate(Mut<>& object, const Ref<>& oldObject, const WriteCo
   auto& pod = *static_cast<corev1::Pod*>(object.root());
   Ref<corev1::Pod> old(oldObject);
   pod.metadata.ownerReferences = {};
-  for (const auto& owner : old->metadata.ownerReferences) pod.metadata.ownerReferences.append(object.arena(), *schema::copyInto(object.arena(), owner));
+  for (const auto& owner : old->metadata.ownerReferences)
+    pod.metadata.ownerReferences.append(object.arena(), *schema::copyInto(object.arena(), owner));
   if (pod.status.qosClass.empty()) pod.status.qosClass = object.str(old->status.qosClass);
 }
 
@@ -77,7 +78,8 @@ bool sameNames(const Containers& a, const Containers& b) {
 void prepareResize(Mut<>& object, const Ref<>& oldObject, const WriteContext&) {
   auto& pod = *static_cast<corev1::Pod*>(object.root());
   Ref<corev1::Pod> old(oldObject);
-  if (!sameNames(pod.spec.containers, old->spec.containers) || !sameNames(pod.spec.initContainers, old->spec.initContainers)) return;
+  if (!sameNames(pod.spec.containers, old->spec.containers) || !sameNames(pod.spec.initContainers, old->spec.initContainers))
+    return;
   corev1::Pod asked = pod;
   replaceWithCopy(object, pod, *old);
   takeResources(pod.spec.containers, asked.spec.containers);

@@ -11,7 +11,8 @@ const Strategy& strategyOf(const schema::ResourceInfo& resource) {
     return table;
   }();
   static const Strategy kPlain;
-  std::string key = resource.group.empty() ? std::string(resource.resource) : std::string(resource.group) + "/" + std::string(resource.resource);
+  std::string key = resource.group.empty() ? std::string(resource.resource)
+                                           : std::string(resource.group) + "/" + std::string(resource.resource);
   auto found = kTable.find(key);
   return found == kTable.end() ? kPlain : found->second;
 }

@@ -62,7 +62,8 @@ TableCells daemonSetCells(const Ref<>& object, int64_t now) {
 TableCells statefulSetCells(const Ref<>& object, int64_t now) {
   Ref<appsv1::StatefulSet> ss(object);
   return {textCell(ss->metadata.name), textCell(fmt::format("{}/{}", ss->status.readyReplicas, ss->spec.replicas.valueOr(0))),
-          ageCell(ss->metadata.creationTimestamp, now), containersCell(ss->spec.template_.spec), imagesCell(ss->spec.template_.spec)};
+          ageCell(ss->metadata.creationTimestamp, now), containersCell(ss->spec.template_.spec),
+          imagesCell(ss->spec.template_.spec)};
 }
 
 TableCells controllerRevisionCells(const Ref<>& object, int64_t now) {
@@ -73,8 +74,9 @@ TableCells controllerRevisionCells(const Ref<>& object, int64_t now) {
       std::string_view version = reference.apiVersion;
       size_t slash = version.find('/');
       std::string group(slash == std::string_view::npos ? std::string_view() : version.substr(0, slash));
-      owner = fmt::format("{}/{}", toLower(group.empty() ? std::string(reference.kind) : fmt::format("{}.{}", reference.kind, group)),
-                          reference.name);
+      owner =
+          fmt::format("{}/{}", toLower(group.empty() ? std::string(reference.kind) : fmt::format("{}.{}", reference.kind, group)),
+                      reference.name);
     }
   return {textCell(revision->metadata.name), textCell(owner), numberCell(revision->revision),
           ageCell(revision->metadata.creationTimestamp, now)};
@@ -93,16 +95,19 @@ TableCells endpointSliceCells(const Ref<>& object, int64_t now) {
   Ref<discoveryv1::EndpointSlice> slice(object);
   std::vector<std::string> ports, addresses;
   for (const auto& port : slice->ports)
-    ports.push_back(port.port ? fmt::format("{}", *port.port) : port.name && !(*port.name).empty() ? std::string(*port.name) : "*");
+    ports.push_back(port.port                            ? fmt::format("{}", *port.port)
+                    : port.name && !(*port.name).empty() ? std::string(*port.name)
+                                                         : "*");
   for (const auto& endpoint : slice->endpoints)
     for (schema::Str address : endpoint.addresses) addresses.emplace_back(address);
-  return {textCell(slice->metadata.name), textCell(slice->addressType), textCell(firstThree(ports)), textCell(firstThree(addresses)),
-          ageCell(slice->metadata.creationTimestamp, now)};
+  return {textCell(slice->metadata.name), textCell(slice->addressType), textCell(firstThree(ports)),
+          textCell(firstThree(addresses)), ageCell(slice->metadata.creationTimestamp, now)};
 }
 
 TableCells leaseCells(const Ref<>& object, int64_t now) {
   Ref<coordinationv1::Lease> lease(object);
-  return {textCell(lease->metadata.name), textCell(lease->spec.holderIdentity.valueOr("")), ageCell(lease->metadata.creationTimestamp, now)};
+  return {textCell(lease->metadata.name), textCell(lease->spec.holderIdentity.valueOr("")),
+          ageCell(lease->metadata.creationTimestamp, now)};
 }
 
 template <class Binding>
@@ -122,11 +127,13 @@ TableCells bindingCells(const Ref<>& object, int64_t now) {
           textCell(join(accounts, ", "))};
 }
 
-const Columns kBindingColumns{kName, {"Role"}, {"Age"}, {"Users", "string", "", 1}, {"Groups", "string", "", 1}, {"ServiceAccounts", "string", "", 1}};
+const Columns kBindingColumns{
+    kName, {"Role"}, {"Age"}, {"Users", "string", "", 1}, {"Groups", "string", "", 1}, {"ServiceAccounts", "string", "", 1}};
 
 const std::map<std::string, TablePrinter, std::less<>>& appsPrinters() {
   static const std::map<std::string, TablePrinter, std::less<>> kPrinters{
-      {"Deployment", {{kName, {"Ready"}, {"Up-to-date"}, {"Available"}, {"Age"}, kContainers, kImages, kSelector}, deploymentCells}},
+      {"Deployment",
+       {{kName, {"Ready"}, {"Up-to-date"}, {"Available"}, {"Age"}, kContainers, kImages, kSelector}, deploymentCells}},
       {"ReplicaSet",
        {{kName, {"Desired", "integer"}, {"Current", "integer"}, {"Ready", "integer"}, {"Age"}, kContainers, kImages, kSelector},
         replicaSetCells}},

@@ -22,7 +22,8 @@ std::string joinSet(const std::set<std::string>& words) {
 std::string nodeStatus(const corev1::Node& node) {
   std::string status = "Unknown";
   for (const auto& condition : node.status.conditions)
-    if (condition.type == "Ready") status = condition.status == "True" ? "Ready" : condition.status == "False" ? "NotReady" : "Unknown";
+    if (condition.type == "Ready")
+      status = condition.status == "True" ? "Ready" : condition.status == "False" ? "NotReady" : "Unknown";
   // Upstream prints NotReady for False and Unknown alike when the condition is there.
   for (const auto& condition : node.status.conditions)
     if (condition.type == "Ready" && condition.status != "True") status = "NotReady";
@@ -74,7 +75,8 @@ std::string servicePorts(const corev1::Service& service) {
 std::string serviceExternal(const corev1::Service& service) {
   std::vector<std::string> external;
   for (schema::Str ip : service.spec.externalIPs) external.emplace_back(ip);
-  if (service.spec.type == "ClusterIP" || service.spec.type == "NodePort") return external.empty() ? "<none>" : join(external, ",");
+  if (service.spec.type == "ClusterIP" || service.spec.type == "NodePort")
+    return external.empty() ? "<none>" : join(external, ",");
   if (service.spec.type == "ExternalName") return std::string(service.spec.externalName);
   if (service.spec.type != "LoadBalancer") return "<unknown>";
   std::set<std::string> ingress;
@@ -86,7 +88,8 @@ std::string serviceExternal(const corev1::Service& service) {
 
 TableCells serviceCells(const Ref<>& object, int64_t now) {
   Ref<corev1::Service> service(object);
-  std::string_view ip = service->spec.clusterIPs.empty() ? std::string_view(service->spec.clusterIP) : service->spec.clusterIPs[0];
+  std::string_view ip =
+      service->spec.clusterIPs.empty() ? std::string_view(service->spec.clusterIP) : service->spec.clusterIPs[0];
   return {textCell(service->metadata.name),
           textCell(service->spec.type),
           orNone(ip),
@@ -114,8 +117,16 @@ TableCells eventCells(const Ref<>& object, int64_t now) {
   std::string source(event->source.component.empty() ? event->reportingComponent : event->source.component);
   std::string_view host = event->source.host.empty() ? event->reportingInstance : event->source.host;
   if (!host.empty()) source += fmt::format(", {}", host);
-  return {textCell(last),          textCell(event->type), textCell(event->reason),         textCell(target), textCell(about.fieldPath),
-          textCell(source),        textCell(trim(event->message)), textCell(first), numberCell(count), textCell(event->metadata.name)};
+  return {textCell(last),
+          textCell(event->type),
+          textCell(event->reason),
+          textCell(target),
+          textCell(about.fieldPath),
+          textCell(source),
+          textCell(trim(event->message)),
+          textCell(first),
+          numberCell(count),
+          textCell(event->metadata.name)};
 }
 
 TableCells endpointsCells(const Ref<>& object, int64_t now) {
@@ -129,7 +140,9 @@ TableCells endpointsCells(const Ref<>& object, int64_t now) {
         all.push_back(v6 ? fmt::format("[{}]:{}", address.ip, port.port) : fmt::format("{}:{}", address.ip, port.port));
     }
   }
-  std::string text = all.empty() ? "<none>" : join(std::vector<std::string>(all.begin(), all.begin() + std::min<ptrdiff_t>(3, std::ssize(all))), ",");
+  std::string text =
+      all.empty() ? "<none>"
+                  : join(std::vector<std::string>(all.begin(), all.begin() + std::min<ptrdiff_t>(3, std::ssize(all))), ",");
   if (all.size() > 3) text += fmt::format(" + {} more...", all.size() - 3);
   return {textCell(endpoints->metadata.name), textCell(text), ageCell(endpoints->metadata.creationTimestamp, now)};
 }
@@ -159,8 +172,13 @@ TableCells replicationControllerCells(const Ref<>& object, int64_t now) {
     containers = containersCell(rc->spec.template_->spec);
     images = imagesCell(rc->spec.template_->spec);
   }
-  return {textCell(rc->metadata.name),          numberCell(rc->spec.replicas.valueOr(0)), numberCell(rc->status.replicas),
-          numberCell(rc->status.readyReplicas), ageCell(rc->metadata.creationTimestamp, now), containers, images,
+  return {textCell(rc->metadata.name),
+          numberCell(rc->spec.replicas.valueOr(0)),
+          numberCell(rc->status.replicas),
+          numberCell(rc->status.readyReplicas),
+          ageCell(rc->metadata.creationTimestamp, now),
+          containers,
+          images,
           textCell(labelsText(rc->spec.selector))};
 }
 
@@ -180,7 +198,13 @@ const std::map<std::string, TablePrinter, std::less<>>& corePrinters() {
          {"Container-Runtime", "string", "", 1}},
         nodeCells}},
       {"Service",
-       {{{"Name", "string", "name"}, {"Type"}, {"Cluster-IP"}, {"External-IP"}, {"Port(s)"}, {"Age"}, {"Selector", "string", "", 1}},
+       {{{"Name", "string", "name"},
+         {"Type"},
+         {"Cluster-IP"},
+         {"External-IP"},
+         {"Port(s)"},
+         {"Age"},
+         {"Selector", "string", "", 1}},
         serviceCells}},
       {"Event",
        {{{"Last Seen"},

@@ -19,8 +19,8 @@ constexpr std::string_view kClassAnnotation = "volume.beta.kubernetes.io/storage
 
 std::string modesText(const schema::List<Str>& modes) {
   std::vector<std::string> out;
-  for (auto [mode, text] : {std::pair{"ReadWriteOnce", "RWO"}, std::pair{"ReadOnlyMany", "ROX"}, std::pair{"ReadWriteMany", "RWX"},
-                            std::pair{"ReadWriteOncePod", "RWOP"}})
+  for (auto [mode, text] : {std::pair{"ReadWriteOnce", "RWO"}, std::pair{"ReadOnlyMany", "ROX"},
+                            std::pair{"ReadWriteMany", "RWX"}, std::pair{"ReadWriteOncePod", "RWOP"}})
     if (std::find(modes.begin(), modes.end(), Str(mode)) != modes.end()) out.emplace_back(text);
   return join(out, ",");
 }
@@ -102,11 +102,27 @@ TableCells componentCells(const Ref<>& object, int64_t) {
 const TablePrinter* coreVolumeTablePrinter(std::string_view kind) {
   static const std::map<std::string_view, TablePrinter> kPrinters{
       {"PersistentVolume",
-       {{kName, {"Capacity"}, {"Access Modes"}, {"Reclaim Policy"}, {"Status"}, {"Claim"}, {"StorageClass"}, {"VolumeAttributesClass"}, {"Reason"},
-         kAge, {"VolumeMode", "string", "", 1}},
+       {{kName,
+         {"Capacity"},
+         {"Access Modes"},
+         {"Reclaim Policy"},
+         {"Status"},
+         {"Claim"},
+         {"StorageClass"},
+         {"VolumeAttributesClass"},
+         {"Reason"},
+         kAge,
+         {"VolumeMode", "string", "", 1}},
         volumeCells}},
       {"PersistentVolumeClaim",
-       {{kName, {"Status"}, {"Volume"}, {"Capacity"}, {"Access Modes"}, {"StorageClass"}, {"VolumeAttributesClass"}, kAge,
+       {{kName,
+         {"Status"},
+         {"Volume"},
+         {"Capacity"},
+         {"Access Modes"},
+         {"StorageClass"},
+         {"VolumeAttributesClass"},
+         kAge,
          {"VolumeMode", "string", "", 1}},
         claimCells}},
       {"ResourceQuota", {{kName, {"Request"}, {"Limit"}, kAge}, quotaCells}},

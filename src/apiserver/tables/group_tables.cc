@@ -69,19 +69,31 @@ TableCells jobCells(const Ref<>& object, int64_t now) {
     int64_t end = job->status.completionTime ? job->status.completionTime.value.unixSeconds() : now;
     duration = humanDuration(end - job->status.startTime.value.unixSeconds());
   }
-  return {textCell(job->metadata.name),      textCell(status),
-          textCell(completions),             textCell(duration),
-          ageOf(job, now),                   containersCell(job->spec.template_.spec),
-          imagesCell(job->spec.template_.spec), selectorCell(job->spec.selector)};
+  return {textCell(job->metadata.name),
+          textCell(status),
+          textCell(completions),
+          textCell(duration),
+          ageOf(job, now),
+          containersCell(job->spec.template_.spec),
+          imagesCell(job->spec.template_.spec),
+          selectorCell(job->spec.selector)};
 }
 
 TableCells cronJobCells(const Ref<>& object, int64_t now) {
   Ref<batchv1::CronJob> job(object);
   const auto& pod = job->spec.jobTemplate.spec.template_.spec;
-  std::string last = job->status.lastScheduleTime ? humanDuration(now - job->status.lastScheduleTime.value.unixSeconds()) : "<none>";
+  std::string last =
+      job->status.lastScheduleTime ? humanDuration(now - job->status.lastScheduleTime.value.unixSeconds()) : "<none>";
   std::string_view suspend = !job->spec.suspend ? "<unset>" : *job->spec.suspend ? "True" : "False";
-  return {textCell(job->metadata.name), textCell(job->spec.schedule), orNone(job->spec.timeZone.valueOr("")), textCell(suspend),
-          numberCell(static_cast<int64_t>(job->status.active.size())), textCell(last), ageOf(job, now), containersCell(pod), imagesCell(pod),
+  return {textCell(job->metadata.name),
+          textCell(job->spec.schedule),
+          orNone(job->spec.timeZone.valueOr("")),
+          textCell(suspend),
+          numberCell(static_cast<int64_t>(job->status.active.size())),
+          textCell(last),
+          ageOf(job, now),
+          containersCell(pod),
+          imagesCell(pod),
           selectorCell(job->spec.jobTemplate.spec.selector)};
 }
 
@@ -101,8 +113,12 @@ TableCells ingressCells(const Ref<>& object, int64_t now) {
     if (!ingress->spec.rules[i].host.empty()) hosts.emplace_back(ingress->spec.rules[i].host);
   std::string text = hosts.empty() ? "*" : join(hosts, ",");
   if (!hosts.empty() && ingress->spec.rules.size() > 3) text += fmt::format(" + {} more...", ingress->spec.rules.size() - 3);
-  return {textCell(ingress->metadata.name), orNone(ingress->spec.ingressClassName.valueOr("")), textCell(text),
-          textCell(addressesText(ingress->status.loadBalancer.ingress)), textCell(ingress->spec.tls.empty() ? "80" : "80, 443"), ageOf(ingress, now)};
+  return {textCell(ingress->metadata.name),
+          orNone(ingress->spec.ingressClassName.valueOr("")),
+          textCell(text),
+          textCell(addressesText(ingress->status.loadBalancer.ingress)),
+          textCell(ingress->spec.tls.empty() ? "80" : "80, 443"),
+          ageOf(ingress, now)};
 }
 
 std::string markedName(const metav1::ObjectMeta& metadata, std::initializer_list<std::string_view> marks) {
@@ -115,9 +131,10 @@ TableCells ingressClassCells(const Ref<>& object, int64_t now) {
   Ref<networkingv1::IngressClass> one(object);
   std::string parameters = "<none>";
   if (const auto* p = one->spec.parameters)
-    parameters = p->apiGroup.valueOr("").empty() ? fmt::format("{}/{}", p->kind, p->name) : fmt::format("{}.{}/{}", p->kind, *p->apiGroup, p->name);
-  return {markedName(one->metadata, {"ingressclass.kubernetes.io/is-default-class"}), textCell(one->spec.controller), textCell(parameters),
-          ageOf(one, now)};
+    parameters = p->apiGroup.valueOr("").empty() ? fmt::format("{}/{}", p->kind, p->name)
+                                                 : fmt::format("{}.{}/{}", p->kind, *p->apiGroup, p->name);
+  return {markedName(one->metadata, {"ingressclass.kubernetes.io/is-default-class"}), textCell(one->spec.controller),
+          textCell(parameters), ageOf(one, now)};
 }
 
 TableCells networkPolicyCells(const Ref<>& object, int64_t now) {
@@ -147,9 +164,13 @@ TableCells serviceCidrCells(const Ref<>& object, int64_t now) {
 
 TableCells storageClassCells(const Ref<>& object, int64_t now) {
   Ref<storagev1::StorageClass> one(object);
-  return {markedName(one->metadata, {"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"}),
-          textCell(one->provisioner), textCell(one->reclaimPolicy.valueOr("Delete")), orUnset(one->volumeBindingMode),
-          boolCell(one->allowVolumeExpansion.valueOr(false)), ageOf(one, now)};
+  return {markedName(one->metadata,
+                     {"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"}),
+          textCell(one->provisioner),
+          textCell(one->reclaimPolicy.valueOr("Delete")),
+          orUnset(one->volumeBindingMode),
+          boolCell(one->allowVolumeExpansion.valueOr(false)),
+          ageOf(one, now)};
 }
 
 TableCells volumeAttributesClassCells(const Ref<>& object, int64_t now) {
@@ -159,8 +180,9 @@ TableCells volumeAttributesClassCells(const Ref<>& object, int64_t now) {
 
 TableCells volumeAttachmentCells(const Ref<>& object, int64_t now) {
   Ref<storagev1::VolumeAttachment> one(object);
-  return {textCell(one->metadata.name), textCell(one->spec.attacher), textCell(one->spec.source.persistentVolumeName.valueOr("")),
-          textCell(one->spec.nodeName), boolCell(one->status.attached), ageOf(one, now)};
+  return {
+      textCell(one->metadata.name), textCell(one->spec.attacher),   textCell(one->spec.source.persistentVolumeName.valueOr("")),
+      textCell(one->spec.nodeName), boolCell(one->status.attached), ageOf(one, now)};
 }
 
 TableCells csiDriverCells(const Ref<>& object, int64_t now) {
@@ -191,16 +213,20 @@ std::string amountText(const schema::Opt<schema::IntOrString>& value) {
 
 TableCells budgetCells(const Ref<>& object, int64_t now) {
   Ref<policyv1::PodDisruptionBudget> budget(object);
-  return {textCell(budget->metadata.name), textCell(amountText(budget->spec.minAvailable)), textCell(amountText(budget->spec.maxUnavailable)),
-          numberCell(budget->status.disruptionsAllowed), ageOf(budget, now)};
+  return {textCell(budget->metadata.name), textCell(amountText(budget->spec.minAvailable)),
+          textCell(amountText(budget->spec.maxUnavailable)), numberCell(budget->status.disruptionsAllowed), ageOf(budget, now)};
 }
 
-std::string quantityText(const schema::Opt<schema::Quantity>& value) { return value ? std::string(value.value.text) : "<unknown>"; }
+std::string quantityText(const schema::Opt<schema::Quantity>& value) {
+  return value ? std::string(value.value.text) : "<unknown>";
+}
 
 // One metric as current/target. `current` is null until the controller has seen the metric.
-std::string resourceMetricText(Str name, const autoscalingv2::MetricTarget& target, const autoscalingv2::MetricValueStatus* current) {
+std::string resourceMetricText(Str name, const autoscalingv2::MetricTarget& target,
+                               const autoscalingv2::MetricValueStatus* current) {
   if (target.averageValue)
-    return fmt::format("{}: {}/{}", name, current ? quantityText(current->averageValue) : "<unknown>", target.averageValue.value.text);
+    return fmt::format("{}: {}/{}", name, current ? quantityText(current->averageValue) : "<unknown>",
+                       target.averageValue.value.text);
   std::string now = current && current->averageUtilization ? fmt::format("{}%", *current->averageUtilization) : "<unknown>";
   std::string wanted = target.averageUtilization ? fmt::format("{}%", *target.averageUtilization) : "<auto>";
   return fmt::format("{}: {}/{}", name, now, wanted);
@@ -208,12 +234,15 @@ std::string resourceMetricText(Str name, const autoscalingv2::MetricTarget& targ
 
 std::string valueMetricText(const autoscalingv2::MetricTarget& target, const autoscalingv2::MetricValueStatus* current) {
   if (target.averageValue && target.type != "Value")
-    return fmt::format("{}/{} (avg)", current ? quantityText(current->averageValue) : "<unknown>", target.averageValue.value.text);
+    return fmt::format("{}/{} (avg)", current ? quantityText(current->averageValue) : "<unknown>",
+                       target.averageValue.value.text);
   return fmt::format("{}/{}", current ? quantityText(current->value) : "<unknown>", quantityText(target.value));
 }
 
 std::string metricText(const autoscalingv2::MetricSpec& metric, const autoscalingv2::MetricStatus* status) {
-  if (metric.resource) return resourceMetricText(metric.resource->name, metric.resource->target, status && status->resource ? &status->resource->current : nullptr);
+  if (metric.resource)
+    return resourceMetricText(metric.resource->name, metric.resource->target,
+                              status && status->resource ? &status->resource->current : nullptr);
   if (metric.containerResource)
     return resourceMetricText(metric.containerResource->name, metric.containerResource->target,
                               status && status->containerResource ? &status->containerResource->current : nullptr);
@@ -221,7 +250,8 @@ std::string metricText(const autoscalingv2::MetricSpec& metric, const autoscalin
     return fmt::format("{}/{}", status && status->pods ? quantityText(status->pods->current.averageValue) : "<unknown>",
                        quantityText(metric.pods->target.averageValue));
   if (metric.object) return valueMetricText(metric.object->target, status && status->object ? &status->object->current : nullptr);
-  if (metric.external) return valueMetricText(metric.external->target, status && status->external ? &status->external->current : nullptr);
+  if (metric.external)
+    return valueMetricText(metric.external->target, status && status->external ? &status->external->current : nullptr);
   return "<unknown type>";
 }
 
@@ -230,7 +260,8 @@ TableCells autoscalerCells(const Ref<>& object, int64_t now) {
   std::vector<std::string> targets;
   size_t shown = std::min<size_t>(2, one->spec.metrics.size());
   for (size_t i = 0; i < shown; ++i)
-    targets.push_back(metricText(one->spec.metrics[i], i < one->status.currentMetrics.size() ? &one->status.currentMetrics[i] : nullptr));
+    targets.push_back(
+        metricText(one->spec.metrics[i], i < one->status.currentMetrics.size() ? &one->status.currentMetrics[i] : nullptr));
   std::string text = targets.empty() ? "<none>" : join(targets, ", ");
   if (one->spec.metrics.size() > shown) text += fmt::format(" + {} more...", one->spec.metrics.size() - shown);
   return {textCell(one->metadata.name),
@@ -266,8 +297,12 @@ TableCells signingRequestCells(const Ref<>& object, int64_t now) {
   std::string condition = denied ? "Denied" : approved ? "Approved" : "Pending";
   if (failed) condition += ",Failed";
   if (!request->status.certificate.bytes.empty()) condition += ",Issued";
-  return {textCell(request->metadata.name), ageOf(request, now), orNone(request->spec.signerName), textCell(request->spec.username),
-          textCell(request->spec.expirationSeconds ? humanDuration(*request->spec.expirationSeconds) : "<none>"), textCell(condition)};
+  return {textCell(request->metadata.name),
+          ageOf(request, now),
+          orNone(request->spec.signerName),
+          textCell(request->spec.username),
+          textCell(request->spec.expirationSeconds ? humanDuration(*request->spec.expirationSeconds) : "<none>"),
+          textCell(condition)};
 }
 
 // ---- what configures the API
@@ -275,7 +310,8 @@ TableCells signingRequestCells(const Ref<>& object, int64_t now) {
 template <class Configuration>
 TableCells webhookCells(const Ref<>& object, int64_t now) {
   Ref<Configuration> configuration(object);
-  return {textCell(configuration->metadata.name), numberCell(static_cast<int64_t>(configuration->webhooks.size())), ageOf(configuration, now)};
+  return {textCell(configuration->metadata.name), numberCell(static_cast<int64_t>(configuration->webhooks.size())),
+          ageOf(configuration, now)};
 }
 
 std::string paramKindCell(const admissionregistrationv1::ParamKind* kind) {
@@ -284,14 +320,14 @@ std::string paramKindCell(const admissionregistrationv1::ParamKind* kind) {
 
 TableCells validatingPolicyCells(const Ref<>& object, int64_t now) {
   Ref<admissionregistrationv1::ValidatingAdmissionPolicy> policy(object);
-  return {textCell(policy->metadata.name), numberCell(static_cast<int64_t>(policy->spec.validations.size())), paramKindCell(policy->spec.paramKind),
-          ageOf(policy, now)};
+  return {textCell(policy->metadata.name), numberCell(static_cast<int64_t>(policy->spec.validations.size())),
+          paramKindCell(policy->spec.paramKind), ageOf(policy, now)};
 }
 
 TableCells mutatingPolicyCells(const Ref<>& object, int64_t now) {
   Ref<admissionregistrationv1::MutatingAdmissionPolicy> policy(object);
-  return {textCell(policy->metadata.name), numberCell(static_cast<int64_t>(policy->spec.mutations.size())), paramKindCell(policy->spec.paramKind),
-          ageOf(policy, now)};
+  return {textCell(policy->metadata.name), numberCell(static_cast<int64_t>(policy->spec.mutations.size())),
+          paramKindCell(policy->spec.paramKind), ageOf(policy, now)};
 }
 
 template <class Binding>
@@ -336,7 +372,8 @@ TableCells priorityLevelCells(const Ref<>& object, int64_t now) {
 
 TableCells apiServiceCells(const Ref<>& object, int64_t now) {
   Ref<apiregistrationv1::APIService> service(object);
-  std::string where = service->spec.service ? fmt::format("{}/{}", service->spec.service->namespace_, service->spec.service->name) : "Local";
+  std::string where =
+      service->spec.service ? fmt::format("{}/{}", service->spec.service->namespace_, service->spec.service->name) : "Local";
   std::string available = "Unknown";
   for (const auto& condition : service->status.conditions)
     if (condition.type == "Available") {
@@ -363,22 +400,33 @@ TableCells resourceClaimCells(const Ref<>& object, int64_t now) {
 
 TableCells resourceSliceCells(const Ref<>& object, int64_t now) {
   Ref<resourcev1::ResourceSlice> slice(object);
-  return {textCell(slice->metadata.name), textCell(slice->spec.nodeName.valueOr("")), textCell(slice->spec.driver), textCell(slice->spec.pool.name),
-          ageOf(slice, now)};
+  return {textCell(slice->metadata.name), textCell(slice->spec.nodeName.valueOr("")), textCell(slice->spec.driver),
+          textCell(slice->spec.pool.name), ageOf(slice, now)};
 }
 
 using Printers = std::map<std::string, TablePrinter, std::less<>>;
 
 void addWorkloads(Printers& table) {
-  const TableColumn containers{"Containers", "string", "", 1}, images{"Images", "string", "", 1}, selector{"Selector", "string", "", 1};
+  const TableColumn containers{"Containers", "string", "", 1}, images{"Images", "string", "", 1},
+      selector{"Selector", "string", "", 1};
   table["batch/Job"] = {{kName, {"Status"}, {"Completions"}, {"Duration"}, kAge, containers, images, selector}, jobCells};
-  table["batch/CronJob"] = {{kName, {"Schedule"}, {"Timezone"}, {"Suspend", "boolean"}, {"Active", "integer"}, {"Last Schedule"}, kAge, containers,
-                             images, selector},
+  table["batch/CronJob"] = {{kName,
+                             {"Schedule"},
+                             {"Timezone"},
+                             {"Suspend", "boolean"},
+                             {"Active", "integer"},
+                             {"Last Schedule"},
+                             kAge,
+                             containers,
+                             images,
+                             selector},
                             cronJobCells};
-  table["policy/PodDisruptionBudget"] = {{kName, {"Min Available"}, {"Max Unavailable"}, {"Allowed Disruptions", "integer"}, kAge}, budgetCells};
-  table["autoscaling/HorizontalPodAutoscaler"] = {{kName, {"Reference"}, {"Targets"}, {"MinPods"}, {"MaxPods"}, {"Replicas"}, kAge}, autoscalerCells};
-  table["scheduling.k8s.io/PriorityClass"] = {{kName, {"Value", "integer"}, {"Global-Default", "boolean"}, kAge, {"PreemptionPolicy"}},
-                                              priorityClassCells};
+  table["policy/PodDisruptionBudget"] = {
+      {kName, {"Min Available"}, {"Max Unavailable"}, {"Allowed Disruptions", "integer"}, kAge}, budgetCells};
+  table["autoscaling/HorizontalPodAutoscaler"] = {
+      {kName, {"Reference"}, {"Targets"}, {"MinPods"}, {"MaxPods"}, {"Replicas"}, kAge}, autoscalerCells};
+  table["scheduling.k8s.io/PriorityClass"] = {
+      {kName, {"Value", "integer"}, {"Global-Default", "boolean"}, kAge, {"PreemptionPolicy"}}, priorityClassCells};
   table["node.k8s.io/RuntimeClass"] = {{kName, {"Handler"}, kAge}, runtimeClassCells};
   table["resource.k8s.io/ResourceClaim"] = {{kName, {"State"}, kAge}, resourceClaimCells};
   table["resource.k8s.io/ResourceSlice"] = {{kName, {"Node"}, {"Driver"}, {"Pool"}, kAge}, resourceSliceCells};
@@ -392,13 +440,19 @@ void addNetworkAndStorage(Printers& table) {
   table["networking.k8s.io/NetworkPolicy"] = {{kName, {"Pod-Selector"}, kAge}, networkPolicyCells};
   table["networking.k8s.io/IPAddress"] = {{kName, {"ParentRef"}}, ipAddressCells};
   table["networking.k8s.io/ServiceCIDR"] = {{kName, {"CIDRs"}, kAge}, serviceCidrCells};
-  table["storage.k8s.io/StorageClass"] = {{kName, {"Provisioner"}, {"ReclaimPolicy"}, {"VolumeBindingMode"}, {"AllowVolumeExpansion"}, kAge},
-                                          storageClassCells};
+  table["storage.k8s.io/StorageClass"] = {
+      {kName, {"Provisioner"}, {"ReclaimPolicy"}, {"VolumeBindingMode"}, {"AllowVolumeExpansion"}, kAge}, storageClassCells};
   table["storage.k8s.io/VolumeAttributesClass"] = {{kName, {"DriverName"}, kAge}, volumeAttributesClassCells};
   table["storage.k8s.io/VolumeAttachment"] = {
       {kName, {"Attacher", "string", "name"}, {"PV"}, {"Node"}, {"Attached", "boolean"}, kAge}, volumeAttachmentCells};
-  table["storage.k8s.io/CSIDriver"] = {{kName, {"AttachRequired", "boolean"}, {"PodInfoOnMount", "boolean"}, {"StorageCapacity", "boolean"},
-                                        {"TokenRequests"}, {"RequiresRepublish", "boolean"}, {"Modes"}, kAge},
+  table["storage.k8s.io/CSIDriver"] = {{kName,
+                                        {"AttachRequired", "boolean"},
+                                        {"PodInfoOnMount", "boolean"},
+                                        {"StorageCapacity", "boolean"},
+                                        {"TokenRequests"},
+                                        {"RequiresRepublish", "boolean"},
+                                        {"Modes"},
+                                        kAge},
                                        csiDriverCells};
   table["storage.k8s.io/CSINode"] = {{kName, {"Drivers", "integer"}, kAge}, csiNodeCells};
 }
@@ -408,13 +462,16 @@ void addApi(Printers& table) {
   const std::string group = "admissionregistration.k8s.io/";
   table["certificates.k8s.io/CertificateSigningRequest"] = {
       {kName, kAge, {"SignerName"}, {"Requestor"}, {"RequestedDuration"}, {"Condition"}}, signingRequestCells};
-  table[group + "MutatingWebhookConfiguration"] = {{kName, {"Webhooks", "integer"}, kAge}, webhookCells<MutatingWebhookConfiguration>};
-  table[group + "ValidatingWebhookConfiguration"] = {{kName, {"Webhooks", "integer"}, kAge}, webhookCells<ValidatingWebhookConfiguration>};
+  table[group + "MutatingWebhookConfiguration"] = {{kName, {"Webhooks", "integer"}, kAge},
+                                                   webhookCells<MutatingWebhookConfiguration>};
+  table[group + "ValidatingWebhookConfiguration"] = {{kName, {"Webhooks", "integer"}, kAge},
+                                                     webhookCells<ValidatingWebhookConfiguration>};
   table[group + "ValidatingAdmissionPolicy"] = {{kName, {"Validations", "integer"}, {"ParamKind"}, kAge}, validatingPolicyCells};
   table[group + "MutatingAdmissionPolicy"] = {{kName, {"Mutations", "integer"}, {"ParamKind"}, kAge}, mutatingPolicyCells};
   table[group + "ValidatingAdmissionPolicyBinding"] = {{kName, {"PolicyName"}, {"ParamRef"}, kAge},
                                                        policyBindingCells<ValidatingAdmissionPolicyBinding>};
-  table[group + "MutatingAdmissionPolicyBinding"] = {{kName, {"PolicyName"}, {"ParamRef"}, kAge}, policyBindingCells<MutatingAdmissionPolicyBinding>};
+  table[group + "MutatingAdmissionPolicyBinding"] = {{kName, {"PolicyName"}, {"ParamRef"}, kAge},
+                                                     policyBindingCells<MutatingAdmissionPolicyBinding>};
   table["flowcontrol.apiserver.k8s.io/FlowSchema"] = {
       {kName, {"PriorityLevel"}, {"MatchingPrecedence"}, {"DistinguisherMethod"}, kAge, {"MissingPL"}}, flowSchemaCells};
   table["flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration"] = {

@@ -149,9 +149,8 @@ TableCells podCells(const schema::Ref<>& object, int64_t now) {
 std::string podConditions(const schema::Ref<>& object) {
   schema::Ref<Pod> pod(object);
   if (pod->status.phase != "Succeeded" && pod->status.phase != "Failed") return "";
-  return fmt::format(
-      "[{{\"type\":\"Completed\",\"status\":\"True\",\"reason\":{},\"message\":{}}}]", textCell(pod->status.phase),
-      textCell(pod->status.phase == "Succeeded" ? "The pod has completed successfully." : "The pod failed."));
+  return fmt::format("[{{\"type\":\"Completed\",\"status\":\"True\",\"reason\":{},\"message\":{}}}]", textCell(pod->status.phase),
+                     textCell(pod->status.phase == "Succeeded" ? "The pod has completed successfully." : "The pod failed."));
 }
 
 }  // namespace

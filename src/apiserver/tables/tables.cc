@@ -64,7 +64,8 @@ const TablePrinter& defaultPrinter() {
   static const TablePrinter kPrinter{{{"Name", "string", "name"}, {"Created At", "date"}},
                                      [](const schema::Ref<>& object, int64_t) -> TableCells {
                                        const metav1::ObjectMeta& metadata = schema::metadataOf(object);
-                                       return {textCell(metadata.name), textCell(formatRfc3339(metadata.creationTimestamp.unixSeconds()))};
+                                       return {textCell(metadata.name),
+                                               textCell(formatRfc3339(metadata.creationTimestamp.unixSeconds()))};
                                      },
                                      nullptr};
   return kPrinter;

@@ -76,7 +76,8 @@ void checkCidr(FieldErrors& errors, const FieldPath& path, std::string_view text
   bool digits = !length.empty() && length.size() <= 3 && length.find_first_not_of("0123456789") == std::string_view::npos;
   int64_t bits = digits ? parseInt(length).value_or(999) : 999;
   if (!ip || bits > (ip->v6 ? 128 : 32)) return refuse(kBadCidr);
-  if (ip->leadingZeros || (length.size() > 1 && length[0] == '0')) return refuse("must not have leading 0s in IP or prefix length");
+  if (ip->leadingZeros || (length.size() > 1 && length[0] == '0'))
+    return refuse("must not have leading 0s in IP or prefix length");
   if (ip->mapped) return refuse("must not have an IPv4-mapped IPv6 address");
   for (int64_t bit = bits; bit < (ip->v6 ? 128 : 32); ++bit)
     if (ip->bytes[bit / 8] & (0x80 >> (bit % 8))) return refuse("must not have bits set beyond the prefix length");

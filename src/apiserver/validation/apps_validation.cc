@@ -20,8 +20,7 @@ void checkSelector(FieldErrors& errors, const FieldPath& path, const metav1::Lab
     return;
   }
   checkLabelSelector(errors, path, selector);
-  if (selector->matchLabels.empty() && selector->matchExpressions.empty())
-    errors.push_back(invalidValueError(path, "{}", empty));
+  if (selector->matchLabels.empty() && selector->matchExpressions.empty()) errors.push_back(invalidValueError(path, "{}", empty));
 }
 
 const char* kEmptyForDeployment = "empty selector is invalid for deployment";
@@ -35,7 +34,8 @@ void notMoreThan(FieldErrors& errors, const FieldPath& path, int32_t value, int3
   if (value > most) errors.push_back(invalidError(path, int64_t{value}, why));
 }
 
-void checkCollisions(FieldErrors& errors, const FieldPath& path, const schema::Opt<int32_t>& now, const schema::Opt<int32_t>& old) {
+void checkCollisions(FieldErrors& errors, const FieldPath& path, const schema::Opt<int32_t>& now,
+                     const schema::Opt<int32_t>& old) {
   nonNegative(errors, path, now);
   if (old && now.valueOr(0) < *old) errors.push_back(invalidError(path, int64_t{now.valueOr(0)}, "cannot be decremented"));
 }
@@ -77,7 +77,8 @@ FieldErrors validateDeployment(const Mut<>& object) {
   nonNegative(errors, path.child("revisionHistoryLimit"), spec.revisionHistoryLimit);
   nonNegative(errors, path.child("progressDeadlineSeconds"), spec.progressDeadlineSeconds);
   if (spec.progressDeadlineSeconds && *spec.progressDeadlineSeconds <= spec.minReadySeconds)
-    errors.push_back(invalidError(path.child("progressDeadlineSeconds"), int64_t{*spec.progressDeadlineSeconds}, "must be greater than minReadySeconds"));
+    errors.push_back(invalidError(path.child("progressDeadlineSeconds"), int64_t{*spec.progressDeadlineSeconds},
+                                  "must be greater than minReadySeconds"));
   return errors;
 }
 
@@ -86,16 +87,19 @@ FieldErrors validateDeploymentStatusUpdate(const Mut<>& object, const Ref<>& old
   FieldErrors errors;
   FieldPath path("status");
   nonNegative(errors, path.child("observedGeneration"), status.observedGeneration);
-  for (auto [name, value] : {std::pair{"replicas", status.replicas}, std::pair{"updatedReplicas", status.updatedReplicas},
-                             std::pair{"readyReplicas", status.readyReplicas}, std::pair{"availableReplicas", status.availableReplicas},
-                             std::pair{"unavailableReplicas", status.unavailableReplicas}})
+  for (auto [name, value] :
+       {std::pair{"replicas", status.replicas}, std::pair{"updatedReplicas", status.updatedReplicas},
+        std::pair{"readyReplicas", status.readyReplicas}, std::pair{"availableReplicas", status.availableReplicas},
+        std::pair{"unavailableReplicas", status.unavailableReplicas}})
     nonNegative(errors, path.child(name), int64_t{value});
-  checkCollisions(errors, path.child("collisionCount"), status.collisionCount, Ref<appsv1::Deployment>(old)->status.collisionCount);
+  checkCollisions(errors, path.child("collisionCount"), status.collisionCount,
+                  Ref<appsv1::Deployment>(old)->status.collisionCount);
   constexpr std::string_view kMore = "cannot be greater than status.replicas";
   notMoreThan(errors, path.child("updatedReplicas"), status.updatedReplicas, status.replicas, kMore);
   notMoreThan(errors, path.child("readyReplicas"), status.readyReplicas, status.replicas, kMore);
   notMoreThan(errors, path.child("availableReplicas"), status.availableReplicas, status.replicas, kMore);
-  notMoreThan(errors, path.child("availableReplicas"), status.availableReplicas, status.readyReplicas, "cannot be greater than readyReplicas");
+  notMoreThan(errors, path.child("availableReplicas"), status.availableReplicas, status.readyReplicas,
+              "cannot be greater than readyReplicas");
   return errors;
 }
 
@@ -116,14 +120,16 @@ FieldErrors validateReplicaSetStatusUpdate(const Mut<>& object, const Ref<>&) {
   FieldPath path("status");
   constexpr std::string_view kMore = "cannot be greater than status.replicas";
   nonNegative(errors, path.child("replicas"), int64_t{status.replicas});
-  for (auto [name, value] : {std::pair{"fullyLabeledReplicas", status.fullyLabeledReplicas}, std::pair{"readyReplicas", status.readyReplicas},
-                             std::pair{"availableReplicas", status.availableReplicas}})
+  for (auto [name, value] :
+       {std::pair{"fullyLabeledReplicas", status.fullyLabeledReplicas}, std::pair{"readyReplicas", status.readyReplicas},
+        std::pair{"availableReplicas", status.availableReplicas}})
     nonNegative(errors, path.child(name), int64_t{value});
   nonNegative(errors, path.child("observedGeneration"), status.observedGeneration);
   notMoreThan(errors, path.child("fullyLabeledReplicas"), status.fullyLabeledReplicas, status.replicas, kMore);
   notMoreThan(errors, path.child("readyReplicas"), status.readyReplicas, status.replicas, kMore);
   notMoreThan(errors, path.child("availableReplicas"), status.availableReplicas, status.replicas, kMore);
-  notMoreThan(errors, path.child("availableReplicas"), status.availableReplicas, status.readyReplicas, "cannot be greater than readyReplicas");
+  notMoreThan(errors, path.child("availableReplicas"), status.availableReplicas, status.readyReplicas,
+              "cannot be greater than readyReplicas");
   return errors;
 }
 
@@ -134,7 +140,8 @@ FieldErrors validateStatefulSet(const Mut<>& object) {
   if (spec.podManagementPolicy.empty())
     errors.push_back(requiredError(path.child("podManagementPolicy")));
   else if (spec.podManagementPolicy != "OrderedReady" && spec.podManagementPolicy != "Parallel")
-    errors.push_back(invalidError(path.child("podManagementPolicy"), spec.podManagementPolicy, "must be 'OrderedReady' or 'Parallel'"));
+    errors.push_back(
+        invalidError(path.child("podManagementPolicy"), spec.podManagementPolicy, "must be 'OrderedReady' or 'Parallel'"));
   FieldPath strategy = path.child("updateStrategy"), rolling = strategy.child("rollingUpdate");
   const auto* update = spec.updateStrategy.rollingUpdate;
   if (spec.updateStrategy.type.empty()) {
@@ -149,7 +156,8 @@ FieldErrors validateStatefulSet(const Mut<>& object) {
         errors.push_back(invalidValueError(rolling.child("maxUnavailable"), "0", "cannot be 0"));
     }
   } else {
-    errors.push_back(invalidValueError(strategy, fmt::format("{{\"Type\":\"{}\",\"RollingUpdate\":null}}", spec.updateStrategy.type),
+    errors.push_back(invalidValueError(strategy,
+                                       fmt::format("{{\"Type\":\"{}\",\"RollingUpdate\":null}}", spec.updateStrategy.type),
                                        "must be 'RollingUpdate' or 'OnDelete'"));
   }
   if (const auto* retention = spec.persistentVolumeClaimRetentionPolicy) {
@@ -184,7 +192,8 @@ FieldErrors validateNewStatefulSet(const Mut<>& object) {
   FieldErrors errors;
   FieldPath path("spec");
   for (size_t i = 0; i < spec.volumeClaimTemplates.size(); ++i)
-    addAll(errors, validateClaimSpec(spec.volumeClaimTemplates[i].spec, path.child("volumeClaimTemplates").index(i).child("spec")));
+    addAll(errors,
+           validateClaimSpec(spec.volumeClaimTemplates[i].spec, path.child("volumeClaimTemplates").index(i).child("spec")));
   checkName(errors, path.child("serviceName"), spec.serviceName, isDns1123Label);
   return errors;
 }
@@ -202,7 +211,8 @@ FieldErrors validateStatefulSetUpdate(const Mut<>& object, const Ref<>& oldObjec
   FieldErrors errors;
   if (!schema::equal(rest, old->spec))
     forbid(errors, FieldPath("spec"),
-           "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
+           "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+           "'revisionHistoryLimit', "
            "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
   return errors;
 }
@@ -231,7 +241,8 @@ FieldErrors validateDaemonSet(const Mut<>& object) {
   bool noneUnavailable = isZeroAmount(update->maxUnavailable), noSurge = isZeroAmount(update->maxSurge);
   if (!noneUnavailable && !noSurge)
     errors.push_back(invalidValueError(rolling.child("maxSurge"), "{}", "may not be set when maxUnavailable is non-zero"));
-  if (noneUnavailable && noSurge) errors.push_back(requiredError(rolling.child("maxUnavailable"), "cannot be 0 when maxSurge is 0"));
+  if (noneUnavailable && noSurge)
+    errors.push_back(requiredError(rolling.child("maxUnavailable"), "cannot be 0 when maxSurge is 0"));
   return errors;
 }
 

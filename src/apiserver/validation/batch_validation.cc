@@ -20,7 +20,8 @@ namespace {
 constexpr int32_t kIndexedParallelismMax = 100000;
 constexpr size_t kFailureRulesMax = 20, kFailurePatternsMax = 20, kExitCodesMax = 255, kSuccessRulesMax = 20;
 constexpr size_t kCronJobNameMax = 52;
-constexpr std::string_view kGenerated[] = {"controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"};
+constexpr std::string_view kGenerated[] = {"controller-uid", "job-name", "batch.kubernetes.io/controller-uid",
+                                           "batch.kubernetes.io/job-name"};
 
 void checkExitCodes(FieldErrors& errors, const FieldPath& path, const batchv1::PodFailurePolicyOnExitCodesRequirement& rule,
                     const corev1::PodSpec& pod) {
@@ -43,17 +44,20 @@ void checkExitCodes(FieldErrors& errors, const FieldPath& path, const batchv1::P
   std::set<int32_t> seen;
   for (size_t j = 0; j < rule.values.size(); ++j) {
     int32_t value = rule.values[j];
-    if (rule.operator_ == "In" && value == 0) errors.push_back(invalidError(values.index(j), int64_t{0}, "must not be 0 for the In operator"));
+    if (rule.operator_ == "In" && value == 0)
+      errors.push_back(invalidError(values.index(j), int64_t{0}, "must not be 0 for the In operator"));
     if (!seen.insert(value).second)
       errors.push_back({apimachinery::FieldError::Duplicate, values.index(j).str(), fmt::format("Duplicate value: {}", value)});
   }
-  if (!std::is_sorted(rule.values.begin(), rule.values.end())) errors.push_back(invalidValueError(values, "[]", "must be ordered"));
+  if (!std::is_sorted(rule.values.begin(), rule.values.end()))
+    errors.push_back(invalidValueError(values, "[]", "must be ordered"));
 }
 
 void checkFailurePolicy(FieldErrors& errors, const FieldPath& path, const batchv1::JobSpec& spec) {
   const auto& rules = spec.podFailurePolicy->rules;
   FieldPath all = path.child("rules");
-  if (rules.size() > kFailureRulesMax) errors.push_back(tooManyError(all, static_cast<int64_t>(rules.size()), static_cast<int64_t>(kFailureRulesMax)));
+  if (rules.size() > kFailureRulesMax)
+    errors.push_back(tooManyError(all, static_cast<int64_t>(rules.size()), static_cast<int64_t>(kFailureRulesMax)));
   for (size_t i = 0; i < rules.size(); ++i) {
     const auto& rule = rules[i];
     FieldPath at = all.index(i);
@@ -64,13 +68,16 @@ void checkFailurePolicy(FieldErrors& errors, const FieldPath& path, const batchv
     else
       checkOneOf(errors, at.child("action"), rule.action, {"Count", "FailIndex", "FailJob", "Ignore"});
     if (rule.onExitCodes && !rule.onPodConditions.empty())
-      errors.push_back({apimachinery::FieldError::Invalid, at.str(), "Invalid value: specifying both OnExitCodes and OnPodConditions is not supported"});
+      errors.push_back({apimachinery::FieldError::Invalid, at.str(),
+                        "Invalid value: specifying both OnExitCodes and OnPodConditions is not supported"});
     if (!rule.onExitCodes && rule.onPodConditions.empty())
-      errors.push_back({apimachinery::FieldError::Invalid, at.str(), "Invalid value: specifying one of OnExitCodes and OnPodConditions is required"});
+      errors.push_back({apimachinery::FieldError::Invalid, at.str(),
+                        "Invalid value: specifying one of OnExitCodes and OnPodConditions is required"});
     if (rule.onExitCodes) checkExitCodes(errors, at.child("onExitCodes"), *rule.onExitCodes, spec.template_.spec);
     FieldPath conditions = at.child("onPodConditions");
     if (rule.onPodConditions.size() > kFailurePatternsMax)
-      errors.push_back(tooManyError(conditions, static_cast<int64_t>(rule.onPodConditions.size()), static_cast<int64_t>(kFailurePatternsMax)));
+      errors.push_back(
+          tooManyError(conditions, static_cast<int64_t>(rule.onPodConditions.size()), static_cast<int64_t>(kFailurePatternsMax)));
     for (size_t j = 0; j < rule.onPodConditions.size(); ++j) {
       const auto& pattern = rule.onPodConditions[j];
       for (const std::string& message : isQualifiedName(pattern.type))
@@ -90,9 +97,11 @@ void checkIndexed(FieldErrors& errors, const FieldPath& path, const batchv1::Job
                                   "must be less than or equal to 100000 when completion mode is Indexed"));
   if (!spec.maxFailedIndexes) return;
   if (spec.completions && *spec.maxFailedIndexes > *spec.completions)
-    errors.push_back(invalidError(path.child("maxFailedIndexes"), int64_t{*spec.maxFailedIndexes}, "must be less than or equal to completions"));
+    errors.push_back(invalidError(path.child("maxFailedIndexes"), int64_t{*spec.maxFailedIndexes},
+                                  "must be less than or equal to completions"));
   if (*spec.maxFailedIndexes > kIndexedParallelismMax)
-    errors.push_back(invalidError(path.child("maxFailedIndexes"), int64_t{*spec.maxFailedIndexes}, "must be less than or equal to 100000"));
+    errors.push_back(
+        invalidError(path.child("maxFailedIndexes"), int64_t{*spec.maxFailedIndexes}, "must be less than or equal to 100000"));
 }
 
 void checkSuccessPolicy(FieldErrors& errors, const FieldPath& path, const batchv1::JobSpec& spec) {
@@ -102,16 +111,19 @@ void checkSuccessPolicy(FieldErrors& errors, const FieldPath& path, const batchv
     errors.push_back(invalidValueError(path, "{}", "requires indexed completion mode"));
     return;
   }
-  if (rules.empty()) errors.push_back(requiredError(all, "at least one rules must be specified when the successPolicy is specified"));
-  if (rules.size() > kSuccessRulesMax) errors.push_back(tooManyError(all, static_cast<int64_t>(rules.size()), static_cast<int64_t>(kSuccessRulesMax)));
+  if (rules.empty())
+    errors.push_back(requiredError(all, "at least one rules must be specified when the successPolicy is specified"));
+  if (rules.size() > kSuccessRulesMax)
+    errors.push_back(tooManyError(all, static_cast<int64_t>(rules.size()), static_cast<int64_t>(kSuccessRulesMax)));
   for (size_t i = 0; i < rules.size(); ++i) {
     FieldPath at = all.index(i);
     if (!rules[i].succeededCount && !rules[i].succeededIndexes)
       errors.push_back(requiredError(at, "at least one of succeededCount or succeededIndexes must be specified"));
     nonNegative(errors, at.child("succeededCount"), rules[i].succeededCount);
     if (rules[i].succeededCount && *rules[i].succeededCount > spec.completions.valueOr(0))
-      errors.push_back(invalidError(at.child("succeededCount"), int64_t{*rules[i].succeededCount},
-                                    fmt::format("must be less than or equal to {} (the number of specified completions)", spec.completions.valueOr(0))));
+      errors.push_back(invalidError(
+          at.child("succeededCount"), int64_t{*rules[i].succeededCount},
+          fmt::format("must be less than or equal to {} (the number of specified completions)", spec.completions.valueOr(0))));
   }
 }
 
@@ -142,9 +154,11 @@ void checkJobSpec(FieldErrors& errors, const FieldPath& path, const batchv1::Job
     checkIndexed(errors, path, spec);
   } else {
     if (spec.backoffLimitPerIndex)
-      errors.push_back(invalidError(path.child("backoffLimitPerIndex"), int64_t{*spec.backoffLimitPerIndex}, "requires indexed completion mode"));
+      errors.push_back(invalidError(path.child("backoffLimitPerIndex"), int64_t{*spec.backoffLimitPerIndex},
+                                    "requires indexed completion mode"));
     if (spec.maxFailedIndexes)
-      errors.push_back(invalidError(path.child("maxFailedIndexes"), int64_t{*spec.maxFailedIndexes}, "requires indexed completion mode"));
+      errors.push_back(
+          invalidError(path.child("maxFailedIndexes"), int64_t{*spec.maxFailedIndexes}, "requires indexed completion mode"));
   }
   if (spec.podFailurePolicy) checkFailurePolicy(errors, path.child("podFailurePolicy"), spec);
   if (spec.successPolicy) checkSuccessPolicy(errors, path.child("successPolicy"), spec);
@@ -164,7 +178,8 @@ std::string scheduleProblem(std::string_view schedule) {
     schedule = schedule.substr(blank + 1);
   }
   if (schedule.starts_with('@')) {
-    static const std::set<std::string_view> kWords{"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"};
+    static const std::set<std::string_view> kWords{"@yearly", "@annually", "@monthly", "@weekly",
+                                                   "@daily",  "@midnight", "@hourly"};
     if (kWords.contains(schedule) || schedule.starts_with("@every ")) return "";
     return fmt::format("unrecognized descriptor: {}", schedule);
   }
@@ -184,9 +199,12 @@ std::string scheduleProblem(std::string_view schedule) {
         bool word = i >= 3 && part.size() == 3 && part.find_first_of("0123456789") == std::string_view::npos;
         if (word) continue;
         auto number = parseInt(part);
-        if (!number || part.empty()) return fmt::format("failed to parse int from {}: strconv.Atoi: parsing {}: invalid syntax", part, quote(part));
-        if (*number < kBounds[i].least) return fmt::format("beginning of range ({}) below minimum ({}): {}", *number, kBounds[i].least, item);
-        if (*number > kBounds[i].most) return fmt::format("end of range ({}) above maximum ({}): {}", *number, kBounds[i].most, item);
+        if (!number || part.empty())
+          return fmt::format("failed to parse int from {}: strconv.Atoi: parsing {}: invalid syntax", part, quote(part));
+        if (*number < kBounds[i].least)
+          return fmt::format("beginning of range ({}) below minimum ({}): {}", *number, kBounds[i].least, item);
+        if (*number > kBounds[i].most)
+          return fmt::format("end of range ({}) above maximum ({}): {}", *number, kBounds[i].most, item);
       }
     }
   return "";
@@ -205,7 +223,8 @@ void generateJobSelector(Mut<>& object) {
   Arena& arena = object.arena();
   schema::StringMap& labels = job.spec.template_.metadata.labels;
   for (std::string_view label : kGenerated)
-    if (!labels.contains(label)) schema::set(labels, arena, label, label.ends_with("job-name") ? job.metadata.name : job.metadata.uid);
+    if (!labels.contains(label))
+      schema::set(labels, arena, label, label.ends_with("job-name") ? job.metadata.name : job.metadata.uid);
   if (!job.spec.selector) job.spec.selector = arena.make<metav1::LabelSelector>();
   constexpr std::string_view kUid = "batch.kubernetes.io/controller-uid";
   if (!job.spec.selector->matchLabels.contains(kUid)) schema::set(job.spec.selector->matchLabels, arena, kUid, job.metadata.uid);
@@ -255,22 +274,27 @@ FieldErrors validateJobUpdate(const Mut<>& object, const Ref<>& oldObject) {
   auto fixed = [&](std::string_view field, bool same, std::string_view printed) {
     if (!same) errors.push_back(invalidValueError(path.child(field), printed, kImmutable));
   };
-  auto sameNumber = [](const schema::Opt<int32_t>& a, const schema::Opt<int32_t>& b) { return a.present == b.present && (!a || *a == *b); };
+  auto sameNumber = [](const schema::Opt<int32_t>& a, const schema::Opt<int32_t>& b) {
+    return a.present == b.present && (!a || *a == *b);
+  };
   bool indexed = spec.completionMode.valueOr("") == "Indexed";
   std::string completions = spec.completions ? fmt::format("{}", *spec.completions) : "null";
   if (!indexed)
     fixed("completions", sameNumber(spec.completions, old.completions), completions);
   else if (!sameNumber(spec.completions, old.completions) && !sameNumber(spec.completions, spec.parallelism))
-    errors.push_back(invalidValueError(path.child("completions"), completions, "can only be modified in tandem with spec.parallelism"));
+    errors.push_back(
+        invalidValueError(path.child("completions"), completions, "can only be modified in tandem with spec.parallelism"));
   fixed("selector", samePointers(spec.selector, old.selector), "{}");
-  fixed("completionMode", spec.completionMode.valueOr("") == old.completionMode.valueOr(""), quote(spec.completionMode.valueOr("")));
+  fixed("completionMode", spec.completionMode.valueOr("") == old.completionMode.valueOr(""),
+        quote(spec.completionMode.valueOr("")));
   fixed("podFailurePolicy", samePointers(spec.podFailurePolicy, old.podFailurePolicy), "{}");
   fixed("backoffLimitPerIndex", sameNumber(spec.backoffLimitPerIndex, old.backoffLimitPerIndex), "null");
   fixed("managedBy", spec.managedBy.valueOr("") == old.managedBy.valueOr(""), quote(spec.managedBy.valueOr("")));
   fixed("successPolicy", samePointers(spec.successPolicy, old.successPolicy), "{}");
   bool suspended = old.suspend.valueOr(false) && job->status.active == 0 && !job->status.startTime;
   for (const auto& condition : job->status.conditions)
-    suspended = suspended || (condition.type == "Suspended" && condition.status == "True" && old.suspend.valueOr(false) && job->status.active == 0);
+    suspended = suspended || (condition.type == "Suspended" && condition.status == "True" && old.suspend.valueOr(false) &&
+                              job->status.active == 0);
   corev1::PodTemplateSpec rest = spec.template_;
   if (suspended) {
     // What says where and how big may change while nothing runs.
@@ -282,7 +306,8 @@ FieldErrors validateJobUpdate(const Mut<>& object, const Ref<>& oldObject) {
     rest.spec.affinity = old.template_.spec.affinity;
   }
   if (!schema::equal(rest, old.template_))
-    errors.push_back(invalidValueError(suspended ? path.child("template").child("spec") : path.child("template"), "{}", kImmutable));
+    errors.push_back(
+        invalidValueError(suspended ? path.child("template").child("spec") : path.child("template"), "{}", kImmutable));
   return errors;
 }
 
@@ -293,9 +318,11 @@ FieldErrors validateCronJob(const Mut<>& object) {
   if (spec.schedule.empty()) {
     errors.push_back(requiredError(path.child("schedule")));
   } else {
-    if (std::string why = scheduleProblem(spec.schedule); !why.empty()) errors.push_back(invalidError(path.child("schedule"), spec.schedule, why));
+    if (std::string why = scheduleProblem(spec.schedule); !why.empty())
+      errors.push_back(invalidError(path.child("schedule"), spec.schedule, why));
     if (spec.schedule.find("TZ") != std::string_view::npos)
-      errors.push_back(invalidError(path.child("schedule"), spec.schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"));
+      errors.push_back(invalidError(path.child("schedule"), spec.schedule,
+                                    "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"));
   }
   nonNegative(errors, path.child("startingDeadlineSeconds"), spec.startingDeadlineSeconds);
   if (spec.timeZone) {
@@ -304,7 +331,8 @@ FieldErrors validateCronJob(const Mut<>& object) {
     if (zone.empty())
       errors.push_back(invalidError(at, zone, "timeZone must be nil or non-empty string"));
     else if (toLower(zone) == "local")
-      errors.push_back(invalidError(at, zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"));
+      errors.push_back(
+          invalidError(at, zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"));
     for (std::string_view part : split(zone, '/'))
       if (!zone.empty() && (part.empty() || part == "." || part == ".." || part.starts_with('-') || part.size() > 14)) {
         errors.push_back(invalidError(at, zone, fmt::format("unknown time zone {}", zone)));
@@ -316,7 +344,8 @@ FieldErrors validateCronJob(const Mut<>& object) {
   nonNegative(errors, path.child("failedJobsHistoryLimit"), spec.failedJobsHistoryLimit);
   FieldPath job = path.child("jobTemplate").child("spec");
   checkJobSpec(errors, job, spec.jobTemplate.spec);
-  if (spec.jobTemplate.spec.selector) errors.push_back(invalidValueError(job.child("selector"), "{}", "`selector` will be auto-generated"));
+  if (spec.jobTemplate.spec.selector)
+    errors.push_back(invalidValueError(job.child("selector"), "{}", "`selector` will be auto-generated"));
   if (spec.jobTemplate.spec.manualSelector.valueOr(false))
     errors.push_back(notSupportedError(job.child("manualSelector"), "true", {"nil", "false"}));
   return errors;

@@ -31,15 +31,18 @@ void checkTaints(FieldErrors& errors, const FieldPath& path, const schema::List<
   for (size_t i = 0; i < taints.size(); ++i) {
     const auto& taint = taints[i];
     FieldPath at = path.index(i);
-    for (const std::string& message : isQualifiedName(taint.key)) errors.push_back(invalidError(at.child("key"), taint.key, message));
+    for (const std::string& message : isQualifiedName(taint.key))
+      errors.push_back(invalidError(at.child("key"), taint.key, message));
     if (auto messages = isValidLabelValue(taint.value); !messages.empty())
       errors.push_back(invalidError(at.child("value"), taint.value, join(messages, ";")));
     requireOneOf(errors, at.child("effect"), taint.effect, {"NoSchedule", "PreferNoSchedule", "NoExecute"});
     if (!seen.insert(fmt::format("{}:{}", taint.key, taint.effect)).second)
-      errors.push_back({apimachinery::FieldError::Duplicate, at.str(),
-                        fmt::format("Duplicate value: {{\"Key\":{},\"Value\":{},\"Effect\":{},\"TimeAdded\":null}}: taints must be unique by key "
-                                    "and effect pair",
-                                    codec::quoteJson(taint.key), codec::quoteJson(taint.value), codec::quoteJson(taint.effect))});
+      errors.push_back(
+          {apimachinery::FieldError::Duplicate, at.str(),
+           fmt::format(
+               "Duplicate value: {{\"Key\":{},\"Value\":{},\"Effect\":{},\"TimeAdded\":null}}: taints must be unique by key "
+               "and effect pair",
+               codec::quoteJson(taint.key), codec::quoteJson(taint.value), codec::quoteJson(taint.effect))});
   }
 }
 
@@ -65,7 +68,9 @@ void checkLimit(FieldErrors& errors, const FieldPath& at, const corev1::LimitRan
   auto max = amountAt(limit.max, name), min = amountAt(limit.min, name), fallback = amountAt(limit.default_, name),
        request = amountAt(limit.defaultRequest, name), ratio = amountAt(limit.maxLimitRequestRatio, name);
   auto text = [&](const Quantities& list) { return list.find(name)->text; };
-  auto refuse = [&](std::string_view field, Str value, std::string why) { errors.push_back(invalidError(at.child(field).key(name), value, why)); };
+  auto refuse = [&](std::string_view field, Str value, std::string why) {
+    errors.push_back(invalidError(at.child(field).key(name), value, why));
+  };
   if (min && max && *min > *max)
     refuse("min", text(limit.min), fmt::format("min value {} is greater than max value {}", text(limit.min), text(limit.max)));
   if (request && min && *min > *request)
@@ -76,42 +81,52 @@ void checkLimit(FieldErrors& errors, const FieldPath& at, const corev1::LimitRan
            fmt::format("default request value {} is greater than max value {}", text(limit.defaultRequest), text(limit.max)));
   if (request && fallback && *request > *fallback)
     refuse("defaultRequest", text(limit.defaultRequest),
-           fmt::format("default request value {} is greater than default limit value {}", text(limit.defaultRequest), text(limit.default_)));
+           fmt::format("default request value {} is greater than default limit value {}", text(limit.defaultRequest),
+                       text(limit.default_)));
   if (fallback && min && *min > *fallback)
-    refuse("default", text(limit.min), fmt::format("min value {} is greater than default value {}", text(limit.min), text(limit.default_)));
+    refuse("default", text(limit.min),
+           fmt::format("min value {} is greater than default value {}", text(limit.min), text(limit.default_)));
   if (fallback && max && *fallback > *max)
-    refuse("default", text(limit.max), fmt::format("default value {} is greater than max value {}", text(limit.default_), text(limit.max)));
+    refuse("default", text(limit.max),
+           fmt::format("default value {} is greater than max value {}", text(limit.default_), text(limit.max)));
   if (ratio && *ratio < schema::Amount::fromInt64(1))
-    refuse("maxLimitRequestRatio", text(limit.maxLimitRequestRatio), fmt::format("ratio {} is less than 1", text(limit.maxLimitRequestRatio)));
+    refuse("maxLimitRequestRatio", text(limit.maxLimitRequestRatio),
+           fmt::format("ratio {} is less than 1", text(limit.maxLimitRequestRatio)));
   if (ratio && min && max && !min->isZero() && ratio->asDouble() > max->asDouble() / min->asDouble())
     refuse("maxLimitRequestRatio", text(limit.maxLimitRequestRatio),
-           fmt::format("ratio {} is greater than max/min = {:f}", text(limit.maxLimitRequestRatio), max->asDouble() / min->asDouble()));
+           fmt::format("ratio {} is greater than max/min = {:f}", text(limit.maxLimitRequestRatio),
+                       max->asDouble() / min->asDouble()));
   bool overcommits = !isHugePage(name) && !isExtendedResource(name);
   if (!overcommits && fallback && request && !(*fallback == *request))
     refuse("defaultRequest", text(limit.defaultRequest),
-           fmt::format("default value {} must equal to defaultRequest value {} in {}", text(limit.default_), text(limit.defaultRequest), name));
+           fmt::format("default value {} must equal to defaultRequest value {} in {}", text(limit.default_),
+                       text(limit.defaultRequest), name));
 }
 
 void checkQuotaResources(FieldErrors& errors, const FieldPath& path, const Quantities& hard) {
   for (const auto& [name, quantity] : hard) {
     FieldPath at = path.key(name);
-    for (const std::string& message : resourceNameProblems(name, ResourceNameRule::Any)) errors.push_back(invalidError(at, name, message));
+    for (const std::string& message : resourceNameProblems(name, ResourceNameRule::Any))
+      errors.push_back(invalidError(at, name, message));
     bool bare = name.find('/') == std::string_view::npos;
-    if (bare && (!isStandardResource(name) || name == "storage")) errors.push_back(invalidError(at, name, "must be a standard resource for quota"));
+    if (bare && (!isStandardResource(name) || name == "storage"))
+      errors.push_back(invalidError(at, name, "must be a standard resource for quota"));
     checkResourceQuantity(errors, at, name, quantity);
   }
 }
 
 void checkScopes(FieldErrors& errors, const FieldPath& path, const corev1::ResourceQuotaSpec& spec) {
-  static const std::set<std::string_view> kScopes{"Terminating",   "NotTerminating",            "BestEffort",           "NotBestEffort",
-                                                  "PriorityClass", "CrossNamespacePodAffinity", "VolumeAttributesClass"};
+  static const std::set<std::string_view> kScopes{"Terminating",          "NotTerminating", "BestEffort",
+                                                  "NotBestEffort",        "PriorityClass",  "CrossNamespacePodAffinity",
+                                                  "VolumeAttributesClass"};
   std::set<std::string_view> scopes;
   FieldPath at = path.child("scopes");
   for (Str scope : spec.scopes) {
     scopes.insert(scope);
     if (!kScopes.contains(scope)) errors.push_back(invalidValueError(at, printList(spec.scopes), "unsupported scope"));
   }
-  if ((scopes.contains("BestEffort") && scopes.contains("NotBestEffort")) || (scopes.contains("Terminating") && scopes.contains("NotTerminating")))
+  if ((scopes.contains("BestEffort") && scopes.contains("NotBestEffort")) ||
+      (scopes.contains("Terminating") && scopes.contains("NotTerminating")))
     errors.push_back(invalidValueError(at, printList(spec.scopes), "conflicting scopes"));
   bool onlyPods = scopes.contains("BestEffort");
   for (const auto& [name, quantity] : spec.hard)
@@ -150,12 +165,14 @@ FieldErrors validateEventAs(const corev1::Event& event, std::string_view reporti
       errors.push_back(invalidError(FieldPath(std::string(reporting)), event.reportingComponent, message));
     auto word = [&](const char* field, Str value) {
       requireText(errors, FieldPath(field), value);
-      if (value.size() > kEventWordBytesMax) errors.push_back(invalidError(FieldPath(field), "", "can have at most 128 characters"));
+      if (value.size() > kEventWordBytesMax)
+        errors.push_back(invalidError(FieldPath(field), "", "can have at most 128 characters"));
     };
     word("reportingInstance", event.reportingInstance);
     word("action", event.action);
     word("reason", event.reason);
-    if (event.message.size() > kEventMessageBytesMax) errors.push_back(invalidError(FieldPath("message"), "", "can have at most 1024 characters"));
+    if (event.message.size() > kEventMessageBytesMax)
+      errors.push_back(invalidError(FieldPath("message"), "", "can have at most 1024 characters"));
   }
   checkName(errors, FieldPath("namespace"), own, isDns1123Subdomain);
   return errors;
@@ -200,7 +217,8 @@ FieldErrors validateNode(const Mut<>& object) {
   FieldErrors errors;
   checkTaints(errors, FieldPath("metadata").child("taints"), node.spec.taints);
   FieldPath status("status");
-  for (const auto& [name, quantity] : node.status.capacity) checkResourceQuantity(errors, status.child("capacity").child(name), name, quantity);
+  for (const auto& [name, quantity] : node.status.capacity)
+    checkResourceQuantity(errors, status.child("capacity").child(name), name, quantity);
   for (const auto& [name, quantity] : node.status.allocatable)
     checkResourceQuantity(errors, status.child("allocatable").child(name), name, quantity);
   checkPodCidrs(errors, FieldPath("spec").child("podCIDRs"), node.spec);
@@ -242,17 +260,20 @@ FieldErrors validateLimitRange(const Mut<>& object) {
   for (size_t i = 0; i < range.spec.limits.size(); ++i) {
     const auto& limit = range.spec.limits[i];
     FieldPath at = FieldPath("spec").child("limits").index(i);
-    for (const std::string& message : isQualifiedName(limit.type)) errors.push_back(invalidError(at.child("type"), limit.type, message));
+    for (const std::string& message : isQualifiedName(limit.type))
+      errors.push_back(invalidError(at.child("type"), limit.type, message));
     bool standard = limit.type == "Pod" || limit.type == "Container" || limit.type == "PersistentVolumeClaim";
     if (limit.type.find('/') == std::string_view::npos && !standard)
       errors.push_back(invalidError(at.child("type"), limit.type, "must be a standard limit type or fully qualified"));
     if (!types.insert(limit.type).second) errors.push_back(duplicateError(at.child("type"), limit.type));
-    ResourceNameRule rule = limit.type == "Pod" || limit.type == "Container" ? ResourceNameRule::Container : ResourceNameRule::Any;
+    ResourceNameRule rule =
+        limit.type == "Pod" || limit.type == "Container" ? ResourceNameRule::Container : ResourceNameRule::Any;
     std::set<std::string> names;
     auto checkNames = [&](std::string_view field, const Quantities& list) {
       for (const auto& [name, quantity] : list) {
         names.emplace(name);
-        for (const std::string& message : resourceNameProblems(name, rule)) errors.push_back(invalidError(at.child(field).key(name), name, message));
+        for (const std::string& message : resourceNameProblems(name, rule))
+          errors.push_back(invalidError(at.child(field).key(name), name, message));
       }
     };
     checkNames("max", limit.max);
@@ -266,7 +287,8 @@ FieldErrors validateLimitRange(const Mut<>& object) {
     }
     checkNames("maxLimitRequestRatio", limit.maxLimitRequestRatio);
     if (limit.type == "PersistentVolumeClaim" && !limit.min.contains("storage") && !limit.max.contains("storage"))
-      errors.push_back(requiredError(at.child("limits"), "either minimum or maximum storage value is required, but neither was provided"));
+      errors.push_back(
+          requiredError(at.child("limits"), "either minimum or maximum storage value is required, but neither was provided"));
     for (const std::string& name : names) checkLimit(errors, at, limit, name);
   }
   return errors;
@@ -284,7 +306,8 @@ FieldErrors validateResourceQuotaUpdate(const Mut<>& object, const Ref<>& oldObj
   const auto& quota = *static_cast<const corev1::ResourceQuota*>(object.root());
   Ref<corev1::ResourceQuota> old(oldObject);
   FieldErrors errors;
-  std::set<std::string_view> now(quota.spec.scopes.begin(), quota.spec.scopes.end()), before(old->spec.scopes.begin(), old->spec.scopes.end());
+  std::set<std::string_view> now(quota.spec.scopes.begin(), quota.spec.scopes.end()),
+      before(old->spec.scopes.begin(), old->spec.scopes.end());
   if (now != before)
     errors.push_back(invalidValueError(FieldPath("spec").child("scopes"), printList(quota.spec.scopes), kImmutable));
   return errors;

@@ -23,7 +23,8 @@ void checkKey(FieldErrors& errors, const FieldPath& path, Str key) {
 
 // An object marked immutable keeps the mark and its data.
 template <class T>
-void checkFrozen(FieldErrors& errors, const Mut<>& object, const Ref<>& oldObject, std::initializer_list<std::string_view> fields) {
+void checkFrozen(FieldErrors& errors, const Mut<>& object, const Ref<>& oldObject,
+                 std::initializer_list<std::string_view> fields) {
   if (!static_cast<const T*>(oldObject.root())->immutable.valueOr(false)) return;
   if (!static_cast<const T*>(object.root())->immutable.valueOr(false)) forbid(errors, FieldPath("immutable"), kFrozen);
   for (std::string_view name : fields)
@@ -46,7 +47,8 @@ FieldErrors validateConfigMap(const Mut<>& object) {
   size_t bytes = 0;
   for (const auto& [key, value] : map.data) {
     checkKey(errors, FieldPath("data"), key);
-    if (map.binaryData.contains(key)) errors.push_back(invalidError(FieldPath("data").key(key), key, "duplicate of key present in binaryData"));
+    if (map.binaryData.contains(key))
+      errors.push_back(invalidError(FieldPath("data").key(key), key, "duplicate of key present in binaryData"));
     bytes += value.size();
   }
   for (const auto& [key, value] : map.binaryData) {
@@ -106,7 +108,8 @@ FieldErrors validateSecret(const Mut<>& object) {
 FieldErrors validateSecretUpdate(const Mut<>& object, const Ref<>& oldObject) {
   const auto& secret = *static_cast<const corev1::Secret*>(object.root());
   FieldErrors errors;
-  if (secret.type != Ref<corev1::Secret>(oldObject)->type) errors.push_back(invalidError(FieldPath("type"), secret.type, kImmutable));
+  if (secret.type != Ref<corev1::Secret>(oldObject)->type)
+    errors.push_back(invalidError(FieldPath("type"), secret.type, kImmutable));
   checkFrozen<corev1::Secret>(errors, object, oldObject, {"data"});
   return errors;
 }

@@ -1,4 +1,5 @@
-// Containers of every sort. Source: pkg/apis/core/validation: validateContainers, validateInitContainers, validateEphemeralContainers.
+// Containers of every sort. Source: pkg/apis/core/validation: validateContainers, validateInitContainers,
+// validateEphemeralContainers.
 #include <fmt/format.h>
 
 #include <map>
@@ -23,7 +24,7 @@ constexpr size_t kRestartRulesMax = 20, kExitCodesMax = 255;
 constexpr std::string_view kOneSource = "may not have more than one field specified at a time";
 
 const Words& envFields() {
-  static const Words kFields{"metadata.name",  "metadata.namespace", "metadata.uid",  "spec.nodeName", "spec.serviceAccountName",
+  static const Words kFields{"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
                              "status.hostIP", "status.hostIPs",     "status.podIP", "status.podIPs"};
   return kFields;
 }
@@ -71,12 +72,14 @@ void checkEnvSource(FieldErrors& errors, const FieldPath& path, const corev1::En
   const corev1::EnvVarSource& source = *variable.valueFrom;
   int sources = 0;
   if (source.fieldRef && ++sources) checkObjectField(errors, path.child("fieldRef"), *source.fieldRef, envFields());
-  if (source.resourceFieldRef && ++sources) checkResourceField(errors, path.child("resourceFieldRef"), *source.resourceFieldRef, false);
+  if (source.resourceFieldRef && ++sources)
+    checkResourceField(errors, path.child("resourceFieldRef"), *source.resourceFieldRef, false);
   if (source.configMapKeyRef && ++sources) checkKey(errors, path.child("configMapKeyRef"), *source.configMapKeyRef);
   if (source.secretKeyRef && ++sources) checkKey(errors, path.child("secretKeyRef"), *source.secretKeyRef);
   if (source.fileKeyRef && ++sources) checkFileKey(errors, path.child("fileKeyRef"), *source.fileKeyRef, facts);
   if (sources == 0)
-    errors.push_back(invalidError(path, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"));
+    errors.push_back(invalidError(
+        path, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"));
   else if (!variable.value.empty())
     errors.push_back(invalidError(path, "", "may not be specified when `value` is not empty"));
   else if (sources > 1)
@@ -97,8 +100,10 @@ void checkEnvFrom(FieldErrors& errors, const FieldPath& path, const schema::List
     FieldPath at = path.index(i);
     checkName(errors, at.child("prefix"), source.prefix, isEnvVarName);
     if (source.configMapRef)
-      requireName(errors, at.child("configMapRef").child("name"), source.configMapRef->localObjectReference.name, isDns1123Subdomain);
-    if (source.secretRef) requireName(errors, at.child("secretRef").child("name"), source.secretRef->localObjectReference.name, isDns1123Subdomain);
+      requireName(errors, at.child("configMapRef").child("name"), source.configMapRef->localObjectReference.name,
+                  isDns1123Subdomain);
+    if (source.secretRef)
+      requireName(errors, at.child("secretRef").child("name"), source.secretRef->localObjectReference.name, isDns1123Subdomain);
     if (!source.configMapRef && !source.secretRef)
       errors.push_back(invalidError(path, "", "must specify one of: `configMapRef` or `secretRef`"));
     else if (source.configMapRef && source.secretRef)
@@ -129,16 +134,20 @@ void checkMounts(FieldErrors& errors, const FieldPath& path, const Container& co
     requireText(errors, at.child("name"), mount.name);
     if (!facts.volumes.contains(mount.name)) errors.push_back(notFoundError(at.child("name"), mount.name));
     requireText(errors, at.child("mountPath"), mount.mountPath);
-    if (!paths.insert(mount.mountPath).second) errors.push_back(invalidError(at.child("mountPath"), mount.mountPath, "must be unique"));
+    if (!paths.insert(mount.mountPath).second)
+      errors.push_back(invalidError(at.child("mountPath"), mount.mountPath, "must be unique"));
     for (const auto& device : container.volumeDevices) {
-      if (device.name == mount.name) errors.push_back(invalidError(at.child("name"), mount.name, "must not already exist in volumeDevices"));
+      if (device.name == mount.name)
+        errors.push_back(invalidError(at.child("name"), mount.name, "must not already exist in volumeDevices"));
       if (device.devicePath == mount.mountPath)
-        errors.push_back(invalidError(at.child("mountPath"), mount.mountPath, "must not already exist as a path in volumeDevices"));
+        errors.push_back(
+            invalidError(at.child("mountPath"), mount.mountPath, "must not already exist as a path in volumeDevices"));
     }
     if (!mount.subPath.empty()) checkDescendingPath(errors, path.child("subPath"), mount.subPath);
     if (!mount.subPathExpr.empty()) {
       if (!mount.subPath.empty())
-        errors.push_back(invalidError(at.child("subPathExpr"), mount.subPathExpr, "subPathExpr and subPath are mutually exclusive"));
+        errors.push_back(
+            invalidError(at.child("subPathExpr"), mount.subPathExpr, "subPathExpr and subPath are mutually exclusive"));
       checkDescendingPath(errors, path.child("subPathExpr"), mount.subPathExpr);
     }
     checkPropagation(errors, path, mount, privileged);
@@ -157,7 +166,8 @@ void checkDevices(FieldErrors& errors, const FieldPath& path, const Container& c
     if (volume == facts.volumes.end())
       errors.push_back(notFoundError(name, device.name));
     else if (!volume->second->volumeSource.persistentVolumeClaim && !volume->second->volumeSource.ephemeral)
-      errors.push_back(invalidError(name, device.name, "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"));
+      errors.push_back(invalidError(name, device.name,
+                                    "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"));
     requireText(errors, at, device.devicePath);
     if (!paths.insert(device.devicePath).second) errors.push_back(invalidError(at, device.devicePath, "must be unique"));
     for (std::string_view part : split(device.devicePath, '/'))
@@ -190,7 +200,8 @@ void checkContainer(FieldErrors& errors, const FieldPath& at, const Container& c
     errors.push_back(requiredError(at.child("image")));
   else if (facts.isPod && trim(container.image) != container.image)
     errors.push_back(invalidError(at.child("image"), container.image, "must not have leading or trailing whitespace"));
-  requireOneOf(errors, at.child("terminationMessagePolicy"), container.terminationMessagePolicy, {"File", "FallbackToLogsOnError"});
+  requireOneOf(errors, at.child("terminationMessagePolicy"), container.terminationMessagePolicy,
+               {"File", "FallbackToLogsOnError"});
   checkPorts(errors, at.child("ports"), container.ports);
   checkEnv(errors, at.child("env"), container.env, facts);
   checkEnvFrom(errors, at.child("envFrom"), container.envFrom);
@@ -208,7 +219,8 @@ void checkRestartRules(FieldErrors& errors, const FieldPath& at, const corev1::C
     errors.push_back(requiredError(at.child("restartPolicy"), "must specify restartPolicy when restart rules are used"));
   checkOneOf(errors, at.child("restartPolicy"), container.restartPolicy, {"Always", "Never", "OnFailure"});
   if (container.restartPolicyRules.size() > kRestartRulesMax)
-    errors.push_back(tooManyError(path, static_cast<int64_t>(container.restartPolicyRules.size()), static_cast<int64_t>(kRestartRulesMax)));
+    errors.push_back(
+        tooManyError(path, static_cast<int64_t>(container.restartPolicyRules.size()), static_cast<int64_t>(kRestartRulesMax)));
   for (size_t k = 0; k < container.restartPolicyRules.size(); ++k) {
     const auto& rule = container.restartPolicyRules[k];
     FieldPath codes = path.index(k).child("exitCodes");
@@ -221,7 +233,8 @@ void checkRestartRules(FieldErrors& errors, const FieldPath& at, const corev1::C
     if (rule.exitCodes->operator_ != "In" && rule.exitCodes->operator_ != "NotIn")
       errors.push_back(notSupportedError(codes.child("operator"), rule.exitCodes->operator_, {"In", "NotIn"}));
     if (rule.exitCodes->values.size() > kExitCodesMax)
-      errors.push_back(tooManyError(codes.child("values"), static_cast<int64_t>(rule.exitCodes->values.size()), static_cast<int64_t>(kExitCodesMax)));
+      errors.push_back(tooManyError(codes.child("values"), static_cast<int64_t>(rule.exitCodes->values.size()),
+                                    static_cast<int64_t>(kExitCodesMax)));
   }
 }
 
@@ -253,7 +266,8 @@ void checkInitContainers(FieldErrors& errors, const FieldPath& path, const PodFa
     const auto& container = spec.initContainers[i];
     FieldPath at = path.index(i);
     checkContainer(errors, at, container, facts);
-    if (!container.name.empty() && !names.insert(container.name).second) errors.push_back(duplicateError(at.child("name"), container.name));
+    if (!container.name.empty() && !names.insert(container.name).second)
+      errors.push_back(duplicateError(at.child("name"), container.name));
     bool sidecar = container.restartPolicy && *container.restartPolicy == "Always";
     checkRestartRules(errors, at, container);
     if (sidecar) {
@@ -270,7 +284,8 @@ void checkInitContainers(FieldErrors& errors, const FieldPath& path, const PodFa
   }
 }
 
-void checkEphemeralContainers(FieldErrors& errors, const FieldPath& path, const PodFacts& facts, std::set<std::string_view>& names) {
+void checkEphemeralContainers(FieldErrors& errors, const FieldPath& path, const PodFacts& facts,
+                              std::set<std::string_view>& names) {
   const corev1::PodSpec& spec = *facts.spec;
   std::set<std::string_view> targets;
   for (const auto* list : {&spec.containers, &spec.initContainers})
@@ -279,7 +294,8 @@ void checkEphemeralContainers(FieldErrors& errors, const FieldPath& path, const 
     const auto& container = spec.ephemeralContainers[i].ephemeralContainerCommon;
     FieldPath at = path.index(i);
     checkContainer(errors, at, container, facts);
-    if (!container.name.empty() && !names.insert(container.name).second) errors.push_back(duplicateError(at.child("name"), container.name));
+    if (!container.name.empty() && !names.insert(container.name).second)
+      errors.push_back(duplicateError(at.child("name"), container.name));
     Str target = spec.ephemeralContainers[i].targetContainerName;
     if (!target.empty() && !targets.contains(target)) errors.push_back(notFoundError(at.child("targetContainerName"), target));
     auto refuse = [&](const FieldPath& field, bool set) {
@@ -302,14 +318,16 @@ void checkEphemeralContainers(FieldErrors& errors, const FieldPath& path, const 
 
 }  // namespace
 
-void checkObjectField(FieldErrors& errors, const FieldPath& path, const corev1::ObjectFieldSelector& selector, const Words& allowed) {
+void checkObjectField(FieldErrors& errors, const FieldPath& path, const corev1::ObjectFieldSelector& selector,
+                      const Words& allowed) {
   requireText(errors, path.child("apiVersion"), selector.apiVersion);
   requireText(errors, path.child("fieldPath"), selector.fieldPath);
   if (selector.apiVersion.empty() || selector.fieldPath.empty()) return;
   FieldPath at = path.child("fieldPath");
   Str text = selector.fieldPath;
   if (selector.apiVersion != "v1") {
-    errors.push_back(invalidError(at, text, fmt::format("error converting fieldPath: unsupported pod version: {}", selector.apiVersion)));
+    errors.push_back(
+        invalidError(at, text, fmt::format("error converting fieldPath: unsupported pod version: {}", selector.apiVersion)));
     return;
   }
   if (size_t open = text.find("['"); open != std::string_view::npos && text.ends_with("']")) {
@@ -318,14 +336,16 @@ void checkObjectField(FieldErrors& errors, const FieldPath& path, const corev1::
       std::string name = base == "metadata.annotations" ? toLower(key) : std::string(key);
       for (const std::string& message : isQualifiedName(name)) errors.push_back(invalidError(at, key, message));
     } else {
-      errors.push_back(invalidError(at, text, fmt::format("error converting fieldPath: field label does not support subscript: {}", text)));
+      errors.push_back(
+          invalidError(at, text, fmt::format("error converting fieldPath: field label does not support subscript: {}", text)));
     }
     return;
   }
-  static const std::set<std::string_view> kKnown{"metadata.annotations", "metadata.labels",   "metadata.name",  "metadata.namespace",
-                                                 "metadata.uid",         "spec.nodeName",     "spec.hostNetwork", "spec.restartPolicy",
-                                                 "spec.serviceAccountName", "spec.schedulerName", "status.phase", "status.hostIP",
-                                                 "status.hostIPs",       "status.podIP",      "status.podIPs"};
+  static const std::set<std::string_view> kKnown{"metadata.annotations", "metadata.labels",    "metadata.name",
+                                                 "metadata.namespace",   "metadata.uid",       "spec.nodeName",
+                                                 "spec.hostNetwork",     "spec.restartPolicy", "spec.serviceAccountName",
+                                                 "spec.schedulerName",   "status.phase",       "status.hostIP",
+                                                 "status.hostIPs",       "status.podIP",       "status.podIPs"};
   if (!kKnown.contains(text))
     errors.push_back(invalidError(at, text, fmt::format("error converting fieldPath: field label not supported: {}", text)));
   else
@@ -345,17 +365,22 @@ void checkResourceField(FieldErrors& errors, const FieldPath& path, const corev1
   bool pages = name.starts_with("limits.hugepages-") || name.starts_with("requests.hugepages-");
   if (!pages)
     checkOneOf(errors, path.child("resource"), name,
-               {"limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"});
+               {"limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage",
+                "requests.memory"});
   std::string divisor(selector.divisor.text);
   if (divisor.empty() || divisor == "0") return;
   if (name.ends_with(".cpu")) {
     if (divisor != "1m" && divisor != "1")
-      errors.push_back(invalidError(path.child("divisor"), name, "only divisor's values 1m and 1 are supported with the cpu resource"));
+      errors.push_back(
+          invalidError(path.child("divisor"), name, "only divisor's values 1m and 1 are supported with the cpu resource"));
     return;
   }
-  static const std::set<std::string_view> kDivisors{"1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"};
+  static const std::set<std::string_view> kDivisors{"1",   "1k",  "1M",  "1G",  "1T",  "1P", "1E",
+                                                    "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"};
   if (kDivisors.contains(divisor)) return;
-  std::string_view what = pages ? "the hugepages resource" : name.ends_with("memory") ? "the memory resource" : "the local ephemeral storage resource";
+  std::string_view what = pages                      ? "the hugepages resource"
+                          : name.ends_with("memory") ? "the memory resource"
+                                                     : "the local ephemeral storage resource";
   errors.push_back(invalidError(
       path.child("divisor"), name,
       fmt::format("only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with {}", what)));
@@ -371,7 +396,8 @@ void checkContainers(FieldErrors& errors, const FieldPath& path, const PodFacts&
     const auto& container = spec.containers[i];
     FieldPath at = containers.index(i);
     checkContainer(errors, at, container, facts);
-    if (!container.name.empty() && !names.insert(container.name).second) errors.push_back(duplicateError(at.child("name"), container.name));
+    if (!container.name.empty() && !names.insert(container.name).second)
+      errors.push_back(duplicateError(at.child("name"), container.name));
     checkProbes(errors, at, container, grace);
     checkRestartRules(errors, at, container);
   }

@@ -23,7 +23,8 @@ void checkPolicyPort(FieldErrors& errors, const FieldPath& at, const networkingv
   checkOneOf(errors, at.child("protocol"), port.protocol, {"TCP", "UDP", "SCTP"});
   FieldPath end = at.child("endPort");
   if (!port.port) {
-    if (port.endPort) errors.push_back(invalidError(end, int64_t{*port.endPort}, "may not be specified when `port` is not specified"));
+    if (port.endPort)
+      errors.push_back(invalidError(end, int64_t{*port.endPort}, "may not be specified when `port` is not specified"));
     return;
   }
   checkPort(errors, at.child("port"), port.port.value);
@@ -73,7 +74,8 @@ void checkPeer(FieldErrors& errors, const FieldPath& at, const networkingv1::Net
   checkLabelSelector(errors, at.child("namespaceSelector"), peer.namespaceSelector);
   if (peer.ipBlock) checkIpBlock(errors, at.child("ipBlock"), *peer.ipBlock);
   if (!peer.podSelector && !peer.namespaceSelector && !peer.ipBlock) errors.push_back(requiredError(at, "must specify a peer"));
-  if (peer.ipBlock && (peer.podSelector || peer.namespaceSelector)) forbid(errors, at, "may not specify both ipBlock and another peer");
+  if (peer.ipBlock && (peer.podSelector || peer.namespaceSelector))
+    forbid(errors, at, "may not specify both ipBlock and another peer");
 }
 
 void checkHost(FieldErrors& errors, const FieldPath& at, Str host) {
@@ -84,10 +86,11 @@ void checkHost(FieldErrors& errors, const FieldPath& at, Str host) {
   }
   if (host.find('*') == std::string_view::npos) return checkName(errors, at, host, isDns1123Subdomain);
   if (!host.starts_with("*.") || !isDns1123Subdomain(host.substr(2)).empty())
-    errors.push_back(invalidError(at, host,
-                                  "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
-                                  "lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', "
-                                  "regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"));
+    errors.push_back(invalidError(
+        at, host,
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
+        "lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', "
+        "regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"));
 }
 
 void checkBackend(FieldErrors& errors, const FieldPath& path, const networkingv1::IngressBackend& backend) {
@@ -141,16 +144,20 @@ FieldErrors validateNetworkPolicy(const Mut<>& object) {
   checkLabelSelector(errors, path.child("podSelector"), &spec.podSelector);
   for (size_t i = 0; i < spec.ingress.size(); ++i) {
     FieldPath at = path.child("ingress").index(i);
-    for (size_t j = 0; j < spec.ingress[i].ports.size(); ++j) checkPolicyPort(errors, at.child("ports").index(j), spec.ingress[i].ports[j]);
-    for (size_t j = 0; j < spec.ingress[i].from.size(); ++j) checkPeer(errors, at.child("from").index(j), spec.ingress[i].from[j]);
+    for (size_t j = 0; j < spec.ingress[i].ports.size(); ++j)
+      checkPolicyPort(errors, at.child("ports").index(j), spec.ingress[i].ports[j]);
+    for (size_t j = 0; j < spec.ingress[i].from.size(); ++j)
+      checkPeer(errors, at.child("from").index(j), spec.ingress[i].from[j]);
   }
   for (size_t i = 0; i < spec.egress.size(); ++i) {
     FieldPath at = path.child("egress").index(i);
-    for (size_t j = 0; j < spec.egress[i].ports.size(); ++j) checkPolicyPort(errors, at.child("ports").index(j), spec.egress[i].ports[j]);
+    for (size_t j = 0; j < spec.egress[i].ports.size(); ++j)
+      checkPolicyPort(errors, at.child("ports").index(j), spec.egress[i].ports[j]);
     for (size_t j = 0; j < spec.egress[i].to.size(); ++j) checkPeer(errors, at.child("to").index(j), spec.egress[i].to[j]);
   }
   if (spec.policyTypes.size() > 2) {
-    errors.push_back(invalidValueError(path.child("policyTypes"), printList(spec.policyTypes), "may not specify more than two policyTypes"));
+    errors.push_back(
+        invalidValueError(path.child("policyTypes"), printList(spec.policyTypes), "may not specify more than two policyTypes"));
     return errors;
   }
   for (size_t i = 0; i < spec.policyTypes.size(); ++i)
@@ -189,7 +196,8 @@ FieldErrors validateNewIngress(const Mut<>& object) {
   FieldErrors errors;
   const Str* annotated = ingress.metadata.annotations.find(kAnnotation);
   if (annotated && ingress.spec.ingressClassName && *annotated != *ingress.spec.ingressClassName)
-    errors.push_back(invalidError(FieldPath("annotations").child(kAnnotation), *annotated, "must match `ingressClassName` when both are specified"));
+    errors.push_back(invalidError(FieldPath("annotations").child(kAnnotation), *annotated,
+                                  "must match `ingressClassName` when both are specified"));
   return errors;
 }
 
@@ -197,7 +205,8 @@ FieldErrors validateIngressClass(const Mut<>& object) {
   const auto& spec = static_cast<const networkingv1::IngressClass*>(object.root())->spec;
   FieldErrors errors;
   FieldPath path("spec"), controller = path.child("controller");
-  if (spec.controller.size() > kControllerBytesMax) errors.push_back(tooLongError(controller, static_cast<int64_t>(kControllerBytesMax)));
+  if (spec.controller.size() > kControllerBytesMax)
+    errors.push_back(tooLongError(controller, static_cast<int64_t>(kControllerBytesMax)));
   size_t slash = spec.controller.find('/');
   if (spec.controller.empty())
     errors.push_back(requiredError(controller));

@@ -22,11 +22,13 @@ void checkContainers(FieldErrors& errors, const FieldPath& path, const PodFacts&
 void checkProbe(FieldErrors& errors, const FieldPath& path, const corev1::Probe* probe, bool readiness);
 void checkLifecycle(FieldErrors& errors, const FieldPath& path, const corev1::Lifecycle* lifecycle, int64_t graceSeconds);
 void checkPodSecurity(FieldErrors& errors, const FieldPath& path, const corev1::PodSpec& spec);
-void checkContainerSecurity(FieldErrors& errors, const FieldPath& path, const corev1::SecurityContext* context, const corev1::PodSpec& spec);
+void checkContainerSecurity(FieldErrors& errors, const FieldPath& path, const corev1::SecurityContext* context,
+                            const corev1::PodSpec& spec);
 // A relative path that stays below its folder; "" when it is one.
 void checkDescendingPath(FieldErrors& errors, const FieldPath& path, std::string_view text);
 void checkResourceField(FieldErrors& errors, const FieldPath& path, const corev1::ResourceFieldSelector& selector, bool volume);
 // A field of the pod; `allowed` are those of its use (environment or volume).
-void checkObjectField(FieldErrors& errors, const FieldPath& path, const corev1::ObjectFieldSelector& selector, const Words& allowed);
+void checkObjectField(FieldErrors& errors, const FieldPath& path, const corev1::ObjectFieldSelector& selector,
+                      const Words& allowed);
 
 }  // namespace knarr::apiserver

@@ -15,8 +15,10 @@ namespace {
 constexpr int64_t kDeadlineMax = 2147483647;
 constexpr std::string_view kOnlyResources = "only cpu and memory resources are mutable";
 constexpr std::string_view kSpecFixed =
-    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
-    "`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+    "pod updates may not change fields other than "
+    "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
+    "`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 "
+    "if it was "
     "previously negative)";
 
 Mut<corev1::Pod> copyOf(const Mut<>& object) {
@@ -46,10 +48,12 @@ bool checkDeadline(FieldErrors& errors, const schema::Opt<int64_t>& now, const s
 void checkKeptTolerations(FieldErrors& errors, const corev1::PodSpec& now, const corev1::PodSpec& old) {
   for (const auto& before : old.tolerations) {
     bool kept = std::any_of(now.tolerations.begin(), now.tolerations.end(), [&](const corev1::Toleration& one) {
-      return one.key == before.key && one.operator_ == before.operator_ && one.value == before.value && one.effect == before.effect;
+      return one.key == before.key && one.operator_ == before.operator_ && one.value == before.value &&
+             one.effect == before.effect;
     });
     if (kept) continue;
-    forbid(errors, FieldPath("spec").child("tolerations"), "existing toleration can not be modified except its tolerationSeconds");
+    forbid(errors, FieldPath("spec").child("tolerations"),
+           "existing toleration can not be modified except its tolerationSeconds");
     return;
   }
 }
@@ -57,7 +61,8 @@ void checkKeptTolerations(FieldErrors& errors, const corev1::PodSpec& now, const
 void checkKeptGates(FieldErrors& errors, const corev1::PodSpec& now, const corev1::PodSpec& old) {
   for (size_t i = 0; i < now.schedulingGates.size(); ++i) {
     Str name = now.schedulingGates[i].name;
-    bool had = std::any_of(old.schedulingGates.begin(), old.schedulingGates.end(), [&](const auto& gate) { return gate.name == name; });
+    bool had =
+        std::any_of(old.schedulingGates.begin(), old.schedulingGates.end(), [&](const auto& gate) { return gate.name == name; });
     if (!had)
       forbid(errors, FieldPath("spec").child("schedulingGates").index(i).child("name"),
              fmt::format("only deletion is allowed, but found new scheduling gate '{}'", name));
@@ -81,7 +86,10 @@ void checkGatedDirectives(FieldErrors& errors, corev1::Pod& now, const corev1::P
   const corev1::NodeSelector* after = now.spec.affinity && now.spec.affinity->nodeAffinity
                                           ? now.spec.affinity->nodeAffinity->requiredDuringSchedulingIgnoredDuringExecution
                                           : nullptr;
-  FieldPath terms = path.child("affinity").child("nodeAffinity").child("requiredDuringSchedulingIgnoredDuringExecution").child("nodeSelectorTerms");
+  FieldPath terms = path.child("affinity")
+                        .child("nodeAffinity")
+                        .child("requiredDuringSchedulingIgnoredDuringExecution")
+                        .child("nodeSelectorTerms");
   if (before && !before->nodeSelectorTerms.empty()) {
     size_t count = after ? after->nodeSelectorTerms.size() : 0;
     if (count != before->nodeSelectorTerms.size())
@@ -132,7 +140,8 @@ void checkNoneRemoved(FieldErrors& errors, const FieldPath& path, const Resource
 
 // False when the lists cannot be compared one by one.
 template <class Containers>
-bool checkSameContainers(FieldErrors& errors, const FieldPath& path, std::string_view what, const Containers& now, const Containers& old) {
+bool checkSameContainers(FieldErrors& errors, const FieldPath& path, std::string_view what, const Containers& now,
+                         const Containers& old) {
   if (now.size() != old.size()) {
     forbid(errors, path, fmt::format("{} may not be added or removed on resize", what));
     return false;
@@ -170,7 +179,8 @@ FieldErrors validatePodUpdate(const Mut<>& object, const Ref<>& oldObject) {
   checkGatedDirectives(errors, *next, *old);
   if (!errors.empty()) return errors;
   for (size_t i = 0; i < old->spec.containers.size(); ++i) next->spec.containers[i].image = old->spec.containers[i].image;
-  for (size_t i = 0; i < old->spec.initContainers.size(); ++i) next->spec.initContainers[i].image = old->spec.initContainers[i].image;
+  for (size_t i = 0; i < old->spec.initContainers.size(); ++i)
+    next->spec.initContainers[i].image = old->spec.initContainers[i].image;
   next->spec.activeDeadlineSeconds = old->spec.activeDeadlineSeconds;
   next->spec.tolerations = old->spec.tolerations;
   next->spec.schedulingGates = old->spec.schedulingGates;
@@ -189,7 +199,8 @@ FieldErrors validatePodStatusUpdate(const Mut<>& object, const Ref<>& oldObject)
     const auto& condition = pod.status.conditions[i];
     FieldPath at = path.child("conditions").index(i);
     if (condition.observedGeneration < 0)
-      errors.push_back(invalidError(at.child("observedGeneration"), condition.observedGeneration, "must be a non-negative integer"));
+      errors.push_back(
+          invalidError(at.child("observedGeneration"), condition.observedGeneration, "must be a non-negative integer"));
     for (const std::string& message : apimachinery::isQualifiedName(condition.type))
       errors.push_back(invalidError(at.child("Type"), condition.type, message));
   }
@@ -200,13 +211,16 @@ FieldErrors validatePodStatusUpdate(const Mut<>& object, const Ref<>& oldObject)
       forbid(errors, path.child("nominatedNodeName"), "may not be set on pods that are already bound to a node");
   }
   if (pod.status.observedGeneration < 0)
-    errors.push_back(invalidError(path.child("observedGeneration"), pod.status.observedGeneration, "must be a non-negative integer"));
+    errors.push_back(
+        invalidError(path.child("observedGeneration"), pod.status.observedGeneration, "must be a non-negative integer"));
   if (!old->status.qosClass.empty() && pod.status.qosClass != old->status.qosClass)
     errors.push_back(invalidError(path.child("qosClass"), pod.status.qosClass, kImmutable));
   for (size_t i = 0; i < pod.status.podIPs.size(); ++i) checkIp(errors, path.child("podIPs").index(i), pod.status.podIPs[i].ip);
-  for (size_t i = 0; i < pod.status.hostIPs.size(); ++i) checkIp(errors, path.child("hostIPs").index(i), pod.status.hostIPs[i].ip);
+  for (size_t i = 0; i < pod.status.hostIPs.size(); ++i)
+    checkIp(errors, path.child("hostIPs").index(i), pod.status.hostIPs[i].ip);
   if (!pod.status.hostIPs.empty() && pod.status.hostIPs[0].ip != pod.status.hostIP)
-    errors.push_back(invalidError(path.child("hostIPs").index(0).child("ip"), pod.status.hostIPs[0].ip, "must be equal to `hostIP`"));
+    errors.push_back(
+        invalidError(path.child("hostIPs").index(0).child("ip"), pod.status.hostIPs[0].ip, "must be equal to `hostIP`"));
   return errors;
 }
 
@@ -255,19 +269,23 @@ FieldErrors validatePodResize(const Mut<>& object, const Ref<>& oldObject) {
     return errors;
   auto checkOne = [&](const FieldPath& at, const corev1::Container& now, const corev1::Container& before, bool init) {
     checkNoneRemoved(errors, at.child("resources"), now.resources, before.resources);
-    if (onlyCpuAndMemoryDiffer(now.resources, before.resources) && now.resources.claims.size() == before.resources.claims.size()) return;
+    if (onlyCpuAndMemoryDiffer(now.resources, before.resources) && now.resources.claims.size() == before.resources.claims.size())
+      return;
     if (init)
       forbid(errors, at, "only cpu and memory resources for init or sidecar containers are mutable");
     else
       forbid(errors, path, kOnlyResources);
   };
-  for (size_t i = 0; i < pod.spec.containers.size(); ++i) checkOne(containers.index(i), pod.spec.containers[i], old->spec.containers[i], false);
+  for (size_t i = 0; i < pod.spec.containers.size(); ++i)
+    checkOne(containers.index(i), pod.spec.containers[i], old->spec.containers[i], false);
   for (size_t i = 0; i < pod.spec.initContainers.size(); ++i)
     checkOne(initContainers.index(i), pod.spec.initContainers[i], old->spec.initContainers[i], true);
   if (!errors.empty()) return errors;
   Mut<corev1::Pod> rest = copyOf(object);
-  for (size_t i = 0; i < rest->spec.containers.size(); ++i) rest->spec.containers[i].resources = old->spec.containers[i].resources;
-  for (size_t i = 0; i < rest->spec.initContainers.size(); ++i) rest->spec.initContainers[i].resources = old->spec.initContainers[i].resources;
+  for (size_t i = 0; i < rest->spec.containers.size(); ++i)
+    rest->spec.containers[i].resources = old->spec.containers[i].resources;
+  for (size_t i = 0; i < rest->spec.initContainers.size(); ++i)
+    rest->spec.initContainers[i].resources = old->spec.initContainers[i].resources;
   rest->spec.resources = old->spec.resources;
   if (!schema::equal(rest->spec, old->spec)) forbid(errors, path, kOnlyResources);
   return errors;

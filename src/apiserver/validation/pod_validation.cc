@@ -47,10 +47,12 @@ void checkDns(FieldErrors& errors, const FieldPath& path, const corev1::PodSpec&
     std::string plain(search.ends_with('.') ? search.substr(0, search.size() - 1) : search);
     std::replace(plain.begin(), plain.end(), '_', 'a');
     if (search == ".") continue;
-    for (const std::string& message : isDns1123Subdomain(plain)) errors.push_back(invalidError(searches.index(i), search, message));
+    for (const std::string& message : isDns1123Subdomain(plain))
+      errors.push_back(invalidError(searches.index(i), search, message));
   }
   if (bytes > kSearchBytesMax)
-    errors.push_back(invalidValueError(searches, printList(config->searches), "must not have more than 2048 characters (including spaces) in the search list"));
+    errors.push_back(invalidValueError(searches, printList(config->searches),
+                                       "must not have more than 2048 characters (including spaces) in the search list"));
   for (size_t i = 0; i < config->options.size(); ++i)
     if (config->options[i].name.empty()) errors.push_back(requiredError(path.child("options").index(i), "must not be empty"));
 }
@@ -63,18 +65,21 @@ void checkClaims(FieldErrors& errors, const FieldPath& path, const schema::List<
     requireName(errors, at.child("name"), claim.name, isDns1123Label);
     if (!claim.name.empty() && !names.insert(claim.name).second) errors.push_back(duplicateError(at.child("name"), claim.name));
     if (claim.resourceClaimName && claim.resourceClaimTemplateName)
-      errors.push_back(invalidValueError(at, "{}", "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"));
+      errors.push_back(
+          invalidValueError(at, "{}", "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"));
     if (!claim.resourceClaimName && !claim.resourceClaimTemplateName)
       errors.push_back(invalidValueError(at, "{}", "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"));
     if (claim.resourceClaimName) checkName(errors, at.child("resourceClaimName"), *claim.resourceClaimName, isDns1123Subdomain);
-    if (claim.resourceClaimTemplateName) checkName(errors, at.child("resourceClaimTemplateName"), *claim.resourceClaimTemplateName, isDns1123Subdomain);
+    if (claim.resourceClaimTemplateName)
+      checkName(errors, at.child("resourceClaimTemplateName"), *claim.resourceClaimTemplateName, isDns1123Subdomain);
   }
 }
 
 void checkGates(FieldErrors& errors, const FieldPath& path, const corev1::PodSpec& spec) {
   for (size_t i = 0; i < spec.readinessGates.size(); ++i)
     for (const std::string& message : isQualifiedName(spec.readinessGates[i].conditionType))
-      errors.push_back(invalidError(path.child("readinessGates").index(i).child("conditionType"), spec.readinessGates[i].conditionType, message));
+      errors.push_back(invalidError(path.child("readinessGates").index(i).child("conditionType"),
+                                    spec.readinessGates[i].conditionType, message));
   std::set<std::string_view> gates;
   for (size_t i = 0; i < spec.schedulingGates.size(); ++i) {
     FieldPath at = path.child("schedulingGates").index(i);
@@ -95,15 +100,18 @@ void checkHost(FieldErrors& errors, const FieldPath& path, const corev1::PodSpec
   FieldPath at = path.child("hostnameOverride");
   if (spec.setHostnameAsFQDN.valueOr(false)) forbid(errors, at, "may not be specified when setHostnameAsFQDN is true");
   if (spec.hostNetwork) forbid(errors, at, "may not be specified when hostNetwork is true");
-  if ((*spec.hostnameOverride).size() > kHostnameOverrideMax) errors.push_back(tooLongError(at, static_cast<int64_t>(kHostnameOverrideMax)));
-  for (const std::string& message : isDns1123Subdomain(*spec.hostnameOverride)) errors.push_back(invalidError(at, *spec.hostnameOverride, message));
+  if ((*spec.hostnameOverride).size() > kHostnameOverrideMax)
+    errors.push_back(tooLongError(at, static_cast<int64_t>(kHostnameOverrideMax)));
+  for (const std::string& message : isDns1123Subdomain(*spec.hostnameOverride))
+    errors.push_back(invalidError(at, *spec.hostnameOverride, message));
 }
 
 void checkNames(FieldErrors& errors, const FieldPath& path, const corev1::PodSpec& spec) {
   checkName(errors, path.child("serviceAccountName"), spec.serviceAccountName, isDns1123Subdomain);
   checkName(errors, path.child("nodeName"), spec.nodeName, isDns1123Subdomain);
   if (spec.activeDeadlineSeconds && (*spec.activeDeadlineSeconds < 1 || *spec.activeDeadlineSeconds > kDeadlineMax))
-    errors.push_back(invalidError(path.child("activeDeadlineSeconds"), *spec.activeDeadlineSeconds, "must be between 1 and 2147483647, inclusive"));
+    errors.push_back(invalidError(path.child("activeDeadlineSeconds"), *spec.activeDeadlineSeconds,
+                                  "must be between 1 and 2147483647, inclusive"));
   checkName(errors, path.child("hostname"), spec.hostname, isDns1123Label);
   checkName(errors, path.child("subdomain"), spec.subdomain, isDns1123Label);
   checkTolerations(errors, path.child("tolerations"), spec.tolerations);
@@ -116,7 +124,8 @@ void checkNames(FieldErrors& errors, const FieldPath& path, const corev1::PodSpe
   }
   checkName(errors, path.child("priorityClassName"), spec.priorityClassName, isDns1123Subdomain);
   if (spec.runtimeClassName) checkName(errors, path.child("runtimeClassName"), *spec.runtimeClassName, isDns1123Subdomain);
-  if (spec.preemptionPolicy) checkOneOf(errors, path.child("preemptionPolicy"), spec.preemptionPolicy, {"PreemptLowerPriority", "Never"});
+  if (spec.preemptionPolicy)
+    checkOneOf(errors, path.child("preemptionPolicy"), spec.preemptionPolicy, {"PreemptLowerPriority", "Never"});
   corev1::ResourceRequirements overhead{};
   overhead.limits = spec.overhead;
   checkResources(errors, path.child("overhead"), overhead, ResourceNameRule::Container);
@@ -157,7 +166,8 @@ FieldErrors validatePod(const Mut<>& object) {
   const auto& pod = *static_cast<const corev1::Pod*>(object.root());
   FieldErrors errors;
   if (pod.metadata.annotations.contains(kMirror) && pod.spec.nodeName.empty())
-    errors.push_back(invalidError(FieldPath("metadata").child("annotations").key(kMirror), schema::valueOf(pod.metadata.annotations, kMirror),
+    errors.push_back(invalidError(FieldPath("metadata").child("annotations").key(kMirror),
+                                  schema::valueOf(pod.metadata.annotations, kMirror),
                                   "must set spec.nodeName if mirror pod annotation is set"));
   FieldPath path("spec");
   addAll(errors, validateSpec(pod.spec, path, true));
@@ -198,9 +208,11 @@ FieldErrors validatePodTemplate(const corev1::PodTemplateSpec& pod, const metav1
     errors.push_back(invalidValueError(path.child("metadata").child("labels"), printMap(pod.metadata.labels),
                                        "`selector` does not match template `labels`"));
   addAll(errors, validatePodTemplateSpec(pod, path));
-  if (pod.spec.restartPolicy != "Always") errors.push_back(notSupportedError(path.child("spec").child("restartPolicy"), pod.spec.restartPolicy, {"Always"}));
+  if (pod.spec.restartPolicy != "Always")
+    errors.push_back(notSupportedError(path.child("spec").child("restartPolicy"), pod.spec.restartPolicy, {"Always"}));
   if (pod.spec.activeDeadlineSeconds)
-    forbid(errors, path.child("spec").child("activeDeadlineSeconds"), fmt::format("activeDeadlineSeconds in {} is not Supported", owner));
+    forbid(errors, path.child("spec").child("activeDeadlineSeconds"),
+           fmt::format("activeDeadlineSeconds in {} is not Supported", owner));
   return errors;
 }
 
@@ -224,7 +236,8 @@ FieldErrors validateReplicationController(const Mut<>& object) {
   }
   metav1::LabelSelector selector{};
   selector.matchLabels = spec.selector;
-  addAll(errors, validatePodTemplate(*spec.template_, spec.selector.empty() ? nullptr : &selector, path.child("template"), "ReplicationController"));
+  addAll(errors, validatePodTemplate(*spec.template_, spec.selector.empty() ? nullptr : &selector, path.child("template"),
+                                     "ReplicationController"));
   return errors;
 }
 

@@ -1,4 +1,5 @@
-// Budgets, autoscalers, priorities, leases, runtime classes. Source: pkg/apis/{policy,autoscaling,scheduling,coordination,node}/validation.
+// Budgets, autoscalers, priorities, leases, runtime classes. Source:
+// pkg/apis/{policy,autoscaling,scheduling,coordination,node}/validation.
 #include <fmt/format.h>
 
 #include <set>
@@ -28,18 +29,21 @@ void checkTarget(FieldErrors& errors, const FieldPath& path, const autoscalingv2
   if (target.type != "Utilization" && target.type != "Value" && target.type != "AverageValue")
     errors.push_back(invalidError(path.child("type"), target.type, "must be either Utilization, Value, or AverageValue"));
   auto positive = [&](std::string_view field, const schema::Opt<schema::Quantity>& amount) {
-    if (amount && schema::amountOf(amount.value).sign() <= 0) errors.push_back(invalidError(path.child(field), amount.value.text, "must be positive"));
+    if (amount && schema::amountOf(amount.value).sign() <= 0)
+      errors.push_back(invalidError(path.child(field), amount.value.text, "must be positive"));
   };
   positive("value", target.value);
   positive("averageValue", target.averageValue);
   if (target.averageUtilization && *target.averageUtilization < 1)
-    errors.push_back(invalidError(path.child("averageUtilization"), int64_t{*target.averageUtilization}, "must be greater than 0"));
+    errors.push_back(
+        invalidError(path.child("averageUtilization"), int64_t{*target.averageUtilization}, "must be greater than 0"));
 }
 
 void checkResourceTarget(FieldErrors& errors, const FieldPath& path, const autoscalingv2::MetricTarget& target) {
   checkTarget(errors, path, target);
   if (!target.averageUtilization && !target.averageValue)
-    errors.push_back(requiredError(path.child("averageUtilization"), "must set either a target raw value or a target utilization"));
+    errors.push_back(
+        requiredError(path.child("averageUtilization"), "must set either a target raw value or a target utilization"));
   if (target.averageUtilization && target.averageValue)
     forbid(errors, path.child("averageValue"), "may not set both a target raw value and a target utilization");
 }
@@ -65,7 +69,8 @@ void checkMetric(FieldErrors& errors, const FieldPath& path, const autoscalingv2
   for (const Source& source : kSources) {
     if (source.type == metric.type && !source.value)
       errors.push_back(requiredError(path.child(source.field), "must populate information for the given metric source"));
-    if (source.type != metric.type && source.value) forbid(errors, path.child(source.field), "must populate the given metric source only");
+    if (source.type != metric.type && source.value)
+      forbid(errors, path.child(source.field), "must populate the given metric source only");
   }
   if (const auto* object = metric.object) {
     FieldPath at = path.child("object"), target = at.child("target");
@@ -79,7 +84,8 @@ void checkMetric(FieldErrors& errors, const FieldPath& path, const autoscalingv2
     checkMetricName(errors, at.child("metric"), external->metric);
     checkTarget(errors, target, external->target);
     if (!external->target.value && !external->target.averageValue)
-      errors.push_back(requiredError(target.child("averageValue"), "must set either a target value for metric or a per-pod target"));
+      errors.push_back(
+          requiredError(target.child("averageValue"), "must set either a target value for metric or a per-pod target"));
     if (external->target.value && external->target.averageValue)
       forbid(errors, target.child("value"), "may not set both a target value for metric and a per-pod target");
   }
@@ -116,12 +122,14 @@ void checkScalingRules(FieldErrors& errors, const FieldPath& path, const autosca
   for (size_t i = 0; i < rules->policies.size(); ++i) {
     const auto& policy = rules->policies[i];
     FieldPath at = path.child("policies").index(i);
-    if (policy.type != "Percent" && policy.type != "Pods") errors.push_back(notSupportedError(at.child("type"), policy.type, {"Percent", "Pods"}));
+    if (policy.type != "Percent" && policy.type != "Pods")
+      errors.push_back(notSupportedError(at.child("type"), policy.type, {"Percent", "Pods"}));
     if (policy.value <= 0) errors.push_back(invalidError(at.child("value"), int64_t{policy.value}, "must be greater than zero"));
     if (policy.periodSeconds <= 0)
       errors.push_back(invalidError(at.child("periodSeconds"), int64_t{policy.periodSeconds}, "must be greater than zero"));
     if (policy.periodSeconds > kPeriodSecondsMax)
-      errors.push_back(invalidError(at.child("periodSeconds"), int64_t{policy.periodSeconds}, "must be less than or equal to 1800"));
+      errors.push_back(
+          invalidError(at.child("periodSeconds"), int64_t{policy.periodSeconds}, "must be less than or equal to 1800"));
   }
 }
 
@@ -145,7 +153,8 @@ FieldErrors validateHorizontalPodAutoscaler(const Mut<>& object) {
   requireName(errors, target.child("name"), spec.scaleTargetRef.name, isPathSegmentName);
   Str version = spec.scaleTargetRef.apiVersion;
   if (std::count(version.begin(), version.end(), '/') > 1)
-    errors.push_back(invalidError(target.child("apiVersion"), version, fmt::format("unexpected GroupVersion string: {}", version)));
+    errors.push_back(
+        invalidError(target.child("apiVersion"), version, fmt::format("unexpected GroupVersion string: {}", version)));
   else if (version.find('/') == std::string_view::npos && spec.scaleTargetRef.kind != "ReplicationController")
     errors.push_back(invalidError(target.child("apiVersion"), version, "apiVersion must specify API group"));
   for (size_t i = 0; i < spec.metrics.size(); ++i) checkMetric(errors, path.child("metrics").index(i), spec.metrics[i]);
@@ -165,7 +174,8 @@ FieldErrors validatePodDisruptionBudget(const Mut<>& object) {
   checkIntOrPercent(errors, path.child("minAvailable"), spec.minAvailable, true);
   checkIntOrPercent(errors, path.child("maxUnavailable"), spec.maxUnavailable, true);
   checkLabelSelector(errors, path.child("selector"), spec.selector);
-  checkOneOf(errors, path.child("unhealthyPodEvictionPolicy"), spec.unhealthyPodEvictionPolicy, {"AlwaysAllow", "IfHealthyBudget"});
+  checkOneOf(errors, path.child("unhealthyPodEvictionPolicy"), spec.unhealthyPodEvictionPolicy,
+             {"AlwaysAllow", "IfHealthyBudget"});
   return errors;
 }
 
@@ -222,7 +232,8 @@ FieldErrors validateLease(const Mut<>& object) {
   FieldErrors errors;
   FieldPath path("spec");
   if (spec.leaseDurationSeconds && *spec.leaseDurationSeconds <= 0)
-    errors.push_back(invalidError(path.child("leaseDurationSeconds"), int64_t{*spec.leaseDurationSeconds}, "must be greater than 0"));
+    errors.push_back(
+        invalidError(path.child("leaseDurationSeconds"), int64_t{*spec.leaseDurationSeconds}, "must be greater than 0"));
   nonNegative(errors, path.child("leaseTransitions"), spec.leaseTransitions);
   return errors;
 }
@@ -246,7 +257,8 @@ FieldErrors validateRuntimeClass(const Mut<>& object) {
 FieldErrors validateRuntimeClassUpdate(const Mut<>& object, const Ref<>& old) {
   const auto& one = *static_cast<const nodev1::RuntimeClass*>(object.root());
   FieldErrors errors;
-  if (one.handler != Ref<nodev1::RuntimeClass>(old)->handler) errors.push_back(invalidError(FieldPath("handler"), one.handler, kImmutable));
+  if (one.handler != Ref<nodev1::RuntimeClass>(old)->handler)
+    errors.push_back(invalidError(FieldPath("handler"), one.handler, kImmutable));
   return errors;
 }
 

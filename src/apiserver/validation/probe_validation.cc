@@ -22,12 +22,14 @@ bool isHeaderName(std::string_view name) {
 void checkHttpGet(FieldErrors& errors, const FieldPath& path, const corev1::HTTPGetAction& action) {
   requireText(errors, path.child("path"), action.path);
   checkPort(errors, path.child("port"), action.port);
-  if (action.scheme != "HTTP" && action.scheme != "HTTPS") errors.push_back(notSupportedError(path.child("scheme"), action.scheme, {"HTTP", "HTTPS"}));
+  if (action.scheme != "HTTP" && action.scheme != "HTTPS")
+    errors.push_back(notSupportedError(path.child("scheme"), action.scheme, {"HTTP", "HTTPS"}));
   for (const auto& header : action.httpHeaders)
     if (!isHeaderName(header.name))
-      errors.push_back(invalidError(path.child("httpHeaders"), header.name,
-                                    "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for "
-                                    "validation is '[-A-Za-z0-9]+')"));
+      errors.push_back(
+          invalidError(path.child("httpHeaders"), header.name,
+                       "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for "
+                       "validation is '[-A-Za-z0-9]+')"));
 }
 
 // The handlers of a probe or of a lifecycle moment: exactly one.
@@ -48,13 +50,15 @@ void checkHandlers(FieldErrors& errors, const FieldPath& path, const Handlers& h
     forbid(errors, path.child(name), "may not specify more than 1 handler type");
     return false;
   };
-  if (first(handlers.exec, "exec") && handlers.exec->command.empty()) errors.push_back(requiredError(path.child("exec").child("command")));
+  if (first(handlers.exec, "exec") && handlers.exec->command.empty())
+    errors.push_back(requiredError(path.child("exec").child("command")));
   if (first(handlers.httpGet, "httpGet")) checkHttpGet(errors, path.child("httpGet"), *handlers.httpGet);
   if (first(handlers.tcpSocket, "tcpSocket")) checkPort(errors, path.child("tcpSocket").child("port"), handlers.tcpSocket->port);
   if (first(handlers.grpc, "grpc")) checkPort(errors, path.child("grpc").child("port"), int64_t{handlers.grpc->port});
   if (first(handlers.sleep, "sleep") && (handlers.sleep->seconds < 0 || handlers.sleep->seconds > graceSeconds))
-    errors.push_back(invalidError(path.child("sleep"), handlers.sleep->seconds,
-                                  fmt::format("must be non-negative and less than terminationGracePeriodSeconds ({})", graceSeconds)));
+    errors.push_back(
+        invalidError(path.child("sleep"), handlers.sleep->seconds,
+                     fmt::format("must be non-negative and less than terminationGracePeriodSeconds ({})", graceSeconds)));
   if (count == 0) errors.push_back(requiredError(path, "must specify a handler type"));
 }
 
@@ -124,11 +128,15 @@ void checkSysctls(FieldErrors& errors, const FieldPath& path, const corev1::PodS
     if (name.empty())
       errors.push_back(requiredError(at));
     else if (name.size() > kSysctlBytesMax || !isSysctlName(name))
-      errors.push_back(invalidError(at, name, "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"));
+      errors.push_back(invalidError(at, name,
+                                    "must have at most 253 characters and match regex "
+                                    "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"));
     else if (!names.insert(name).second)
       errors.push_back(duplicateError(at, name));
-    bool ipc = name == "kernel.sem" || name.starts_with("kernel.shm") || name.starts_with("kernel.msg") || name.starts_with("fs.mqueue.");
-    if (spec.hostNetwork && name.starts_with("net.")) errors.push_back(invalidError(at, name, "may not be specified when 'hostNetwork' is true"));
+    bool ipc = name == "kernel.sem" || name.starts_with("kernel.shm") || name.starts_with("kernel.msg") ||
+               name.starts_with("fs.mqueue.");
+    if (spec.hostNetwork && name.starts_with("net."))
+      errors.push_back(invalidError(at, name, "may not be specified when 'hostNetwork' is true"));
     if (spec.hostIPC && ipc) errors.push_back(invalidError(at, name, "may not be specified when 'hostIPC' is true"));
   }
 }
@@ -165,7 +173,9 @@ void checkProbe(FieldErrors& errors, const FieldPath& path, const corev1::Probe*
 void checkLifecycle(FieldErrors& errors, const FieldPath& path, const corev1::Lifecycle* lifecycle, int64_t graceSeconds) {
   if (!lifecycle) return;
   auto check = [&](std::string_view name, const corev1::LifecycleHandler* handler) {
-    if (handler) checkHandlers(errors, path.child(name), {handler->exec, handler->httpGet, handler->tcpSocket, nullptr, handler->sleep}, graceSeconds);
+    if (handler)
+      checkHandlers(errors, path.child(name), {handler->exec, handler->httpGet, handler->tcpSocket, nullptr, handler->sleep},
+                    graceSeconds);
   };
   check("postStart", lifecycle->postStart);
   check("preStop", lifecycle->preStop);
@@ -180,7 +190,8 @@ void checkPodSecurity(FieldErrors& errors, const FieldPath& path, const corev1::
   for (size_t i = 0; i < context->supplementalGroups.size(); ++i)
     checkId(errors, path.child("supplementalGroups").index(i), schema::Opt<int64_t>{context->supplementalGroups[i], true});
   if (spec.shareProcessNamespace.valueOr(false) && spec.hostPID)
-    errors.push_back(invalidValueError(path.child("shareProcessNamespace"), "true", "ShareProcessNamespace and HostPID cannot both be enabled"));
+    errors.push_back(invalidValueError(path.child("shareProcessNamespace"), "true",
+                                       "ShareProcessNamespace and HostPID cannot both be enabled"));
   checkSysctls(errors, path.child("sysctls"), spec);
   checkOneOf(errors, path.child("fsGroupChangePolicy"), context->fsGroupChangePolicy, {"Always", "OnRootMismatch"});
   checkSeccomp(errors, path.child("seccompProfile"), context->seccompProfile);
@@ -191,7 +202,8 @@ void checkPodSecurity(FieldErrors& errors, const FieldPath& path, const corev1::
     forbid(errors, path.child("windowsOptions"), "windows options cannot be set for a linux pod");
 }
 
-void checkContainerSecurity(FieldErrors& errors, const FieldPath& path, const corev1::SecurityContext* context, const corev1::PodSpec& spec) {
+void checkContainerSecurity(FieldErrors& errors, const FieldPath& path, const corev1::SecurityContext* context,
+                            const corev1::PodSpec& spec) {
   if (!context) return;
   checkId(errors, path.child("runAsUser"), context->runAsUser);
   checkId(errors, path.child("runAsGroup"), context->runAsGroup);
@@ -208,7 +220,8 @@ void checkContainerSecurity(FieldErrors& errors, const FieldPath& path, const co
   if (!context->capabilities) return;
   for (Str capability : context->capabilities->add)
     if (capability == "CAP_SYS_ADMIN")
-      errors.push_back(invalidValueError(path, "{}", "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"));
+      errors.push_back(
+          invalidValueError(path, "{}", "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"));
 }
 
 }  // namespace knarr::apiserver

@@ -29,13 +29,17 @@ void checkRules(FieldErrors& errors, const schema::List<rbacv1::PolicyRule>& rul
     if (!rule.nonResourceURLs.empty()) {
       FieldPath urls = at.child("nonResourceURLs");
       if (namespaced)
-        errors.push_back(invalidValueError(urls, printList(rule.nonResourceURLs), "namespaced rules cannot apply to non-resource URLs"));
+        errors.push_back(
+            invalidValueError(urls, printList(rule.nonResourceURLs), "namespaced rules cannot apply to non-resource URLs"));
       if (!rule.apiGroups.empty() || !rule.resources.empty() || !rule.resourceNames.empty())
-        errors.push_back(invalidValueError(urls, printList(rule.nonResourceURLs), "rules cannot apply to both regular resources and non-resource URLs"));
+        errors.push_back(invalidValueError(urls, printList(rule.nonResourceURLs),
+                                           "rules cannot apply to both regular resources and non-resource URLs"));
       continue;
     }
-    if (rule.apiGroups.empty()) errors.push_back(requiredError(at.child("apiGroups"), "resource rules must supply at least one api group"));
-    if (rule.resources.empty()) errors.push_back(requiredError(at.child("resources"), "resource rules must supply at least one resource"));
+    if (rule.apiGroups.empty())
+      errors.push_back(requiredError(at.child("apiGroups"), "resource rules must supply at least one api group"));
+    if (rule.resources.empty())
+      errors.push_back(requiredError(at.child("resources"), "resource rules must supply at least one resource"));
   }
 }
 
@@ -46,7 +50,8 @@ void checkSubject(FieldErrors& errors, const FieldPath& at, const rbacv1::Subjec
     if (!subject.apiGroup.empty()) errors.push_back(notSupportedError(at.child("apiGroup"), subject.apiGroup, {""}));
     if (!namespaced) requireText(errors, at.child("namespace"), subject.namespace_);
   } else if (subject.kind == "User" || subject.kind == "Group") {
-    if (subject.apiGroup != kRbacGroup) errors.push_back(notSupportedError(at.child("apiGroup"), subject.apiGroup, {std::string(kRbacGroup)}));
+    if (subject.apiGroup != kRbacGroup)
+      errors.push_back(notSupportedError(at.child("apiGroup"), subject.apiGroup, {std::string(kRbacGroup)}));
   } else {
     errors.push_back(notSupportedError(at.child("kind"), subject.kind, {"ServiceAccount", "User", "Group"}));
   }
@@ -61,9 +66,11 @@ FieldErrors validateBinding(const Mut<>& object, bool namespaced) {
     errors.push_back(notSupportedError(role.child("apiGroup"), binding.roleRef.apiGroup, {std::string(kRbacGroup)}));
   bool known = binding.roleRef.kind == "ClusterRole" || (namespaced && binding.roleRef.kind == "Role");
   if (!known)
-    errors.push_back(notSupportedError(role.child("kind"), binding.roleRef.kind, namespaced ? Words{"Role", "ClusterRole"} : Words{"ClusterRole"}));
+    errors.push_back(notSupportedError(role.child("kind"), binding.roleRef.kind,
+                                       namespaced ? Words{"Role", "ClusterRole"} : Words{"ClusterRole"}));
   requireName(errors, role.child("name"), binding.roleRef.name, isPathSegmentName);
-  for (size_t i = 0; i < binding.subjects.size(); ++i) checkSubject(errors, FieldPath("subjects").index(i), binding.subjects[i], namespaced);
+  for (size_t i = 0; i < binding.subjects.size(); ++i)
+    checkSubject(errors, FieldPath("subjects").index(i), binding.subjects[i], namespaced);
   return errors;
 }
 
@@ -72,17 +79,37 @@ FieldErrors checkRoleFixed(const Mut<>& object, const Ref<>& oldObject) {
   const auto& role = static_cast<const Binding*>(object.root())->roleRef;
   FieldErrors errors;
   if (!schema::equal(role, Ref<Binding>(oldObject)->roleRef))
-    errors.push_back(invalidValueError(FieldPath("roleRef"),
-                                       fmt::format("{{\"APIGroup\":\"{}\",\"Kind\":\"{}\",\"Name\":\"{}\"}}", role.apiGroup, role.kind, role.name),
-                                       "cannot change roleRef"));
+    errors.push_back(invalidValueError(
+        FieldPath("roleRef"),
+        fmt::format("{{\"APIGroup\":\"{}\",\"Kind\":\"{}\",\"Name\":\"{}\"}}", role.apiGroup, role.kind, role.name),
+        "cannot change roleRef"));
   return errors;
 }
 
 const Words& usages() {
-  static const Words kUsages{"any",           "cert sign",      "client auth",   "code signing",     "content commitment", "crl sign",
-                             "data encipherment", "decipher only", "digital signature", "email protection", "encipher only", "ipsec end system",
-                             "ipsec tunnel",  "ipsec user",     "key agreement", "key encipherment", "microsoft sgc",      "netscape sgc",
-                             "ocsp signing",  "s/mime",         "server auth",   "signing",          "timestamping"};
+  static const Words kUsages{"any",
+                             "cert sign",
+                             "client auth",
+                             "code signing",
+                             "content commitment",
+                             "crl sign",
+                             "data encipherment",
+                             "decipher only",
+                             "digital signature",
+                             "email protection",
+                             "encipher only",
+                             "ipsec end system",
+                             "ipsec tunnel",
+                             "ipsec user",
+                             "key agreement",
+                             "key encipherment",
+                             "microsoft sgc",
+                             "netscape sgc",
+                             "ocsp signing",
+                             "s/mime",
+                             "server auth",
+                             "signing",
+                             "timestamping"};
   return kUsages;
 }
 
@@ -104,7 +131,8 @@ void checkRequestConditions(FieldErrors& errors, const Conditions& conditions) {
     else
       checkOneOf(errors, at.child("status"), condition.status, {"False", "True", "Unknown"});
     if (!types.insert(condition.type).second) errors.push_back(duplicateError(at.child("type"), condition.type));
-    bool both = (condition.type == "Approved" && types.contains("Denied")) || (condition.type == "Denied" && types.contains("Approved"));
+    bool both =
+        (condition.type == "Approved" && types.contains("Denied")) || (condition.type == "Denied" && types.contains("Approved"));
     if (both) errors.push_back(invalidError(path, condition.type, "Approved and Denied conditions are mutually exclusive"));
   }
 }
@@ -133,7 +161,8 @@ FieldErrors checkRequestChange(const Mut<>& object, const Ref<>& oldObject, bool
   if (request.status.certificate.bytes != old->status.certificate.bytes) {
     FieldPath at = FieldPath("status").child("certificate");
     if (!status) forbid(errors, at, "updates may not set certificate content");
-    if (status && !old->status.certificate.bytes.empty()) forbid(errors, at, "updates may not modify existing certificate content");
+    if (status && !old->status.certificate.bytes.empty())
+      forbid(errors, at, "updates may not modify existing certificate content");
   }
   return errors;
 }
@@ -161,7 +190,9 @@ FieldErrors validateClusterRole(const Mut<>& object) {
 
 FieldErrors validateRoleBinding(const Mut<>& object) { return validateBinding<rbacv1::RoleBinding>(object, true); }
 FieldErrors validateClusterRoleBinding(const Mut<>& object) { return validateBinding<rbacv1::ClusterRoleBinding>(object, false); }
-FieldErrors validateRoleBindingUpdate(const Mut<>& object, const Ref<>& old) { return checkRoleFixed<rbacv1::RoleBinding>(object, old); }
+FieldErrors validateRoleBindingUpdate(const Mut<>& object, const Ref<>& old) {
+  return checkRoleFixed<rbacv1::RoleBinding>(object, old);
+}
 FieldErrors validateClusterRoleBindingUpdate(const Mut<>& object, const Ref<>& old) {
   return checkRoleFixed<rbacv1::ClusterRoleBinding>(object, old);
 }
@@ -180,11 +211,13 @@ FieldErrors validateCertificateSigningRequest(const Mut<>& object) {
   for (size_t i = 0; i < request.spec.usages.size(); ++i) {
     Str usage = request.spec.usages[i];
     FieldPath at = path.child("usages").index(i);
-    if (std::find(usages().begin(), usages().end(), usage) == usages().end()) errors.push_back(notSupportedError(at, usage, usages()));
+    if (std::find(usages().begin(), usages().end(), usage) == usages().end())
+      errors.push_back(notSupportedError(at, usage, usages()));
     if (!seen.insert(usage).second) errors.push_back(duplicateError(at, usage));
   }
   if (request.spec.signerName == "kubernetes.io/legacy-unknown")
-    errors.push_back(invalidError(path.child("signerName"), request.spec.signerName, "the legacy signerName is not allowed via this API version"));
+    errors.push_back(invalidError(path.child("signerName"), request.spec.signerName,
+                                  "the legacy signerName is not allowed via this API version"));
   else
     checkSignerName(errors, path.child("signerName"), request.spec.signerName);
   if (request.spec.expirationSeconds && *request.spec.expirationSeconds < kExpirationSecondsMin)
@@ -194,8 +227,12 @@ FieldErrors validateCertificateSigningRequest(const Mut<>& object) {
   return errors;
 }
 
-FieldErrors validateCertificateSigningRequestUpdate(const Mut<>& object, const Ref<>& old) { return checkRequestChange(object, old, false, false); }
-FieldErrors validateCertificateSigningRequestApproval(const Mut<>& object, const Ref<>& old) { return checkRequestChange(object, old, true, false); }
+FieldErrors validateCertificateSigningRequestUpdate(const Mut<>& object, const Ref<>& old) {
+  return checkRequestChange(object, old, false, false);
+}
+FieldErrors validateCertificateSigningRequestApproval(const Mut<>& object, const Ref<>& old) {
+  return checkRequestChange(object, old, true, false);
+}
 FieldErrors validateCertificateSigningRequestStatusUpdate(const Mut<>& object, const Ref<>& old) {
   return checkRequestChange(object, old, false, true);
 }

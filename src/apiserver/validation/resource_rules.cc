@@ -16,7 +16,9 @@ namespace {
 
 constexpr std::string_view kHugePagesPrefix = "hugepages-";
 
-bool isNative(std::string_view name) { return name.find('/') == std::string_view::npos || name.find("kubernetes.io/") != std::string_view::npos; }
+bool isNative(std::string_view name) {
+  return name.find('/') == std::string_view::npos || name.find("kubernetes.io/") != std::string_view::npos;
+}
 
 // "hugepages-2Mi" to the bytes of one page; 0 when the name says no size.
 int64_t pageBytes(std::string_view name) {
@@ -28,10 +30,12 @@ void checkPages(FieldErrors& errors, const FieldPath& path, std::string_view nam
   if (!isHugePage(name)) return;
   int64_t page = pageBytes(name);
   if (page <= 0 || schema::amountOf(quantity).value() % page == 0) return;
-  errors.push_back(invalidError(path, quantity.text, fmt::format("{} is not positive integer multiple of {}", quantity.text, name)));
+  errors.push_back(
+      invalidError(path, quantity.text, fmt::format("{} is not positive integer multiple of {}", quantity.text, name)));
 }
 
-void checkResource(FieldErrors& errors, const FieldPath& path, std::string_view name, const schema::Quantity& quantity, ResourceNameRule rule) {
+void checkResource(FieldErrors& errors, const FieldPath& path, std::string_view name, const schema::Quantity& quantity,
+                   ResourceNameRule rule) {
   if (rule == ResourceNameRule::Pod && name != "cpu" && name != "memory" && !isHugePage(name))
     errors.push_back(notSupportedError(path, name, {"cpu", "hugepages-", "memory"}));
   for (const std::string& message : resourceNameProblems(name, rule)) errors.push_back(invalidError(path, name, message));
@@ -63,17 +67,33 @@ bool isExtendedResource(std::string_view name) {
 }
 
 bool isIntegerResource(std::string_view name) {
-  static const std::set<std::string_view> kInteger{"pods", "resourcequotas", "services", "replicationcontrollers", "secrets", "configmaps",
-                                                   "persistentvolumeclaims", "services.nodeports", "services.loadbalancers"};
+  static const std::set<std::string_view> kInteger{
+      "pods",       "resourcequotas",         "services",           "replicationcontrollers", "secrets",
+      "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers"};
   return kInteger.contains(name) || isExtendedResource(name);
 }
 
 bool isStandardResource(std::string_view name) {
-  static const std::set<std::string_view> kStandard{"cpu", "memory", "ephemeral-storage", "storage", "requests.cpu", "requests.memory",
-                                                    "requests.ephemeral-storage", "requests.storage", "limits.cpu", "limits.memory",
-                                                    "limits.ephemeral-storage", "pods", "resourcequotas", "services",
-                                                    "replicationcontrollers", "secrets", "configmaps", "persistentvolumeclaims",
-                                                    "services.nodeports", "services.loadbalancers"};
+  static const std::set<std::string_view> kStandard{"cpu",
+                                                    "memory",
+                                                    "ephemeral-storage",
+                                                    "storage",
+                                                    "requests.cpu",
+                                                    "requests.memory",
+                                                    "requests.ephemeral-storage",
+                                                    "requests.storage",
+                                                    "limits.cpu",
+                                                    "limits.memory",
+                                                    "limits.ephemeral-storage",
+                                                    "pods",
+                                                    "resourcequotas",
+                                                    "services",
+                                                    "replicationcontrollers",
+                                                    "secrets",
+                                                    "configmaps",
+                                                    "persistentvolumeclaims",
+                                                    "services.nodeports",
+                                                    "services.loadbalancers"};
   return kStandard.contains(name) || isHugePage(name) || name.starts_with("requests.hugepages-");
 }
 
@@ -93,10 +113,12 @@ void checkResourceQuantity(FieldErrors& errors, const FieldPath& path, std::stri
   schema::Amount amount = schema::amountOf(quantity);
   if (amount.sign() < 0) errors.push_back(invalidError(path, quantity.text, kNonNegative));
   int64_t whole = 0;
-  if (isIntegerResource(name) && !amount.asInt64(whole)) errors.push_back(invalidError(path, quantity.text, "must be an integer"));
+  if (isIntegerResource(name) && !amount.asInt64(whole))
+    errors.push_back(invalidError(path, quantity.text, "must be an integer"));
 }
 
-void checkResources(FieldErrors& errors, const FieldPath& path, const corev1::ResourceRequirements& resources, ResourceNameRule rule) {
+void checkResources(FieldErrors& errors, const FieldPath& path, const corev1::ResourceRequirements& resources,
+                    ResourceNameRule rule) {
   bool cpuOrMemory = false, hugePages = false;
   auto note = [&](std::string_view name) {
     cpuOrMemory = cpuOrMemory || name == "cpu" || name == "memory";
@@ -113,14 +135,16 @@ void checkResources(FieldErrors& errors, const FieldPath& path, const corev1::Re
     const schema::Quantity* limit = resources.limits.find(name);
     bool overcommits = isNative(name) && !isHugePage(name);
     if (!limit) {
-      if (!overcommits) errors.push_back(requiredError(path.child("limits"), "Limit must be set for non overcommitable resources"));
+      if (!overcommits)
+        errors.push_back(requiredError(path.child("limits"), "Limit must be set for non overcommitable resources"));
       continue;
     }
     bool equal = schema::amountOf(quantity) == schema::amountOf(*limit);
     if (!overcommits && !equal)
       errors.push_back(invalidError(requests, quantity.text, fmt::format("must be equal to {} limit of {}", name, limit->text)));
     else if (overcommits && schema::amountOf(quantity) > schema::amountOf(*limit))
-      errors.push_back(invalidError(requests, quantity.text, fmt::format("must be less than or equal to {} limit of {}", name, limit->text)));
+      errors.push_back(
+          invalidError(requests, quantity.text, fmt::format("must be less than or equal to {} limit of {}", name, limit->text)));
   }
   if (hugePages && !cpuOrMemory) forbid(errors, path, "HugePages require cpu or memory");
   checkClaims(errors, path, resources);

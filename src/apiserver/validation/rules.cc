@@ -51,7 +51,8 @@ void checkOneOf(FieldErrors& errors, const FieldPath& path, std::string_view val
     errors.push_back(notSupportedError(path, value, allowed));
 }
 void checkOneOf(FieldErrors& errors, const FieldPath& path, const schema::Opt<Str>& value, const Words& allowed) {
-  if (value && std::find(allowed.begin(), allowed.end(), *value) == allowed.end()) errors.push_back(notSupportedError(path, *value, allowed));
+  if (value && std::find(allowed.begin(), allowed.end(), *value) == allowed.end())
+    errors.push_back(notSupportedError(path, *value, allowed));
 }
 
 void requireOneOf(FieldErrors& errors, const FieldPath& path, std::string_view value, const Words& allowed) {
@@ -74,7 +75,8 @@ void checkPort(FieldErrors& errors, const FieldPath& path, int64_t port) {
 }
 void checkPort(FieldErrors& errors, const FieldPath& path, const schema::IntOrString& port) {
   if (!port.isString) return checkPort(errors, path, int64_t{port.intValue});
-  for (const std::string& message : isValidPortName(port.stringValue)) errors.push_back(invalidError(path, port.stringValue, message));
+  for (const std::string& message : isValidPortName(port.stringValue))
+    errors.push_back(invalidError(path, port.stringValue, message));
 }
 
 void checkIntOrPercent(FieldErrors& errors, const FieldPath& path, const schema::Opt<schema::IntOrString>& value, bool capped) {
@@ -82,14 +84,17 @@ void checkIntOrPercent(FieldErrors& errors, const FieldPath& path, const schema:
   const schema::IntOrString& v = value.value;
   if (!v.isString) return nonNegative(errors, path, int64_t{v.intValue});
   std::string_view digits = v.stringValue.substr(0, v.stringValue.empty() ? 0 : v.stringValue.size() - 1);
-  bool percent = v.stringValue.size() > 1 && v.stringValue.back() == '%' && digits.find_first_not_of("0123456789") == std::string_view::npos;
+  bool percent =
+      v.stringValue.size() > 1 && v.stringValue.back() == '%' && digits.find_first_not_of("0123456789") == std::string_view::npos;
   if (!percent) {
-    errors.push_back(invalidError(path, v.stringValue,
-                                  "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex "
-                                  "used for validation is '[0-9]+%')"));
+    errors.push_back(
+        invalidError(path, v.stringValue,
+                     "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex "
+                     "used for validation is '[0-9]+%')"));
     return;
   }
-  if (capped && parseInt(digits).value_or(101) > 100) errors.push_back(invalidError(path, v.stringValue, "must not be greater than 100%"));
+  if (capped && parseInt(digits).value_or(101) > 100)
+    errors.push_back(invalidError(path, v.stringValue, "must not be greater than 100%"));
 }
 
 bool isZeroAmount(const schema::Opt<schema::IntOrString>& value) {
@@ -130,7 +135,8 @@ void checkLabelSelector(FieldErrors& errors, const FieldPath& path, const metav1
     } else {
       errors.push_back(invalidError(at.child("operator"), expression.operator_, "not a valid selector operator"));
     }
-    for (const std::string& message : isQualifiedName(expression.key)) errors.push_back(invalidError(at.child("key"), expression.key, message));
+    for (const std::string& message : isQualifiedName(expression.key))
+      errors.push_back(invalidError(at.child("key"), expression.key, message));
     for (size_t j = 0; j < expression.values.size(); ++j)
       for (const std::string& message : isValidLabelValue(expression.values[j]))
         errors.push_back(invalidError(at.child("values").index(j), expression.values[j], message));
@@ -143,22 +149,26 @@ void checkConditions(FieldErrors& errors, const FieldPath& path, const schema::L
     const auto& condition = conditions[i];
     FieldPath at = path.index(i);
     if (!types.insert(condition.type).second) errors.push_back(duplicateError(at.child("type"), condition.type));
-    for (const std::string& message : isQualifiedName(condition.type)) errors.push_back(invalidError(at.child("type"), condition.type, message));
+    for (const std::string& message : isQualifiedName(condition.type))
+      errors.push_back(invalidError(at.child("type"), condition.type, message));
     if (condition.status != "True" && condition.status != "False" && condition.status != "Unknown")
       errors.push_back(notSupportedError(at.child("status"), condition.status, {"False", "True", "Unknown"}));
     if (condition.observedGeneration < 0)
-      errors.push_back(invalidError(at.child("observedGeneration"), condition.observedGeneration, "must be greater than or equal to zero"));
+      errors.push_back(
+          invalidError(at.child("observedGeneration"), condition.observedGeneration, "must be greater than or equal to zero"));
     if (condition.lastTransitionTime.isZero()) errors.push_back(requiredError(at.child("lastTransitionTime")));
     if (condition.reason.empty()) {
       errors.push_back(requiredError(at.child("reason")));
     } else if (!isConditionReason(condition.reason)) {
-      errors.push_back(invalidError(at.child("reason"), condition.reason,
-                                    "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric "
-                                    "characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  "
-                                    "or 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is "
-                                    "'[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')"));
+      errors.push_back(
+          invalidError(at.child("reason"), condition.reason,
+                       "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric "
+                       "characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  "
+                       "or 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is "
+                       "'[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')"));
     }
-    if (condition.reason.size() > kReasonBytesMax) errors.push_back(tooLongError(at.child("reason"), static_cast<int64_t>(kReasonBytesMax)));
+    if (condition.reason.size() > kReasonBytesMax)
+      errors.push_back(tooLongError(at.child("reason"), static_cast<int64_t>(kReasonBytesMax)));
     if (condition.message.size() > kMessageBytesMax)
       errors.push_back(tooLongError(at.child("message"), static_cast<int64_t>(kMessageBytesMax)));
   }
@@ -179,7 +189,8 @@ void checkSignerName(FieldErrors& errors, const FieldPath& path, std::string_vie
   for (std::string_view label : labels)
     for (const std::string& message : isDns1123Label(label))
       errors.push_back(invalidError(path, segments[0], fmt::format("validating label {}: {}", quote(label), message)));
-  if (labels.size() < 2) errors.push_back(invalidError(path, segments[0], "should be a domain with at least two segments separated by dots"));
+  if (labels.size() < 2)
+    errors.push_back(invalidError(path, segments[0], "should be a domain with at least two segments separated by dots"));
   for (std::string_view label : split(segments[1], '.'))
     for (const std::string& message : isDns1123Subdomain(label))
       errors.push_back(invalidError(path, segments[1], fmt::format("validating label {}: {}", quote(label), message)));

@@ -78,12 +78,14 @@ bool isStandardResource(std::string_view name);
 // A quantity of a resource: not negative, whole where only whole ones exist.
 void checkResourceQuantity(FieldErrors& errors, const FieldPath& path, std::string_view name, const schema::Quantity& quantity);
 // Requests, limits and claims of a container (or of a whole pod).
-void checkResources(FieldErrors& errors, const FieldPath& path, const corev1::ResourceRequirements& resources, ResourceNameRule rule);
+void checkResources(FieldErrors& errors, const FieldPath& path, const corev1::ResourceRequirements& resources,
+                    ResourceNameRule rule);
 
 void checkTolerations(FieldErrors& errors, const FieldPath& path, const schema::List<corev1::Toleration>& tolerations);
 void checkNodeSelector(FieldErrors& errors, const FieldPath& path, const corev1::NodeSelector& selector);
 void checkAffinity(FieldErrors& errors, const FieldPath& path, const corev1::Affinity* affinity);
-void checkTopologySpread(FieldErrors& errors, const FieldPath& path, const schema::List<corev1::TopologySpreadConstraint>& constraints);
+void checkTopologySpread(FieldErrors& errors, const FieldPath& path,
+                         const schema::List<corev1::TopologySpreadConstraint>& constraints);
 void checkSignerName(FieldErrors& errors, const FieldPath& path, std::string_view name);
 
 // ---- addresses

@@ -15,12 +15,15 @@ using apimachinery::isValidLabelValue;
 
 namespace {
 
-void checkNodeExpression(FieldErrors& errors, const FieldPath& at, const corev1::NodeSelectorRequirement& rule, bool checkValues) {
+void checkNodeExpression(FieldErrors& errors, const FieldPath& at, const corev1::NodeSelectorRequirement& rule,
+                         bool checkValues) {
   Str op = rule.operator_;
   if (op == "In" || op == "NotIn") {
-    if (rule.values.empty()) errors.push_back(requiredError(at.child("values"), "must be specified when `operator` is 'In' or 'NotIn'"));
+    if (rule.values.empty())
+      errors.push_back(requiredError(at.child("values"), "must be specified when `operator` is 'In' or 'NotIn'"));
   } else if (op == "Exists" || op == "DoesNotExist") {
-    if (!rule.values.empty()) forbid(errors, at.child("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+    if (!rule.values.empty())
+      forbid(errors, at.child("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
   } else if (op == "Gt" || op == "Lt") {
     if (rule.values.size() != 1)
       errors.push_back(requiredError(at.child("values"), "must be specified single value when `operator` is 'Lt' or 'Gt'"));
@@ -37,7 +40,8 @@ void checkNodeExpression(FieldErrors& errors, const FieldPath& at, const corev1:
 void checkNodeField(FieldErrors& errors, const FieldPath& at, const corev1::NodeSelectorRequirement& rule) {
   if (rule.operator_ == "In" || rule.operator_ == "NotIn") {
     if (rule.values.size() != 1)
-      errors.push_back(requiredError(at.child("values"), "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"));
+      errors.push_back(
+          requiredError(at.child("values"), "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"));
   } else {
     errors.push_back(invalidError(at.child("operator"), rule.operator_, "not a valid selector operator"));
   }
@@ -45,16 +49,19 @@ void checkNodeField(FieldErrors& errors, const FieldPath& at, const corev1::Node
     errors.push_back(invalidError(at.child("key"), rule.key, "not a valid field selector key"));
     return;
   }
-  for (size_t k = 0; k < rule.values.size(); ++k) checkName(errors, at.child("values").index(k), rule.values[k], isDns1123Subdomain);
+  for (size_t k = 0; k < rule.values.size(); ++k)
+    checkName(errors, at.child("values").index(k), rule.values[k], isDns1123Subdomain);
 }
 
 void checkNodeTerm(FieldErrors& errors, const FieldPath& path, const corev1::NodeSelectorTerm& term, bool checkValues) {
   for (size_t j = 0; j < term.matchExpressions.size(); ++j)
     checkNodeExpression(errors, path.child("matchExpressions").index(j), term.matchExpressions[j], checkValues);
-  for (size_t j = 0; j < term.matchFields.size(); ++j) checkNodeField(errors, path.child("matchFields").index(j), term.matchFields[j]);
+  for (size_t j = 0; j < term.matchFields.size(); ++j)
+    checkNodeField(errors, path.child("matchFields").index(j), term.matchFields[j]);
 }
 
-void checkMatchKeys(FieldErrors& errors, const FieldPath& path, const schema::List<Str>& keys, const metav1::LabelSelector* selector) {
+void checkMatchKeys(FieldErrors& errors, const FieldPath& path, const schema::List<Str>& keys,
+                    const metav1::LabelSelector* selector) {
   if (!keys.empty() && !selector) forbid(errors, path, "must not be specified when labelSelector is not set");
   for (size_t k = 0; k < keys.size(); ++k)
     for (const std::string& message : isQualifiedName(keys[k])) errors.push_back(invalidError(path.index(k), keys[k], message));
@@ -64,13 +71,15 @@ void checkPodTerm(FieldErrors& errors, const FieldPath& path, const corev1::PodA
   checkLabelSelector(errors, path.child("labelSelector"), term.labelSelector);
   checkLabelSelector(errors, path.child("namespaceSelector"), term.namespaceSelector);
   for (Str nameSpace : term.namespaces)
-    for (const std::string& message : isDns1123Label(nameSpace)) errors.push_back(invalidError(path.child("namespace"), nameSpace, message));
+    for (const std::string& message : isDns1123Label(nameSpace))
+      errors.push_back(invalidError(path.child("namespace"), nameSpace, message));
   checkMatchKeys(errors, path.child("matchLabelKeys"), term.matchLabelKeys, term.labelSelector);
   checkMatchKeys(errors, path.child("mismatchLabelKeys"), term.mismatchLabelKeys, term.labelSelector);
   for (size_t k = 0; k < term.matchLabelKeys.size(); ++k)
     for (Str other : term.mismatchLabelKeys)
       if (other == term.matchLabelKeys[k])
-        errors.push_back(invalidError(path.child("matchLabelKeys").index(k), other, "exists in both matchLabelKeys and mismatchLabelKeys"));
+        errors.push_back(
+            invalidError(path.child("matchLabelKeys").index(k), other, "exists in both matchLabelKeys and mismatchLabelKeys"));
   if (term.topologyKey.empty()) errors.push_back(requiredError(path.child("topologyKey"), "can not be empty"));
   for (const std::string& message : isQualifiedName(term.topologyKey))
     errors.push_back(invalidError(path.child("topologyKey"), term.topologyKey, message));
@@ -99,7 +108,8 @@ void checkPodTerms(FieldErrors& errors, const FieldPath& path, const PodTerms* t
 void checkNodeSelector(FieldErrors& errors, const FieldPath& path, const corev1::NodeSelector& selector) {
   FieldPath terms = path.child("nodeSelectorTerms");
   if (selector.nodeSelectorTerms.empty()) errors.push_back(requiredError(terms, "must have at least one node selector term"));
-  for (size_t i = 0; i < selector.nodeSelectorTerms.size(); ++i) checkNodeTerm(errors, terms.index(i), selector.nodeSelectorTerms[i], true);
+  for (size_t i = 0; i < selector.nodeSelectorTerms.size(); ++i)
+    checkNodeTerm(errors, terms.index(i), selector.nodeSelectorTerms[i], true);
 }
 
 void checkAffinity(FieldErrors& errors, const FieldPath& path, const corev1::Affinity* affinity) {
@@ -107,7 +117,8 @@ void checkAffinity(FieldErrors& errors, const FieldPath& path, const corev1::Aff
   if (const auto* node = affinity->nodeAffinity) {
     FieldPath at = path.child("nodeAffinity");
     if (node->requiredDuringSchedulingIgnoredDuringExecution)
-      checkNodeSelector(errors, at.child("requiredDuringSchedulingIgnoredDuringExecution"), *node->requiredDuringSchedulingIgnoredDuringExecution);
+      checkNodeSelector(errors, at.child("requiredDuringSchedulingIgnoredDuringExecution"),
+                        *node->requiredDuringSchedulingIgnoredDuringExecution);
     const auto& preferred = node->preferredDuringSchedulingIgnoredDuringExecution;
     for (size_t i = 0; i < preferred.size(); ++i) {
       FieldPath item = at.child("preferredDuringSchedulingIgnoredDuringExecution").index(i);
@@ -119,7 +130,8 @@ void checkAffinity(FieldErrors& errors, const FieldPath& path, const corev1::Aff
   checkPodTerms(errors, path.child("podAntiAffinity"), affinity->podAntiAffinity);
 }
 
-void checkTopologySpread(FieldErrors& errors, const FieldPath& path, const schema::List<corev1::TopologySpreadConstraint>& constraints) {
+void checkTopologySpread(FieldErrors& errors, const FieldPath& path,
+                         const schema::List<corev1::TopologySpreadConstraint>& constraints) {
   std::set<std::string> pairs;
   for (size_t i = 0; i < constraints.size(); ++i) {
     const auto& one = constraints[i];
@@ -127,14 +139,17 @@ void checkTopologySpread(FieldErrors& errors, const FieldPath& path, const schem
     if (one.maxSkew <= 0) errors.push_back(invalidError(at.child("maxSkew"), int64_t{one.maxSkew}, "must be greater than zero"));
     if (one.topologyKey.empty()) errors.push_back(requiredError(at.child("topologyKey"), "can not be empty"));
     if (one.whenUnsatisfiable != "DoNotSchedule" && one.whenUnsatisfiable != "ScheduleAnyway")
-      errors.push_back(notSupportedError(at.child("whenUnsatisfiable"), one.whenUnsatisfiable, {"DoNotSchedule", "ScheduleAnyway"}));
+      errors.push_back(
+          notSupportedError(at.child("whenUnsatisfiable"), one.whenUnsatisfiable, {"DoNotSchedule", "ScheduleAnyway"}));
     std::string pair = fmt::format("{{{}, {}}}", one.topologyKey, one.whenUnsatisfiable);
     if (!pairs.insert(pair).second) errors.push_back(duplicateError(at.child("{topologyKey, whenUnsatisfiable}"), pair));
     if (one.minDomains) {
-      if (*one.minDomains <= 0) errors.push_back(invalidError(at.child("minDomains"), int64_t{*one.minDomains}, "must be greater than zero"));
+      if (*one.minDomains <= 0)
+        errors.push_back(invalidError(at.child("minDomains"), int64_t{*one.minDomains}, "must be greater than zero"));
       if (one.whenUnsatisfiable != "DoNotSchedule")
-        errors.push_back(invalidError(at.child("minDomains"), int64_t{*one.minDomains},
-                                      fmt::format("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}", one.whenUnsatisfiable)));
+        errors.push_back(invalidError(
+            at.child("minDomains"), int64_t{*one.minDomains},
+            fmt::format("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}", one.whenUnsatisfiable)));
     }
     checkOneOf(errors, at.child("nodeAffinityPolicy"), one.nodeAffinityPolicy, {"Honor", "Ignore"});
     checkOneOf(errors, at.child("nodeTaintsPolicy"), one.nodeTaintsPolicy, {"Honor", "Ignore"});
@@ -149,15 +164,18 @@ void checkTolerations(FieldErrors& errors, const FieldPath& path, const schema::
     FieldPath at = path.index(i);
     checkName(errors, at.child("key"), one.key, isQualifiedName);
     if (one.key.empty() && one.operator_ != "Exists")
-      errors.push_back(invalidError(at.child("operator"), one.operator_,
-                                    "operator must be Exists when `key` is empty, which means \"match all values and all keys\""));
+      errors.push_back(
+          invalidError(at.child("operator"), one.operator_,
+                       "operator must be Exists when `key` is empty, which means \"match all values and all keys\""));
     if (one.tolerationSeconds && one.effect != "NoExecute")
-      errors.push_back(invalidError(at.child("effect"), one.effect, "effect must be 'NoExecute' when `tolerationSeconds` is set"));
+      errors.push_back(
+          invalidError(at.child("effect"), one.effect, "effect must be 'NoExecute' when `tolerationSeconds` is set"));
     if (one.operator_.empty() || one.operator_ == "Equal") {
       if (auto messages = isValidLabelValue(one.value); !messages.empty())
         errors.push_back(invalidError(at.child("operator"), one.value, join(messages, ";")));
     } else if (one.operator_ == "Exists") {
-      if (!one.value.empty()) errors.push_back(invalidError(at.child("operator"), one.value, "value must be empty when `operator` is 'Exists'"));
+      if (!one.value.empty())
+        errors.push_back(invalidError(at.child("operator"), one.value, "value must be empty when `operator` is 'Exists'"));
     } else {
       errors.push_back(notSupportedError(at.child("operator"), one.operator_, {"Equal", "Exists"}));
     }

@@ -33,7 +33,9 @@ bool isExternallyAccessible(const corev1::ServiceSpec& spec) {
   return spec.type == "LoadBalancer" || spec.type == "NodePort" || (spec.type == "ClusterIP" && !spec.externalIPs.empty());
 }
 
-bool needsHealthCheck(const corev1::ServiceSpec& spec) { return spec.type == "LoadBalancer" && spec.externalTrafficPolicy == "Local"; }
+bool needsHealthCheck(const corev1::ServiceSpec& spec) {
+  return spec.type == "LoadBalancer" && spec.externalTrafficPolicy == "Local";
+}
 
 void checkServicePorts(FieldErrors& errors, const FieldPath& path, const corev1::ServiceSpec& spec) {
   std::set<std::string_view> names;
@@ -67,7 +69,8 @@ void checkAffinityConfig(FieldErrors& errors, const FieldPath& path, const corev
     else if (!config->clientIP->timeoutSeconds)
       errors.push_back(requiredError(at.child("clientIP").child("timeoutSeconds"), std::string(kWhen)));
     else if (int32_t seconds = *config->clientIP->timeoutSeconds; seconds <= 0 || seconds > kAffinitySecondsMax)
-      errors.push_back(invalidError(at.child("clientIP").child("timeoutSeconds"), int64_t{seconds}, "must be greater than 0 and less than 86400"));
+      errors.push_back(invalidError(at.child("clientIP").child("timeoutSeconds"), int64_t{seconds},
+                                    "must be greater than 0 and less than 86400"));
   } else if (spec.sessionAffinity == "None" && config) {
     forbid(errors, at, "must not be set when session affinity is None");
   }
@@ -113,14 +116,17 @@ void checkNodePorts(FieldErrors& errors, const FieldPath& path, const corev1::Se
     if (spec.type == "ClusterIP" && port.nodePort != 0)
       forbid(errors, at.child("nodePort"), "may not be used when `type` is 'ClusterIP'");
     if (port.nodePort != 0 && !nodePorts.insert(fmt::format("{}/{}", port.protocol, port.nodePort)).second)
-      errors.push_back({apimachinery::FieldError::Duplicate, at.child("nodePort").str(), fmt::format("Duplicate value: {}", port.nodePort)});
+      errors.push_back(
+          {apimachinery::FieldError::Duplicate, at.child("nodePort").str(), fmt::format("Duplicate value: {}", port.nodePort)});
   }
   for (size_t i = 0; i < spec.ports.size(); ++i) {
     const auto& port = spec.ports[i];
     if (ports.insert(fmt::format("{}/{}", port.protocol, port.port)).second) continue;
-    errors.push_back({apimachinery::FieldError::Duplicate, path.index(i).str(),
-                      fmt::format("Duplicate value: {{\"Name\":\"\",\"Protocol\":\"{}\",\"AppProtocol\":null,\"Port\":{},\"TargetPort\":0,\"NodePort\":0}}",
-                                  port.protocol, port.port)});
+    errors.push_back(
+        {apimachinery::FieldError::Duplicate, path.index(i).str(),
+         fmt::format("Duplicate value: "
+                     "{{\"Name\":\"\",\"Protocol\":\"{}\",\"AppProtocol\":null,\"Port\":{},\"TargetPort\":0,\"NodePort\":0}}",
+                     port.protocol, port.port)});
   }
 }
 
@@ -129,10 +135,13 @@ void checkTraffic(FieldErrors& errors, const FieldPath& path, const corev1::Serv
   FieldPath ranges = path.child("LoadBalancerSourceRanges");
   if (!spec.loadBalancerSourceRanges.empty()) {
     if (!balancer) forbid(errors, ranges, kLoadBalancerOnly);
-    for (size_t i = 0; i < spec.loadBalancerSourceRanges.size(); ++i) checkCidr(errors, ranges.index(i), trim(spec.loadBalancerSourceRanges[i]));
+    for (size_t i = 0; i < spec.loadBalancerSourceRanges.size(); ++i)
+      checkCidr(errors, ranges.index(i), trim(spec.loadBalancerSourceRanges[i]));
   }
-  if (spec.allocateLoadBalancerNodePorts && !balancer) forbid(errors, path.child("allocateLoadBalancerNodePorts"), kLoadBalancerOnly);
-  if (!spec.allocateLoadBalancerNodePorts && balancer) errors.push_back(requiredError(FieldPath("allocateLoadBalancerNodePorts")));
+  if (spec.allocateLoadBalancerNodePorts && !balancer)
+    forbid(errors, path.child("allocateLoadBalancerNodePorts"), kLoadBalancerOnly);
+  if (!spec.allocateLoadBalancerNodePorts && balancer)
+    errors.push_back(requiredError(FieldPath("allocateLoadBalancerNodePorts")));
   if (spec.loadBalancerClass) {
     if (!balancer) forbid(errors, path.child("loadBalancerClass"), kLoadBalancerOnly);
     for (const std::string& message : balancer ? isQualifiedName(*spec.loadBalancerClass) : std::vector<std::string>())
@@ -150,7 +159,8 @@ void checkTraffic(FieldErrors& errors, const FieldPath& path, const corev1::Serv
     if (!spec.internalTrafficPolicy) errors.push_back(requiredError(path.child("internalTrafficPolicy")));
     checkOneOf(errors, path.child("internalTrafficPolicy"), spec.internalTrafficPolicy, {"Cluster", "Local"});
   }
-  checkOneOf(errors, path.child("trafficDistribution"), spec.trafficDistribution, {"PreferClose", "PreferSameZone", "PreferSameNode"});
+  checkOneOf(errors, path.child("trafficDistribution"), spec.trafficDistribution,
+             {"PreferClose", "PreferSameZone", "PreferSameNode"});
 }
 
 void checkExternalName(FieldErrors& errors, const FieldPath& path, const corev1::ServiceSpec& spec) {
@@ -159,7 +169,8 @@ void checkExternalName(FieldErrors& errors, const FieldPath& path, const corev1:
   if (!spec.ipFamilies.empty()) forbid(errors, path.child("ipFamilies"), kNot);
   if (spec.ipFamilyPolicy) forbid(errors, path.child("ipFamilyPolicy"), kNot);
   Str name = spec.externalName;
-  requireName(errors, path.child("externalName"), name.ends_with('.') ? name.substr(0, name.size() - 1) : name, isDns1123Subdomain);
+  requireName(errors, path.child("externalName"), name.ends_with('.') ? name.substr(0, name.size() - 1) : name,
+              isDns1123Subdomain);
 }
 
 template <class Port>
@@ -187,13 +198,16 @@ void checkSliceAddresses(FieldErrors& errors, const FieldPath& path, Str type, c
   FieldPath addresses = path.child("addresses");
   if (endpoint.addresses.empty()) errors.push_back(requiredError(addresses, "must contain at least 1 address"));
   if (endpoint.addresses.size() > kSliceAddressesMax)
-    errors.push_back(tooManyError(addresses, static_cast<int64_t>(endpoint.addresses.size()), static_cast<int64_t>(kSliceAddressesMax)));
+    errors.push_back(
+        tooManyError(addresses, static_cast<int64_t>(endpoint.addresses.size()), static_cast<int64_t>(kSliceAddressesMax)));
   for (size_t j = 0; j < endpoint.addresses.size(); ++j) {
     Str text = endpoint.addresses[j];
     if (type == "FQDN") {
-      for (const std::string& message : isDns1123Subdomain(text)) errors.push_back(invalidError(addresses.index(j), text, message));
+      for (const std::string& message : isDns1123Subdomain(text))
+        errors.push_back(invalidError(addresses.index(j), text, message));
       if (text.find('.') == std::string_view::npos)
-        errors.push_back(invalidError(addresses.index(j), text, "should be a domain with at least two segments separated by dots"));
+        errors.push_back(
+            invalidError(addresses.index(j), text, "should be a domain with at least two segments separated by dots"));
       continue;
     }
     checkIp(errors, addresses.index(j), text);
@@ -222,7 +236,8 @@ void checkSliceEndpoint(FieldErrors& errors, const FieldPath& at, Str type, cons
   for (size_t k = 0; k < endpoint.hints->forZones.size(); ++k) {
     Str name = endpoint.hints->forZones[k].name;
     if (!names.insert(name).second) errors.push_back(duplicateError(zones.index(k).child("name"), name));
-    for (const std::string& message : apimachinery::isValidLabelValue(name)) errors.push_back(invalidError(zones.index(k).child("name"), name, message));
+    for (const std::string& message : apimachinery::isValidLabelValue(name))
+      errors.push_back(invalidError(zones.index(k).child("name"), name, message));
   }
 }
 
@@ -235,7 +250,8 @@ FieldErrors validateService(const Mut<>& object) {
   bool external = spec.type == "ExternalName";
   if (spec.ports.empty() && !isHeadless(spec) && !external) errors.push_back(requiredError(path.child("ports")));
   if (isHeadless(spec) && (spec.type == "LoadBalancer" || spec.type == "NodePort"))
-    errors.push_back(invalidError(path.child("clusterIPs").index(0), "None", fmt::format("may not be set to 'None' for {} services", spec.type)));
+    errors.push_back(invalidError(path.child("clusterIPs").index(0), "None",
+                                  fmt::format("may not be set to 'None' for {} services", spec.type)));
   if (external) checkExternalName(errors, path, spec);
   checkServicePorts(errors, path.child("ports"), spec);
   checkLabels(errors, path.child("selector"), spec.selector);
@@ -264,11 +280,13 @@ FieldErrors validateServiceUpdate(const Mut<>& object, const Ref<>& oldObject) {
     size_t now = spec.clusterIPs.size(), before = old.clusterIPs.size();
     if (now == before) {
       for (size_t i = 0; i < now; ++i)
-        if (spec.clusterIPs[i] != old.clusterIPs[i]) errors.push_back(invalidValueError(ips.index(i), printList(spec.clusterIPs), kOnceSet));
+        if (spec.clusterIPs[i] != old.clusterIPs[i])
+          errors.push_back(invalidValueError(ips.index(i), printList(spec.clusterIPs), kOnceSet));
     } else if (now == 0) {
       errors.push_back(invalidValueError(ips.index(0), printList(spec.clusterIPs), "primary clusterIP can not be unset"));
     } else if (before != 0) {
-      if (spec.clusterIPs[0] != old.clusterIPs[0]) errors.push_back(invalidValueError(ips.index(0), printList(spec.clusterIPs), kOnceSet));
+      if (spec.clusterIPs[0] != old.clusterIPs[0])
+        errors.push_back(invalidValueError(ips.index(0), printList(spec.clusterIPs), kOnceSet));
       if (now == 1 && spec.ipFamilyPolicy.valueOr("SingleStack") != "SingleStack")
         errors.push_back(invalidError(path.child("ipFamilyPolicy"), *spec.ipFamilyPolicy,
                                       "must be set to 'SingleStack' when releasing the secondary clusterIP"));
@@ -329,7 +347,8 @@ void keepServiceAllocations(Mut<>& object, const Ref<>& oldObject) {
       for (auto& port : spec.ports)
         for (const auto& before : old->spec.ports)
           if (port.nodePort == before.nodePort) port.nodePort = 0;
-    if (spec.externalIPs.empty() && spec.externalTrafficPolicy == old->spec.externalTrafficPolicy) spec.externalTrafficPolicy = {};
+    if (spec.externalIPs.empty() && spec.externalTrafficPolicy == old->spec.externalTrafficPolicy)
+      spec.externalTrafficPolicy = {};
     if (old->spec.type == "LoadBalancer") spec.allocateLoadBalancerNodePorts.clear();
     return;
   }
@@ -348,7 +367,8 @@ FieldErrors validateEndpoints(const Mut<>& object) {
       errors.push_back(requiredError(at, "must specify `addresses` or `notReadyAddresses`"));
     checkEndpointAddresses(errors, at.child("addresses"), subset.addresses);
     checkEndpointAddresses(errors, at.child("notReadyAddresses"), subset.notReadyAddresses);
-    for (size_t j = 0; j < subset.ports.size(); ++j) checkEndpointPort(errors, at.child("ports").index(j), subset.ports[j], subset.ports.size() > 1);
+    for (size_t j = 0; j < subset.ports.size(); ++j)
+      checkEndpointPort(errors, at.child("ports").index(j), subset.ports[j], subset.ports.size() > 1);
   }
   return errors;
 }
@@ -375,8 +395,10 @@ FieldErrors validateEndpointSlice(const Mut<>& object) {
         errors.push_back(invalidError(at.child("appProtocol"), *port.appProtocol, message));
   }
   if (slice.endpoints.size() > kSliceEndpointsMax)
-    errors.push_back(tooManyError(endpoints, static_cast<int64_t>(slice.endpoints.size()), static_cast<int64_t>(kSliceEndpointsMax)));
-  for (size_t i = 0; i < slice.endpoints.size(); ++i) checkSliceEndpoint(errors, endpoints.index(i), slice.addressType, slice.endpoints[i]);
+    errors.push_back(
+        tooManyError(endpoints, static_cast<int64_t>(slice.endpoints.size()), static_cast<int64_t>(kSliceEndpointsMax)));
+  for (size_t i = 0; i < slice.endpoints.size(); ++i)
+    checkSliceEndpoint(errors, endpoints.index(i), slice.addressType, slice.endpoints[i]);
   return errors;
 }
 

@@ -84,7 +84,8 @@ FieldErrors validatePersistentVolumeClaimUpdate(const Mut<>& object, const Ref<>
   const schema::Quantity* asked = next->spec.resources.requests.find("storage");
   const schema::Quantity* had = old->spec.resources.requests.find("storage");
   const schema::Quantity* capacity = old->status.capacity.find("storage");
-  if (asked && had && schema::amountOf(*asked) < schema::amountOf(*had) && capacity && schema::amountOf(*asked) <= schema::amountOf(*capacity))
+  if (asked && had && schema::amountOf(*asked) < schema::amountOf(*had) && capacity &&
+      schema::amountOf(*asked) <= schema::amountOf(*capacity))
     forbid(errors, path.child("resources").child("requests").child("storage"), "field can not be less than status.capacity");
   if (textOf(next->spec.volumeMode) != textOf(old->spec.volumeMode))
     errors.push_back(invalidError(FieldPath("volumeMode"), textOf(next->spec.volumeMode), kImmutable));
@@ -97,7 +98,8 @@ FieldErrors validatePersistentVolumeClaimUpdate(const Mut<>& object, const Ref<>
   }
   // What may change is made equal; the rest must be.
   if (old->spec.volumeName.empty()) next->spec.volumeName = {};
-  if (!old->spec.storageClassName && next->spec.storageClassName && (annotated.empty() || annotated == *next->spec.storageClassName))
+  if (!old->spec.storageClassName && next->spec.storageClassName &&
+      (annotated.empty() || annotated == *next->spec.storageClassName))
     next->spec.storageClassName.clear();
   if (old->status.phase == "Bound") {
     if (asked && had) *next->spec.resources.requests.find("storage") = *had;
@@ -105,7 +107,8 @@ FieldErrors validatePersistentVolumeClaimUpdate(const Mut<>& object, const Ref<>
   }
   next->spec.volumeMode = old->spec.volumeMode;
   if (!schema::equal(next->spec, old->spec))
-    forbid(errors, path, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
+    forbid(errors, path,
+           "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
   return errors;
 }
 
@@ -116,7 +119,8 @@ FieldErrors validatePersistentVolumeClaimStatusUpdate(const Mut<>& object, const
   auto check = [&](std::string_view field, const schema::Map<schema::Quantity>& list) {
     for (const auto& [name, quantity] : list)
       if (schema::amountOf(quantity).sign() < 0)
-        errors.push_back(invalidError(FieldPath("status").child(field).key(name), schema::amountOf(quantity).value(), "must be a valid resource quantity"));
+        errors.push_back(invalidError(FieldPath("status").child(field).key(name), schema::amountOf(quantity).value(),
+                                      "must be a valid resource quantity"));
   };
   check("capacity", claim.status.capacity);
   check("allocatedResources", claim.status.allocatedResources);
@@ -132,14 +136,16 @@ FieldErrors validatePersistentVolume(const Mut<>& object) {
   checkAccessModes(errors, path.child("accessModes"), spec.accessModes);
   if (spec.capacity.empty()) errors.push_back(requiredError(path.child("capacity")));
   if (!spec.capacity.empty() && (!spec.capacity.contains("storage") || spec.capacity.size() > 1))
-    errors.push_back({apimachinery::FieldError::NotSupported, path.child("capacity").str(), "Unsupported value: supported values: \"storage\""});
+    errors.push_back({apimachinery::FieldError::NotSupported, path.child("capacity").str(),
+                      "Unsupported value: supported values: \"storage\""});
   for (const auto& [name, quantity] : spec.capacity) {
     FieldPath at = path.child("capacity").key(name);
     schema::Amount amount = schema::amountOf(quantity);
     if (amount.sign() < 0) errors.push_back(invalidError(at, amount.value(), "must be a valid resource quantity"));
     if (amount.sign() <= 0) errors.push_back(invalidError(at, quantity.text, "must be greater than zero"));
   }
-  checkOneOf(errors, path.child("persistentVolumeReclaimPolicy"), spec.persistentVolumeReclaimPolicy, {"Delete", "Recycle", "Retain"});
+  checkOneOf(errors, path.child("persistentVolumeReclaimPolicy"), spec.persistentVolumeReclaimPolicy,
+             {"Delete", "Recycle", "Retain"});
   if (spec.nodeAffinity) {
     FieldPath required = path.child("nodeAffinity").child("required");
     if (!spec.nodeAffinity->required)
@@ -171,7 +177,8 @@ FieldErrors validatePersistentVolume(const Mut<>& object) {
     FieldPath at = path.child("volumeAttributesClassName");
     if ((*spec.volumeAttributesClassName).empty()) errors.push_back(requiredError(at, "an empty string is disallowed"));
     checkName(errors, at, *spec.volumeAttributesClassName, isDns1123Subdomain);
-    if (!source.csi) errors.push_back(requiredError(path.child("csi"), "has to be specified when using volumeAttributesClassName"));
+    if (!source.csi)
+      errors.push_back(requiredError(path.child("csi"), "has to be specified when using volumeAttributesClassName"));
   }
   return errors;
 }
@@ -186,7 +193,8 @@ FieldErrors validatePersistentVolumeUpdate(const Mut<>& object, const Ref<>& old
     errors.push_back(invalidError(FieldPath("volumeMode"), textOf(spec.volumeMode), kImmutable));
   bool same = spec.nodeAffinity && old.nodeAffinity ? schema::equal(*spec.nodeAffinity, *old.nodeAffinity) : !old.nodeAffinity;
   if (!same)
-    errors.push_back(invalidValueError(FieldPath("nodeAffinity"), "{}", "field is immutable, except for updating from beta label to GA"));
+    errors.push_back(
+        invalidValueError(FieldPath("nodeAffinity"), "{}", "field is immutable, except for updating from beta label to GA"));
   if (old.volumeAttributesClassName && !spec.volumeAttributesClassName)
     forbid(errors, FieldPath("spec").child("volumeAttributesClassName"), "update from non-nil value to nil is forbidden");
   return errors;
@@ -220,11 +228,13 @@ FieldErrors validateStorageClass(const Mut<>& object) {
     for (size_t j = 0; j < term.matchLabelExpressions.size(); ++j) {
       FieldPath at = FieldPath("allowedTopologies").index(i).child("matchLabelExpressions").index(j);
       const auto& expression = term.matchLabelExpressions[j];
-      for (const std::string& message : isQualifiedName(expression.key)) errors.push_back(invalidError(at.child("key"), expression.key, message));
+      for (const std::string& message : isQualifiedName(expression.key))
+        errors.push_back(invalidError(at.child("key"), expression.key, message));
       if (expression.values.empty()) errors.push_back(requiredError(at.child("values")));
       std::set<std::string_view> values;
       for (size_t k = 0; k < expression.values.size(); ++k)
-        if (!values.insert(expression.values[k]).second) errors.push_back(duplicateError(at.child("values").index(k), expression.values[k]));
+        if (!values.insert(expression.values[k]).second)
+          errors.push_back(duplicateError(at.child("values").index(k), expression.values[k]));
     }
   }
   return errors;
@@ -235,7 +245,8 @@ FieldErrors validateStorageClassUpdate(const Mut<>& object, const Ref<>& oldObje
   Ref<storagev1::StorageClass> old(oldObject);
   FieldErrors errors;
   bool sameParameters = now.parameters.size() == old->parameters.size();
-  for (const auto& [key, value] : now.parameters) sameParameters = sameParameters && schema::valueOf(old->parameters, key) == value;
+  for (const auto& [key, value] : now.parameters)
+    sameParameters = sameParameters && schema::valueOf(old->parameters, key) == value;
   if (!sameParameters) errors.push_back(invalidValueError(FieldPath("parameters"), printMap(now.parameters), kImmutable));
   auto fixed = [&](const char* field, Str a, Str b) {
     if (a != b) errors.push_back(invalidError(FieldPath(field), a, kImmutable));

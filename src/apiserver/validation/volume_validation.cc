@@ -30,7 +30,8 @@ void checkItemPath(FieldErrors& errors, const FieldPath& path, std::string_view 
     return;
   }
   checkDescendingPath(errors, path, text);
-  if (text.starts_with("..") && !text.starts_with("../") && text != "..") errors.push_back(invalidError(path, text, "must not start with '..'"));
+  if (text.starts_with("..") && !text.starts_with("../") && text != "..")
+    errors.push_back(invalidError(path, text, "must not start with '..'"));
 }
 
 void checkItems(FieldErrors& errors, const FieldPath& path, const schema::List<corev1::KeyToPath>& items) {
@@ -57,11 +58,13 @@ void checkDownwardItems(FieldErrors& errors, const FieldPath& path, const schema
   }
 }
 
-void checkToken(FieldErrors& errors, const FieldPath& source, const FieldPath& projected, const corev1::ServiceAccountTokenProjection& token) {
+void checkToken(FieldErrors& errors, const FieldPath& source, const FieldPath& projected,
+                const corev1::ServiceAccountTokenProjection& token) {
   FieldPath at = source.child("expirationSeconds");
   int64_t seconds = token.expirationSeconds.valueOr(kTokenSecondsMin);
   if (seconds < kTokenSecondsMin) errors.push_back(invalidError(at, seconds, "may not specify a duration less than 10 minutes"));
-  if (seconds > kTokenSecondsMax) errors.push_back(invalidError(at, seconds, "may not specify a duration larger than 2^32 seconds"));
+  if (seconds > kTokenSecondsMax)
+    errors.push_back(invalidError(at, seconds, "may not specify a duration larger than 2^32 seconds"));
   checkItemPath(errors, projected.child("path"), token.path);
 }
 
@@ -69,7 +72,8 @@ void checkProjected(FieldErrors& errors, const FieldPath& path, const corev1::Pr
   checkMode(errors, path.child("defaultMode"), projected.defaultMode);
   std::set<std::string_view> paths;
   auto take = [&](std::string_view target, std::string_view printed) {
-    if (!target.empty() && !paths.insert(target).second) errors.push_back(invalidError(path, printed, "conflicting duplicate paths"));
+    if (!target.empty() && !paths.insert(target).second)
+      errors.push_back(invalidError(path, printed, "conflicting duplicate paths"));
   };
   for (size_t j = 0; j < projected.sources.size(); ++j) {
     const auto& source = projected.sources[j];
@@ -104,7 +108,8 @@ void checkProjected(FieldErrors& errors, const FieldPath& path, const corev1::Pr
 
 void checkCsi(FieldErrors& errors, const FieldPath& path, const corev1::CSIVolumeSource& csi) {
   checkCsiDriverName(errors, path.child("driver"), csi.driver);
-  if (csi.nodePublishSecretRef) requireText(errors, path.child("nodePublishSecretRef").child("name"), csi.nodePublishSecretRef->name);
+  if (csi.nodePublishSecretRef)
+    requireText(errors, path.child("nodePublishSecretRef").child("name"), csi.nodePublishSecretRef->name);
 }
 
 void checkHostPath(FieldErrors& errors, const FieldPath& path, const corev1::HostPathVolumeSource& source) {
@@ -131,10 +136,12 @@ void checkSource(FieldErrors& errors, const FieldPath& path, const corev1::Volum
     forbid(errors, path.child(name), "may not specify more than 1 volume type");
     return false;
   };
-  if (first(source.emptyDir, "emptyDir") && source.emptyDir->sizeLimit && schema::amountOf(source.emptyDir->sizeLimit.value).sign() < 0)
+  if (first(source.emptyDir, "emptyDir") && source.emptyDir->sizeLimit &&
+      schema::amountOf(source.emptyDir->sizeLimit.value).sign() < 0)
     forbid(errors, path.child("emptyDir").child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
   if (first(source.hostPath, "hostPath")) checkHostPath(errors, path.child("hostPath"), *source.hostPath);
-  if (first(source.gitRepo, "gitRepo")) requireText(errors, path.child("gitRepo").child("repository"), source.gitRepo->repository);
+  if (first(source.gitRepo, "gitRepo"))
+    requireText(errors, path.child("gitRepo").child("repository"), source.gitRepo->repository);
   if (first(source.secret, "secret")) {
     FieldPath at = path.child("secret");
     requireText(errors, at.child("secretName"), source.secret->secretName);
@@ -144,7 +151,8 @@ void checkSource(FieldErrors& errors, const FieldPath& path, const corev1::Volum
   if (first(source.nfs, "nfs")) {
     requireText(errors, path.child("nfs").child("server"), source.nfs->server);
     requireText(errors, path.child("nfs").child("path"), source.nfs->path);
-    if (!source.nfs->path.starts_with('/')) errors.push_back(invalidError(path.child("nfs").child("path"), source.nfs->path, "must be an absolute path"));
+    if (!source.nfs->path.starts_with('/'))
+      errors.push_back(invalidError(path.child("nfs").child("path"), source.nfs->path, "must be an absolute path"));
   }
   if (first(source.persistentVolumeClaim, "persistentVolumeClaim"))
     requireText(errors, path.child("persistentVolumeClaim").child("claimName"), source.persistentVolumeClaim->claimName);
