@@ -31,8 +31,10 @@ Flags:
   --node-ip IP          address of the node (default: the first one that is not loopback)
   --api-port PORT       port of the API server (default 6443)
   --kubelet-port PORT   port of the kubelet (default 10250)
+  --dns-port PORT       port of the cluster's name server, on the node's address (default 10053)
   --bridge NAME         bridge of the pods (default knarr0)
   --pod-subnet CIDR     addresses of pods (default 10.244.0.0/24)
+  --service-subnet CIDR addresses of services (default 10.96.0.0/12)
   --kubeconfig FILE     kubeconfig to merge the cluster into; "" for none (default: ~/.kube/config)
   --assets DIR          folder with cni/ and images/ (default: beside this program)
   --v                   log more
@@ -79,8 +81,10 @@ const std::vector<Flag>& flags() {
       {"--node-ip", text(&ClusterConfig::nodeIp)},
       {"--api-port", port(&ClusterConfig::apiPort)},
       {"--kubelet-port", port(&ClusterConfig::kubeletPort)},
+      {"--dns-port", port(&ClusterConfig::dnsPort)},
       {"--bridge", text(&ClusterConfig::bridgeName)},
       {"--pod-subnet", text(&ClusterConfig::podSubnet)},
+      {"--service-subnet", text(&ClusterConfig::serviceSubnet)},
       {"--kubeconfig", text(&ClusterConfig::userKubeconfig)},
       {"--assets", text(&ClusterConfig::assetsDirectory)},
   };

@@ -1,5 +1,7 @@
 #include "cluster/certificates.h"
 
+#include "cluster/node_network.h"
+
 #include <fmt/format.h>
 
 #include "base/strings.h"
@@ -66,7 +68,7 @@ Result<Certificates> ensureCertificates(env::Env environment, const ClusterConfi
   server.commonName = "kube-apiserver";
   server.dnsNames = {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + config.clusterDomain,
                      "localhost", config.nodeName};
-  server.ipAddresses = {"127.0.0.1", "::1", config.nodeIp, "10.96.0.1"};
+  server.ipAddresses = {"127.0.0.1", "::1", config.nodeIp, TRY(serviceAddress(config, kApiServiceOffset)).text()};
   server.serverAuth = true;
   out.apiServer = TRY(issue("apiserver", server));
   wire::CertificateSpec kubelet;

@@ -46,6 +46,7 @@ struct ClusterConfig {
   std::string bindAddress = "0.0.0.0";
   int apiPort = 6443;
   int kubeletPort = 10250;
+  int dnsPort = 10053;                           // of the cluster's name server, on nodeIp
   std::string containerdPath = "/usr/bin/containerd";
   std::string runcPath = "/usr/sbin/runc";
 

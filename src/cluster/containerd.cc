@@ -68,7 +68,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
       fmt::arg("runc", config.runcPath));
 }
 
-std::string cniNetworkText(const ClusterConfig& config) {
+std::string cniNetworkText(const ClusterConfig& config, std::string_view podRange) {
   return fmt::format(R"({{
   "cniVersion": "1.0.0",
   "name": "{}",
@@ -79,13 +79,22 @@ std::string cniNetworkText(const ClusterConfig& config) {
       "isDefaultGateway": true,
       "ipMasq": true,
       "hairpinMode": true,
+      "bridgeNfCall": true,
       "ipam": {{"type": "host-local", "dataDir": "{}", "ranges": [[{{"subnet": "{}"}}]]}}
     }},
     {{"type": "portmap", "capabilities": {{"portMappings": true}}}}
   ]
 }}
 )",
-                     config.name, config.bridgeName, config.cniStateDirectory, config.podSubnet);
+                     config.name, config.bridgeName, config.cniStateDirectory, podRange);
+}
+
+Result<void> writeCniNetwork(env::Env environment, const ClusterConfig& config, std::string_view podRange) {
+  TRY(environment.files.makeDirectories(config.cniConfigDirectory));
+  std::string path = config.cniConfigDirectory + "/10-knarr.conflist", text = cniNetworkText(config, podRange);
+  auto have = environment.files.readFile(path, 1 << 16);
+  if (have && *have == text) return {};
+  return environment.files.writeFileAtomically(path, text);
 }
 
 int livingProcess(env::Env environment, const std::string& pidFile, std::string_view word) {
@@ -124,7 +133,6 @@ async::Task<Result<void>> ensureContainerd(env::Env environment, ClusterConfig c
     CO_TRY(environment.files.makeDirectories(directory));
   std::string configPath = config.runDirectory + "/containerd.toml";
   CO_TRY(environment.files.writeFileAtomically(configPath, containerdConfigText(config, !hasCapSysResource(environment))));
-  CO_TRY(environment.files.writeFileAtomically(config.cniConfigDirectory + "/10-knarr.conflist", cniNetworkText(config)));
   env::ProcessSpec spec;
   spec.argv = {config.containerdPath, "--config", configPath};
   spec.environment = systemEnvironment();

@@ -8,8 +8,10 @@ namespace knarr::cluster {
 
 // The configuration file. restrictOomScoreAdj: root here may not lower an OOM score (no CAP_SYS_RESOURCE).
 std::string containerdConfigText(const ClusterConfig& config, bool restrictOomScoreAdj);
-// The CNI network list of one node.
-std::string cniNetworkText(const ClusterConfig& config);
+// The CNI network list of one node, whose pods have addresses of `podRange`.
+std::string cniNetworkText(const ClusterConfig& config, std::string_view podRange);
+// Puts it where containerd looks; the same text is not written again.
+Result<void> writeCniNetwork(env::Env environment, const ClusterConfig& config, std::string_view podRange);
 // Whether this process may lower OOM scores. Source: capabilities(7), CAP_SYS_RESOURCE is bit 24.
 bool hasCapSysResource(env::Env environment);
 

@@ -8,6 +8,7 @@
 #include "cluster/cluster.h"
 #include "cluster/containerd.h"
 #include "cluster/cni_install.h"
+#include "cluster/node_network.h"
 #include "controller_manager/controller_manager.h"
 #include "cri/cri.h"
 #include "kubelet/kubelet.h"
@@ -51,7 +52,7 @@ apiserver::ApiServerConfig apiServerConfig(const ClusterConfig& config, const Ce
   return out;
 }
 
-kubelet::KubeletConfig kubeletConfig(const ClusterConfig& config) {
+kubelet::KubeletConfig kubeletConfig(const ClusterConfig& config, const std::string& dnsAddress) {
   kubelet::KubeletConfig out;
   out.nodeName = config.nodeName;
   out.nodeIps = {config.nodeIp};
@@ -59,8 +60,18 @@ kubelet::KubeletConfig kubeletConfig(const ClusterConfig& config) {
   out.podLogsDirectory = config.podLogsDirectory;
   out.containerLogsDirectory = config.containerLogsDirectory;
   out.clusterDomain = config.clusterDomain;
+  out.clusterDns = {dnsAddress};
   out.kubeletPort = config.kubeletPort;
   out.nodeLeaseDurationSeconds = kNodeLeaseDurationSeconds;
+  return out;
+}
+
+Result<controllers::NodeIpamConfig> nodeIpamConfig(const ClusterConfig& config) {
+  controllers::NodeIpamConfig out;
+  auto pods = IpPrefix::parse(config.podSubnet), services = IpPrefix::parse(config.serviceSubnet);
+  if (!pods) return fail(Reason::Invalid, fmt::format("the pod subnet {} is no CIDR", config.podSubnet));
+  out.clusterCidrs = {*pods};
+  if (services) out.serviceCidrs = {*services};
   return out;
 }
 
@@ -100,6 +111,7 @@ Task<void> runKubelet(kubelet::Kubelet* kubelet, StopToken stop) {
 
 Task<Result<void>> prepareNode(env::Env environment, ClusterConfig config, Progress report) {
   CO_TRY(installCniPlugins(environment, config));
+  co_await ensureBridgeNetfilter(environment);
   CO_TRY(co_await ensureContainerd(environment, config));
   report("containerd answers");
   CO_TRY(co_await importImages(environment, config));
@@ -120,6 +132,7 @@ async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, 
   Certificates certificates = CO_TRY(ensureCertificates(environment, config));
   CO_TRY(environment.files.writeFileAtomically(config.adminKubeconfig(),
                                                kubeconfigText(config, certificates, certificates.admin, config.name + "-admin"), 0600));
+  std::string dnsAddress = CO_TRY(serviceAddress(config, kDnsServiceOffset)).text();
   std::unique_ptr<store::Store> store = CO_TRY(store::openSqliteStore(environment, config.dataDirectory + "/state.db"));
 
   // The node's half takes longest and needs nothing of the API: it begins now.
@@ -134,10 +147,18 @@ async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, 
 
   auto managerClient = server.clientFor(component("system:kube-controller-manager", {std::string(apiserver::kGroupMasters)}));
   client::InformerFactory informers(environment, *managerClient);
+  CO_TRY(co_await ensureDnsObjects(*managerClient, config));
+  auto network = CO_TRY(NodeNetwork::make(environment, config, server.clientFor(component("system:kube-proxy")),
+                                          server.clientFor(component("system:serviceaccount:kube-system:coredns",
+                                                                     {"system:serviceaccounts", "system:serviceaccounts:kube-system"}))));
+  async::Gate networkGate(environment.executor);
+  networkGate.spawn(network->run(stop));
   auto schedulerClient = server.clientFor(component("system:kube-scheduler"));
   scheduler::Scheduler scheduler(environment, *schedulerClient, informers, {});
   controller_manager::ControllerManagerConfig managerConfig{certificates.authority.certificatePem, apiserver::defaultServedGroupVersions()};
   managerConfig.nodeMonitorGracePeriod = kNodeMonitorGracePeriod;
+  managerConfig.nodeIpam = CO_TRY(nodeIpamConfig(config));
+  followPodRange(environment, config, informers.informer<corev1::Node>());
   gate.spawn(controller_manager::runControllers(
       environment, managerConfig, informers,
       [&server](const std::string& name) {
@@ -149,7 +170,7 @@ async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, 
   CO_TRY(co_await nodePrepared.get());
   auto kubeletClient = server.clientFor(component("system:node:" + config.nodeName, {"system:nodes"}));
   auto runtime = cri::makeRuntimeClient(environment, {"unix:" + config.containerdSocket()});
-  kubelet::Kubelet kubelet(kubeletConfig(config), {environment, *kubeletClient, *runtime});
+  kubelet::Kubelet kubelet(kubeletConfig(config, dnsAddress), {environment, *kubeletClient, *runtime});
   kubelet::KubeletServer kubeletServer(environment, kubelet, kubeletServerConfig(config, certificates));
   CO_TRY(kubeletServer.listen());
   gate.spawn(runKubelet(&kubelet, stop));
@@ -163,6 +184,7 @@ async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, 
   async::Event stopping(environment.executor);
   auto registration = stop.onStop([&stopping] { stopping.set(); });
   co_await stopping.wait();
+  co_await networkGate.close();
   co_await kubeletServer.shutdown(kShutdownGrace);
   co_await server.stop(kShutdownGrace);
   co_await store->close();

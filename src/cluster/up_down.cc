@@ -9,6 +9,7 @@
 #include "cluster/cluster.h"
 #include "cluster/cni_install.h"
 #include "cluster/containerd.h"
+#include "cluster/node_network.h"
 #include "cri/cri.h"
 
 namespace knarr::cluster {
@@ -173,7 +174,8 @@ Result<void> checkMachine(env::Env environment, const ClusterConfig& config) {
   struct Needed {
     std::string path, package;
   };
-  for (const Needed& tool : {Needed{config.containerdPath, "containerd"}, Needed{config.runcPath, "runc"}, Needed{"/usr/bin/ctr", "containerd"}})
+  for (const Needed& tool : {Needed{config.containerdPath, "containerd"}, Needed{config.runcPath, "runc"}, Needed{"/usr/bin/ctr", "containerd"},
+                             Needed{"/usr/sbin/nft", "nftables"}})
     if (!environment.files.status(tool.path))
       return fail(Reason::NotFound, fmt::format("{} is missing: the container runtime is not installed. Install it with: apt-get install {}",
                                                 tool.path, tool.package));
@@ -188,7 +190,7 @@ async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::st
   }
   CO_TRY(checkMachine(environment, config));
   // A port in use is found before anything is made.
-  for (int port : {config.apiPort, config.kubeletPort}) {
+  for (int port : {config.apiPort, config.kubeletPort, config.dnsPort}) {
     auto probe = environment.network.listen(fmt::format("{}:{}", config.bindAddress, port), [](std::unique_ptr<env::Stream>) {});
     if (!probe)
       co_return fail(Reason::AlreadyExists,
@@ -259,6 +261,8 @@ async::Task<Result<void>> down(env::Env environment, ClusterConfig config, Progr
   }
   co_await removeBridge(environment, config.bridgeName);
   co_await removeEmptyTables(environment);
+  if (auto gone = co_await kube_proxy::makeNftRuleKernel(environment, proxyRules(config))->removeTable(); !gone)
+    logWarning("cluster", "the rules of services stay: {}", gone.error().describe());
   co_await unmountBelow(environment, {config.runDirectory, config.dataDirectory, config.kubeletRootDirectory});
   CO_TRY(unmergeUserKubeconfig(environment, config));
   CO_TRY(removeCniPlugins(environment, config));

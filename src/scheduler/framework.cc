@@ -71,14 +71,18 @@ void filterResources(const corev1::Pod& pod, const NodeInfo& node, FilterResult&
 
 FilterResult unresolvable(std::string reason) { return {{std::move(reason)}, true}; }
 
-// Free share after placing the pod, averaged over CPU and memory. Source: noderesources/least_allocated.go.
+// Free share after placing the pod, averaged over CPU and memory; a resource that the node has not is left out.
+// Source: noderesources/least_allocated.go.
 int64_t leastAllocated(const Resources& wanted, const NodeInfo& node) {
-  auto share = [](int64_t want, int64_t used, int64_t have) -> int64_t {
-    if (have == 0 || used + want > have) return 0;
-    return (have - used - want) * kMaxScore / have;
+  int64_t sum = 0, resources = 0;
+  auto consider = [&](int64_t want, int64_t used, int64_t have) {
+    if (have == 0) return;
+    ++resources;
+    if (used + want <= have) sum += (have - used - want) * kMaxScore / have;
   };
-  return (share(wanted.cpuMilli, node.requestedNonZero.cpuMilli, node.allocatable.cpuMilli) +
-          share(wanted.memoryBytes, node.requestedNonZero.memoryBytes, node.allocatable.memoryBytes)) / 2;
+  consider(wanted.cpuMilli, node.requestedNonZero.cpuMilli, node.allocatable.cpuMilli);
+  consider(wanted.memoryBytes, node.requestedNonZero.memoryBytes, node.allocatable.memoryBytes);
+  return resources == 0 ? 0 : sum / resources;
 }
 
 // How alike the used shares of CPU and memory are, 0 to 100.
@@ -98,12 +102,34 @@ int64_t balancedAllocation(const Resources& wanted, const NodeInfo& node) {
   return kMaxScore / 2 + (kMaxScore / 2 + balance(after, node.allocatable) - balance(node.requested, node.allocatable)) / 2;
 }
 
-int64_t imageLocality(const corev1::Pod& pod, const NodeInfo& node) {
+// "web" means "web:latest".
+std::string normalizedImage(schema::Str name) {
+  size_t slash = name.rfind('/'), colon = name.rfind(':');
+  bool tagged = colon != schema::Str::npos && (slash == schema::Str::npos || colon > slash);
+  return std::string(name) + (tagged ? "" : ":latest");
+}
+
+// The images of the pod, each as often as it is used.
+std::vector<std::string> imagesOf(const corev1::Pod& pod) {
+  std::vector<std::string> out;
+  for (const auto* containers : {&pod.spec.initContainers, &pod.spec.containers})
+    for (const auto& container : *containers) out.push_back(normalizedImage(container.image));
+  return out;
+}
+
+int64_t imageBytes(const NodeInfo& node, const std::string& image) {
+  for (const auto& have : node.node->status.images)
+    if (std::find(have.names.begin(), have.names.end(), image) != have.names.end()) return have.sizeBytes;
+  return 0;
+}
+
+// An image counts the more, the more nodes have it, so that a single node does not draw all pods. `spread` is the share of nodes that
+// have each of `images`. Source: plugins/imagelocality.
+int64_t imageLocality(const std::vector<std::string>& images, const std::vector<double>& spread, const NodeInfo& node) {
+  if (images.empty()) return 0;
   int64_t bytes = 0;
-  for (const auto& container : pod.spec.containers)
-    for (const auto& image : node.node->status.images)
-      if (std::find(image.names.begin(), image.names.end(), container.image) != image.names.end()) bytes += image.sizeBytes;
-  int64_t most = kImageBytesMax * static_cast<int64_t>(std::max<size_t>(1, pod.spec.containers.size()));
+  for (size_t i = 0; i < images.size(); ++i) bytes += static_cast<int64_t>(static_cast<double>(imageBytes(node, images[i])) * spread[i]);
+  int64_t most = kImageBytesMax * static_cast<int64_t>(images.size());
   bytes = std::clamp(bytes, kImageBytesMin, most);
   return kMaxScore * (bytes - kImageBytesMin) / (most - kImageBytesMin);
 }
@@ -161,8 +187,7 @@ FilterResult filterNode(const corev1::Pod& pod, const NodeInfo& info) {
 
 int64_t scoreNode(const corev1::Pod& pod, const NodeInfo& node) {
   Resources nonZero = podRequestsNonZero(pod);
-  return kFitWeight * leastAllocated(nonZero, node) + kBalancedWeight * balancedAllocation(podRequests(pod), node) +
-         kImageLocalityWeight * imageLocality(pod, node);
+  return kFitWeight * leastAllocated(nonZero, node) + kBalancedWeight * balancedAllocation(podRequests(pod), node);
 }
 
 namespace {
@@ -187,6 +212,21 @@ void addNormalizedScores(const corev1::Pod& pod, std::vector<Candidate>& candida
   }
 }
 
+void addImageScores(const corev1::Pod& pod, const Nodes& nodes, std::vector<Candidate>& candidates) {
+  std::vector<std::string> images = imagesOf(pod);
+  std::vector<double> spread;
+  for (const std::string& image : images) {
+    double having = 0, all = 0;
+    for (const auto& [name, node] : nodes) {
+      if (!node.node) continue;
+      ++all;
+      having += imageBytes(node, image) > 0;
+    }
+    spread.push_back(all > 0 ? having / all : 0);
+  }
+  for (Candidate& c : candidates) c.score += kImageLocalityWeight * imageLocality(images, spread, *c.node);
+}
+
 }  // namespace
 
 Decision schedulePod(const corev1::Pod& pod, const Nodes& nodes, const std::function<size_t(size_t)>& tieBreak) {
@@ -208,6 +248,7 @@ Decision schedulePod(const corev1::Pod& pod, const Nodes& nodes, const std::func
     return {"", fmt::format("0/{} nodes are available: {}.", known, join(parts, ", "))};
   }
   addNormalizedScores(pod, candidates);
+  if (candidates.size() > 1) addImageScores(pod, nodes, candidates);
   int64_t best = std::max_element(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) { return a.score < b.score; })->score;
   std::vector<const Candidate*> equal;
   for (const Candidate& c : candidates)

@@ -21,7 +21,7 @@ struct FilterResult {
   bool unresolvable = false;  // taking other pods away would not help
 };
 FilterResult filterNode(const corev1::Pod& pod, const NodeInfo& node);
-// 0 to 100 a plugin, times its weight.
+// What a node scores by itself (resources): 0 to 100 a plugin, times its weight.
 int64_t scoreNode(const corev1::Pod& pod, const NodeInfo& node);
 
 struct Decision {

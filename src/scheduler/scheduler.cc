@@ -16,6 +16,12 @@ using corev1::Node;
 using corev1::Pod;
 using schema::Mut;
 
+namespace {
+// Source: pkg/scheduler/schedule_one.go, truncateMessage: the longest note of an event.
+constexpr size_t kNoteBytesMax = 1024;
+std::string shortened(const std::string& note) { return note.size() <= kNoteBytesMax ? note : note.substr(0, kNoteBytesMax - 4) + " ..."; }
+}  // namespace
+
 class Scheduler::Impl {
  public:
   Impl(env::Env environment, client::Client& client, client::InformerFactory& informers, SchedulerConfig config)
@@ -164,7 +170,7 @@ class Scheduler::Impl {
 
   Task<void> reportUnschedulable(schema::Ref<Pod> pod, std::string message) {
     queue_.addUnschedulable(client::keyOf(pod), pod->spec.priority.valueOr(0));
-    recorder_.event(pod, "Warning", "FailedScheduling", message);
+    recorder_.event(pod, "Warning", "FailedScheduling", shortened(message));
     Mut<Pod> next = schema::edit(pod);
     corev1::PodCondition* condition = nullptr;
     for (auto& one : next->status.conditions)
@@ -176,6 +182,7 @@ class Scheduler::Impl {
     condition->status = "False";
     condition->reason = "Unschedulable";
     condition->message = next.str(message);
+    condition->observedGeneration = pod->metadata.generation;
     auto updated = co_await client::updateStatus<Pod>(client_, std::move(next));
     if (!updated && !isNotFound(updated.error()) && !isConflict(updated.error()))
       logWarning("scheduler", "writing the condition of {}: {}", client::keyOf(pod), updated.error().describe());

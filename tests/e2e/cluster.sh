@@ -21,7 +21,7 @@ begin() {
   api_port=$((20000 + RANDOM % 5000))
   bridge="kne$((RANDOM % 1000))"
   flags=(--root "$root" --name "e2e-$bridge" --node-name e2e-node --api-port "$api_port" --kubelet-port $((api_port + 5000)) --bridge "$bridge"
-         --pod-subnet 10.99.0.0/24 --kubeconfig "$root/kubeconfig")
+         --pod-subnet 10.99.0.0/24 --service-subnet 10.98.0.0/16 --dns-port $((api_port - 5000)) --kubeconfig "$root/kubeconfig")
   export KUBECONFIG=$root/kubeconfig
   before=$(host_state | grep -v '^process')
   trap cleanup EXIT

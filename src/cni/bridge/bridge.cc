@@ -1,9 +1,11 @@
 #include "cni/bridge/bridge.h"
 
+#include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdio>
@@ -27,6 +29,16 @@ std::string vethName() {
   return name.data();
 }
 
+// Switches one bridge, not all of the host. Absent without the module br_netfilter; then only neighbours that speak through a Service
+// miss it.
+void callNetfilter(const std::string& bridge, bool v6) {
+  std::string path = "/sys/class/net/" + bridge + "/bridge/" + (v6 ? "nf_call_ip6tables" : "nf_call_iptables");
+  int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)!write(fd, "1", 1);
+  close(fd);
+}
+
 // The bridge exists, is one, and is up.
 Outcome<Link> ensureBridge(Netlink& host, const BridgeConfig& config) {
   auto link = TRY(host.link(config.bridge));
@@ -41,6 +53,8 @@ Outcome<Link> ensureBridge(Netlink& host, const BridgeConfig& config) {
   }
   // A router takes no routes from advertisements of its pods. Absent without IPv6.
   (void)writeSysctl("net/ipv6/conf/" + config.bridge + "/accept_ra", "0");
+  if (config.bridgeNfCall)
+    for (bool v6 : {false, true}) callNetfilter(config.bridge, v6);
   TRY(host.setFlags(link->index, IFF_UP | (config.promiscMode ? IFF_PROMISC : 0), 0));
   return *link;
 }
@@ -221,6 +235,7 @@ Outcome<BridgeConfig> readBridgeConfig(const Request& request) {
   config.forceAddress = json.at("forceAddress").boolean;
   config.ipMasq = json.at("ipMasq").boolean;
   config.hairpinMode = json.at("hairpinMode").boolean;
+  config.bridgeNfCall = json.at("bridgeNfCall").boolean;
   config.promiscMode = json.at("promiscMode").boolean;
   config.ipamType = json.at("ipam").at("type").string();
   config.dns = parseDns(json.at("dns"));

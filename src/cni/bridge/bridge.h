@@ -14,6 +14,9 @@ struct BridgeConfig {
   bool ipMasq = false;
   int mtu = 0;
   bool hairpinMode = false;
+  // Frames between two ports pass the IP packet filter, so that the answer of a pod to its neighbour finds the connection that a
+  // Service rewrote. Ours alone: upstream's plugin knows no such key and the host is switched as a whole.
+  bool bridgeNfCall = false;
   bool promiscMode = false;
   std::string ipamType;  // "": layer 2 only
   std::string mac;       // of the pod's end; "": the kernel's choice

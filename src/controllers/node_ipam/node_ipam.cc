@@ -109,6 +109,11 @@ class NodeIpamController : public Controller {
     Ref<Node> node(nodes_.get(key));
     if (!node) co_return Result<void>();
     if (hasPodCidr(*node)) co_return occupy(*node);
+    // The cache may be behind our own write; a part taken for nothing could be the last one.
+    auto live = co_await client::get<Node>(context_.client, "", key);
+    if (!live && isNotFound(live.error())) co_return Result<void>();
+    if (!live) co_return Unexpected(std::move(live).error());
+    if (hasPodCidr(**live)) co_return occupy(**live);
     std::vector<IpPrefix> prefixes;
     for (CidrSet& set : sets_) {
       auto part = set.allocateNext();
