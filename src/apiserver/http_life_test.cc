@@ -85,6 +85,16 @@ TEST_F(HttpLifeTest, dryRunStoresNothing) {
   EXPECT_EQ(get(kMaps + "/dry").status, 200);
 }
 
+TEST_F(HttpLifeTest, aSecretsTextBecomesData) {
+  const std::string secrets = "/api/v1/namespaces/default/secrets";
+  auto made = post(secrets, R"({"metadata":{"name":"s"},"data":{"a":"b2xk","b":"a2VwdA=="},"stringData":{"a":"new"}})");
+  EXPECT_EQ(made.status, 201) << made.body;
+  auto read = get(secrets + "/s");
+  EXPECT_EQ(field(read, "data.a"), "bmV3");
+  EXPECT_EQ(field(read, "data.b"), "a2VwdA==");
+  EXPECT_EQ(read.body.find("stringData"), std::string::npos);
+}
+
 TEST_F(HttpLifeTest, names) {
   auto generated = post(kMaps, R"({"metadata":{"generateName":"made-"}})");
   EXPECT_EQ(generated.status, 201);

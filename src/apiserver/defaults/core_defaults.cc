@@ -162,7 +162,14 @@ void serviceDefaults(Mut<>& object) {
   }
 }
 
-void secretDefaults(Mut<>& object) { setIfEmpty(static_cast<corev1::Secret*>(object.root())->type, "Opaque"); }
+// What was written as text becomes data and is never stored as text. Source: core/v1/conversion.go,
+// Convert_v1_Secret_To_core_Secret.
+void secretDefaults(Mut<>& object) {
+  auto& secret = *static_cast<corev1::Secret*>(object.root());
+  setIfEmpty(secret.type, "Opaque");
+  for (const auto& [key, text] : secret.stringData) secret.data.at(object.arena(), key) = {text};
+  secret.stringData = {};
+}
 
 void endpointsDefaults(Mut<>& object) {
   for (auto& subset : static_cast<corev1::Endpoints*>(object.root())->subsets)
