@@ -37,7 +37,7 @@ bool isOwnTaint(const corev1::Taint& taint) {
 
 }  // namespace
 
-std::vector<corev1::Taint> decideTaints(const corev1::Node& node, bool evict) {
+std::vector<corev1::Taint> decideTaints(const corev1::Node& node, Eviction eviction) {
   std::vector<corev1::Taint> taints;
   auto carried = [&](std::string_view key, std::string_view effect) -> const corev1::Taint* {
     for (const corev1::Taint& taint : node.spec.taints)
@@ -61,9 +61,36 @@ std::vector<corev1::Taint> decideTaints(const corev1::Node& node, bool evict) {
   const corev1::NodeCondition* ready = conditionOf(node, "Ready");
   if (ready && ready->status != "True") {
     std::string_view key = ready->status == "False" ? kConditionTaints[0].key : kConditionTaints[1].key;
-    if (evict || carried(key, "NoExecute")) add(key, "NoExecute");
+    bool keeps = carried(key, "NoExecute") && eviction != Eviction::Take;
+    if (eviction == Eviction::Give || keeps) add(key, "NoExecute");
   }
   return taints;
+}
+
+ZoneState decideZoneState(int readyNodes, int notReadyNodes) {
+  // Source: --unhealthy-zone-threshold 0.55, and never for one or two nodes.
+  constexpr double kUnhealthyShare = 0.55;
+  constexpr int kUnhealthyLeast = 2;
+  if (readyNodes == 0 && notReadyNodes > 0) return ZoneState::FullDisruption;
+  bool partial = notReadyNodes > kUnhealthyLeast && notReadyNodes >= kUnhealthyShare * (notReadyNodes + readyNodes);
+  return partial ? ZoneState::PartialDisruption : ZoneState::Normal;
+}
+
+std::optional<env::Duration> evictionInterval(ZoneState state, int zoneSize, const NodeLifecycleConfig& config) {
+  constexpr int kLargeZone = 50;  // --large-cluster-size-threshold
+  if (state != ZoneState::PartialDisruption) return config.evictionInterval;
+  if (zoneSize > kLargeZone) return config.slowEvictionInterval;
+  return std::nullopt;
+}
+
+std::string zoneOf(const corev1::Node& node) {
+  auto label = [&](schema::Str stable, schema::Str beta) {
+    schema::Str value = schema::valueOf(node.metadata.labels, stable);
+    return std::string(value.empty() ? schema::valueOf(node.metadata.labels, beta) : value);
+  };
+  std::string region = label("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region");
+  std::string zone = label("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone");
+  return region.empty() && zone.empty() ? "" : region + "/" + zone;
 }
 
 Mut<corev1::Node> markUnknown(const Ref<corev1::Node>& node, int64_t now) {

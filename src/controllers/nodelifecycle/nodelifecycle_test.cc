@@ -81,7 +81,7 @@ TEST(DecideTaints, byTable) {
       }) {
     std::set<std::string> taints;
     auto node = nodeWith(c.conditions, c.spec);
-    for (const auto& taint : decideTaints(*node, c.evict))
+    for (const auto& taint : decideTaints(*node, c.evict ? Eviction::Give : Eviction::Keep))
       taints.insert(fmt::format("{}:{}", taint.key, taint.effect));
     EXPECT_EQ(taints, c.taints) << c.what;
   }
@@ -92,10 +92,42 @@ TEST(DecideTaints, keepsTheTimeOfATaint) {
       R"({"type":"Ready","status":"False"})",
       R"("taints":[{"key":"node.kubernetes.io/not-ready","effect":"NoExecute","timeAdded":"2026-01-01T00:00:00Z"}])");
   bool found = false;
-  for (const auto& taint : decideTaints(*node, true))
+  for (const auto& taint : decideTaints(*node, Eviction::Give))
     if (taint.effect == "NoExecute")
       found = taint.timeAdded.present && taint.timeAdded.value == node->metadata.creationTimestamp;
   EXPECT_TRUE(found);
+}
+
+TEST(DecideTaints, cutOff) {
+  auto node = nodeWith(
+      R"({"type":"Ready","status":"Unknown"})",
+      R"("taints":[{"key":"node.kubernetes.io/unreachable","effect":"NoExecute"},{"key":"a","effect":"NoExecute"}])");
+  std::set<std::string> taints;
+  for (const auto& taint : decideTaints(*node, Eviction::Take)) taints.insert(fmt::format("{}:{}", taint.key, taint.effect));
+  EXPECT_EQ(taints, (std::set<std::string>{"a:NoExecute", "node.kubernetes.io/unreachable:NoSchedule"}));
+}
+
+TEST(Zones, states) {
+  EXPECT_EQ(decideZoneState(3, 0), ZoneState::Normal);
+  EXPECT_EQ(decideZoneState(1, 2), ZoneState::Normal) << "two nodes are no disruption";
+  EXPECT_EQ(decideZoneState(2, 3), ZoneState::PartialDisruption);
+  EXPECT_EQ(decideZoneState(3, 3), ZoneState::Normal) << "half is less than 55 %";
+  EXPECT_EQ(decideZoneState(0, 1), ZoneState::FullDisruption);
+  EXPECT_EQ(decideZoneState(0, 0), ZoneState::Normal);
+  NodeLifecycleConfig config;
+  EXPECT_EQ(evictionInterval(ZoneState::Normal, 10, config), config.evictionInterval);
+  EXPECT_EQ(evictionInterval(ZoneState::FullDisruption, 10, config), config.evictionInterval);
+  EXPECT_EQ(evictionInterval(ZoneState::PartialDisruption, 50, config), std::nullopt);
+  EXPECT_EQ(evictionInterval(ZoneState::PartialDisruption, 51, config), config.slowEvictionInterval);
+}
+
+TEST(Zones, names) {
+  auto labelled = [](const std::string& labels) {
+    return zoneOf(*fromJson<corev1::Node>(fmt::format(R"({{"metadata":{{"name":"n","labels":{{{}}}}}}})", labels)));
+  };
+  EXPECT_EQ(labelled(""), "");
+  EXPECT_EQ(labelled(R"("topology.kubernetes.io/zone":"z","topology.kubernetes.io/region":"r")"), "r/z");
+  EXPECT_EQ(labelled(R"("failure-domain.beta.kubernetes.io/zone":"z")"), "/z");
 }
 
 TEST(MarkUnknown, changesWhatWasKnownAndAddsWhatWasNot) {
