@@ -28,7 +28,8 @@ const corev1::NodeCondition* conditionOf(const corev1::Node& node, std::string_v
 
 bool isOwnTaint(const corev1::Taint& taint) {
   if (taint.effect == "NoSchedule" && taint.key == kUnschedulableKey) return true;
-  if (taint.effect == "NoExecute") return taint.key == "node.kubernetes.io/not-ready" || taint.key == "node.kubernetes.io/unreachable";
+  if (taint.effect == "NoExecute")
+    return taint.key == "node.kubernetes.io/not-ready" || taint.key == "node.kubernetes.io/unreachable";
   if (taint.effect != "NoSchedule") return false;
   for (const ConditionTaint& row : kConditionTaints)
     if (row.key == taint.key) return true;
@@ -144,7 +145,8 @@ std::optional<int64_t> secondsUntilEviction(const corev1::Pod& pod, const std::v
     for (const auto& toleration : pod.spec.tolerations)
       if (!by && tolerates(toleration, taint)) by = &toleration;
     if (!by) return 0;
-    if (by->tolerationSeconds) least = std::min(least.value_or(std::numeric_limits<int64_t>::max()), std::max<int64_t>(0, *by->tolerationSeconds));
+    if (by->tolerationSeconds)
+      least = std::min(least.value_or(std::numeric_limits<int64_t>::max()), std::max<int64_t>(0, *by->tolerationSeconds));
   }
   return least;
 }

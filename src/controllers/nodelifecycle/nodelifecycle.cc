@@ -26,15 +26,15 @@ class NodeLifecycleController : public Controller {
         taintQueue_(std::make_shared<client::WorkQueue>(context.env, "node-taints")),
         evictionQueue_(std::make_shared<client::WorkQueue>(context.env, "taint-eviction")),
         recorder_(context.env, context.client, "node-controller", "") {
-    pods_.addIndex(kNodeNameIndex, [](const Ref<>& pod) -> std::vector<std::string> {
-      return {std::string(Ref<Pod>(pod)->spec.nodeName)};
-    });
+    pods_.addIndex(kNodeNameIndex,
+                   [](const Ref<>& pod) -> std::vector<std::string> { return {std::string(Ref<Pod>(pod)->spec.nodeName)}; });
     nodes_.addHandler({[this](const Ref<>& node) { nodeChanged(node); },
                        [this](const Ref<>&, const Ref<>& node) { nodeChanged(node); },
                        [this](const Ref<>& node) { probes_.erase(client::keyOf(node)); }});
     pods_.addHandler({[this](const Ref<>& pod) { evictionQueue_->add(client::keyOf(pod)); },
                       [this](const Ref<>& before, const Ref<>& pod) {
-                        if (Ref<Pod>(before)->spec.nodeName != Ref<Pod>(pod)->spec.nodeName) evictionQueue_->add(client::keyOf(pod));
+                        if (Ref<Pod>(before)->spec.nodeName != Ref<Pod>(pod)->spec.nodeName)
+                          evictionQueue_->add(client::keyOf(pod));
                       },
                       [this](const Ref<>& pod) { dueSince_.erase(client::keyOf(pod)); }});
   }
@@ -116,13 +116,15 @@ class NodeLifecycleController : public Controller {
     for (const Ref<>& node : nodes_.list()) taintQueue_->add(client::keyOf(node));
   }
 
-  // Nodes of a zone get their first NoExecute taint one after the other, so that a failure of many does not move all pods at once.
+  // Nodes of a zone get their first NoExecute taint one after the other, so that a failure of many does not move all pods at
+  // once.
   Eviction evictionFor(const Node& node) {
     if (!readyCondition(node) || isReady(node)) return Eviction::Keep;
     updateZones();
     if (allLost_) return Eviction::Take;
     for (const auto& taint : node.spec.taints)
-      if (taint.effect == "NoExecute" && (taint.key == "node.kubernetes.io/not-ready" || taint.key == "node.kubernetes.io/unreachable"))
+      if (taint.effect == "NoExecute" &&
+          (taint.key == "node.kubernetes.io/not-ready" || taint.key == "node.kubernetes.io/unreachable"))
         return Eviction::Give;
     Zone& zone = zones_[zoneOf(node)];
     auto interval = evictionInterval(zone.state, zone.size, config_);
@@ -174,7 +176,8 @@ class NodeLifecycleController : public Controller {
         }
       if (!changed) continue;
       auto updated = co_await client::updateStatus<Pod>(context_.client, std::move(next));
-      if (!updated && !isNotFound(updated.error())) logWarning("nodelifecycle", "marking a pod not ready: {}", updated.error().describe());
+      if (!updated && !isNotFound(updated.error()))
+        logWarning("nodelifecycle", "marking a pod not ready: {}", updated.error().describe());
     }
   }
 
@@ -197,7 +200,8 @@ class NodeLifecycleController : public Controller {
     if (a.spec.taints.size() != b.spec.taints.size()) return false;
     for (const auto& taint : a.spec.taints) {
       bool found = false;
-      for (const auto& other : b.spec.taints) found = found || (taint.key == other.key && taint.effect == other.effect && taint.value == other.value);
+      for (const auto& other : b.spec.taints)
+        found = found || (taint.key == other.key && taint.effect == other.effect && taint.value == other.value);
       if (!found) return false;
     }
     return true;
@@ -226,7 +230,8 @@ class NodeLifecycleController : public Controller {
     auto marked = co_await client::updateStatus<Pod>(context_.client, markDisrupted(pod, context_.env.clock.unixSeconds()));
     if (!marked && isNotFound(marked.error())) co_return Result<void>();
     if (!marked) co_return Unexpected(std::move(marked).error());
-    auto gone = co_await client::remove<Pod>(context_.client, std::string(pod->metadata.namespace_), std::string(pod->metadata.name));
+    auto gone =
+        co_await client::remove<Pod>(context_.client, std::string(pod->metadata.namespace_), std::string(pod->metadata.name));
     if (!gone && !isNotFound(gone.error())) co_return gone;
     co_return Result<void>();
   }

@@ -11,11 +11,12 @@
 namespace knarr::controllers {
 
 struct NodeLifecycleConfig {
-  env::Duration monitorPeriod = std::chrono::seconds(5);         // --node-monitor-period
-  env::Duration monitorGracePeriod = std::chrono::seconds(50);   // --node-monitor-grace-period
-  env::Duration startupGracePeriod = std::chrono::seconds(60);   // --node-startup-grace-period
-  env::Duration evictionInterval = std::chrono::seconds(10);     // between two nodes of a zone: --node-eviction-rate 0.1
-  env::Duration slowEvictionInterval = std::chrono::seconds(100);  // the same of a disrupted large zone: --secondary-node-eviction-rate
+  env::Duration monitorPeriod = std::chrono::seconds(5);        // --node-monitor-period
+  env::Duration monitorGracePeriod = std::chrono::seconds(50);  // --node-monitor-grace-period
+  env::Duration startupGracePeriod = std::chrono::seconds(60);  // --node-startup-grace-period
+  env::Duration evictionInterval = std::chrono::seconds(10);    // between two nodes of a zone: --node-eviction-rate 0.1
+  env::Duration slowEvictionInterval =
+      std::chrono::seconds(100);  // the same of a disrupted large zone: --secondary-node-eviction-rate
 };
 
 std::unique_ptr<Controller> makeNodeLifecycleController(ControllerContext context, NodeLifecycleConfig config);
