@@ -20,7 +20,9 @@ struct IpAddress {
   friend bool operator==(const IpAddress&, const IpAddress&) = default;
   friend std::strong_ordering operator<=>(const IpAddress& a, const IpAddress& b) {
     if (a.v6 != b.v6) return a.v6 <=> b.v6;
-    return a.value < b.value ? std::strong_ordering::less : a.value > b.value ? std::strong_ordering::greater : std::strong_ordering::equal;
+    return a.value < b.value   ? std::strong_ordering::less
+           : a.value > b.value ? std::strong_ordering::greater
+                               : std::strong_ordering::equal;
   }
 };
 

@@ -15,7 +15,8 @@ TEST(IpAddress, readsAndWrites) {
 }
 
 TEST(IpAddress, refuses) {
-  for (const char* text : {"", "10.0.0", "10.0.0.256", "10.0.0.1 ", "010.0.0.1", "::1::", "1:2:3:4:5:6:7:8:9", "a.b.c.d", "10.0.0.1/8"})
+  for (const char* text :
+       {"", "10.0.0", "10.0.0.256", "10.0.0.1 ", "010.0.0.1", "::1::", "1:2:3:4:5:6:7:8:9", "a.b.c.d", "10.0.0.1/8"})
     EXPECT_FALSE(IpAddress::parse(text)) << text;
   EXPECT_FALSE(IpAddress::parse(std::string(100, '1')));
 }

@@ -68,7 +68,8 @@ Mut<Service> dnsService(const std::string& address) {
   Arena& arena = service.arena();
   service->metadata.name = kDnsService;
   service->metadata.namespace_ = kNamespace;
-  for (auto [key, value] : {std::pair("k8s-app", "kube-dns"), std::pair("kubernetes.io/cluster-service", "true"), std::pair("kubernetes.io/name", "CoreDNS")})
+  for (auto [key, value] : {std::pair("k8s-app", "kube-dns"), std::pair("kubernetes.io/cluster-service", "true"),
+                            std::pair("kubernetes.io/name", "CoreDNS")})
     schema::set(service->metadata.labels, arena, key, value);
   service->spec.clusterIP = service.str(address);
   for (auto [name, protocol] : {std::pair("dns", "UDP"), std::pair("dns-tcp", "TCP")}) {
@@ -124,7 +125,8 @@ Result<IpAddress> serviceAddress(const ClusterConfig& config, unsigned offset) {
   IpAddress out = subnet->address;
   out.value += offset;
   if (!subnet->contains(out) || subnet->address.bits() - subnet->length < 4)
-    return fail(Reason::Invalid, fmt::format("the service subnet {} is too small: it needs at least 16 addresses", config.serviceSubnet));
+    return fail(Reason::Invalid,
+                fmt::format("the service subnet {} is too small: it needs at least 16 addresses", config.serviceSubnet));
   return out;
 }
 
@@ -152,7 +154,8 @@ async::Task<void> ensureBridgeNetfilter(env::Env environment) {
     if (spec.argv.empty() && environment.files.status(path)) spec.argv = {path, "br_netfilter"};
   if (!spec.argv.empty()) (void)co_await async::runProcess(environment, std::move(spec));
   if (!environment.files.status(settings)) {
-    logWarning("cluster", "the kernel module br_netfilter is missing: pods of this node may not reach each other through a Service");
+    logWarning("cluster",
+               "the kernel module br_netfilter is missing: pods of this node may not reach each other through a Service");
     co_return;
   }
   for (const char* name : {"bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables"})
@@ -181,8 +184,8 @@ kube_proxy::RuleConfig proxyRules(const ClusterConfig& config) {
   return out;
 }
 
-Result<std::unique_ptr<NodeNetwork>> NodeNetwork::make(env::Env environment, const ClusterConfig& config, std::unique_ptr<Client> proxyClient,
-                                                       std::unique_ptr<Client> dnsClient) {
+Result<std::unique_ptr<NodeNetwork>> NodeNetwork::make(env::Env environment, const ClusterConfig& config,
+                                                       std::unique_ptr<Client> proxyClient, std::unique_ptr<Client> dnsClient) {
   std::unique_ptr<NodeNetwork> out(new NodeNetwork(environment, std::move(proxyClient), std::move(dnsClient)));
   kube_proxy::KubeProxyConfig proxyConfig;
   proxyConfig.rules = proxyRules(config);

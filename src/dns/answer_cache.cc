@@ -34,7 +34,8 @@ size_t bytesOf(const Message& answer) {
 }  // namespace
 
 std::string AnswerCache::keyOf(const Question& question, bool dnssecOk, bool checkingDisabled) {
-  return fmt::format("{}{}.{}.{}{}", foldCase(question.name), question.type, question.klass, dnssecOk ? "d" : "", checkingDisabled ? "c" : "");
+  return fmt::format("{}{}.{}.{}{}", foldCase(question.name), question.type, question.klass, dnssecOk ? "d" : "",
+                     checkingDisabled ? "c" : "");
 }
 
 void AnswerCache::erase(std::list<Entry>::iterator entry) {

@@ -52,7 +52,8 @@ std::optional<IpAddress> addressOfPodLabel(std::string label) {
 
 class Zone {
  public:
-  Zone(const Question& question, const ZoneConfig& config, const ClusterView& view) : question_(question), config_(config), view_(view) {}
+  Zone(const Question& question, const ZoneConfig& config, const ClusterView& view)
+      : question_(question), config_(config), view_(view) {}
 
   ZoneAnswer answer() {
     Name folded = foldCase(question_.name);
@@ -86,7 +87,9 @@ class Zone {
     return below({std::string(metadata.name), std::string(metadata.namespace_), "svc"});
   }
 
-  Record record(const Name& name, uint16_t type, std::string data) const { return {name, type, kClassIn, config_.ttl, std::move(data)}; }
+  Record record(const Name& name, uint16_t type, std::string data) const {
+    return {name, type, kClassIn, config_.ttl, std::move(data)};
+  }
   Record addressRecord(const Name& name, const IpAddress& ip) const { return record(name, ip.v6 ? kAAAA : kA, addressData(ip)); }
 
   ZoneAnswer negative(uint16_t rcode) const {
@@ -131,7 +134,8 @@ class Zone {
 
   ZoneAnswer version() const {
     ZoneAnswer out;
-    if (question_.type == kTXT) out.answers.push_back({question_.name, kTXT, kClassIn, kSchemaVersionTtl, txtData(kSchemaVersion)});
+    if (question_.type == kTXT)
+      out.answers.push_back({question_.name, kTXT, kClassIn, kSchemaVersionTtl, txtData(kSchemaVersion)});
     return found(std::move(out));
   }
 
@@ -176,11 +180,14 @@ class Zone {
     return question_.type == kSRV ? srv(targets) : addresses(targets);
   }
 
-  static bool portMatches(schema::Str name, schema::Str protocol, const std::string& wantedName, const std::string& wantedProtocol) {
-    return equalsIgnoreCase(name, wantedName) && equalsIgnoreCase(protocol.empty() ? schema::Str("TCP") : protocol, wantedProtocol);
+  static bool portMatches(schema::Str name, schema::Str protocol, const std::string& wantedName,
+                          const std::string& wantedProtocol) {
+    return equalsIgnoreCase(name, wantedName) &&
+           equalsIgnoreCase(protocol.empty() ? schema::Str("TCP") : protocol, wantedProtocol);
   }
 
-  std::vector<Target> clusterTargets(const Service& service, const std::string& portName, const std::string& protocol, bool byPort) const {
+  std::vector<Target> clusterTargets(const Service& service, const std::string& portName, const std::string& protocol,
+                                     bool byPort) const {
     std::vector<IpAddress> ips;
     for (schema::Str text : service.spec.clusterIPs)
       if (auto ip = IpAddress::parse(text)) ips.push_back(*ip);
@@ -190,12 +197,13 @@ class Zone {
     Name name = serviceName(service.metadata);
     for (const IpAddress& ip : ips)
       for (const auto& port : service.spec.ports)
-        if (!byPort || portMatches(port.name, port.protocol, portName, protocol)) out.push_back({name, ip, static_cast<uint16_t>(port.port)});
+        if (!byPort || portMatches(port.name, port.protocol, portName, protocol))
+          out.push_back({name, ip, static_cast<uint16_t>(port.port)});
     return out;
   }
 
-  std::vector<Target> endpointTargets(const Service& service, const std::string& wanted, const std::string& portName, const std::string& protocol,
-                                      bool byPort) const {
+  std::vector<Target> endpointTargets(const Service& service, const std::string& wanted, const std::string& portName,
+                                      const std::string& protocol, bool byPort) const {
     std::vector<Target> out;
     for (const auto& slice : view_.slices(service.metadata.namespace_, service.metadata.name)) {
       for (const auto& endpoint : slice->endpoints) {
@@ -248,8 +256,10 @@ class Zone {
         if (serviceLabel.empty()) continue;
         for (const auto& endpoint : slice->endpoints) {
           if (!endpoint.conditions.ready.valueOr(true)) continue;
-          bool here = std::any_of(endpoint.addresses.begin(), endpoint.addresses.end(), [&](schema::Str text) { return IpAddress::parse(text) == ip; });
-          Name name = below({endpointName(endpoint, *ip), std::string(serviceLabel), std::string(slice->metadata.namespace_), "svc"});
+          bool here = std::any_of(endpoint.addresses.begin(), endpoint.addresses.end(),
+                                  [&](schema::Str text) { return IpAddress::parse(text) == ip; });
+          Name name =
+              below({endpointName(endpoint, *ip), std::string(serviceLabel), std::string(slice->metadata.namespace_), "svc"});
           if (here && seen.insert(name).second) names.push_back(record(question_.name, kPTR, name));
         }
       }

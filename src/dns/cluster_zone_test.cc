@@ -11,9 +11,12 @@ constexpr const char* kHttp = R"({"name":"http","port":80,"protocol":"TCP"})";
 ListedCluster cluster() {
   ListedCluster out;
   out.namespaces = {"testns", "empty", "kube-system"};
-  out.addService("svc1", R"("clusterIP":"10.0.0.1","clusterIPs":["10.0.0.1"],"ports":[{"name":"http","port":80,"protocol":"TCP"}])");
+  out.addService("svc1",
+                 R"("clusterIP":"10.0.0.1","clusterIPs":["10.0.0.1"],"ports":[{"name":"http","port":80,"protocol":"TCP"}])");
   out.addService("dual", R"("clusterIP":"10.0.0.3","clusterIPs":["10.0.0.3","fd00::3"],"ports":[{"name":"http","port":80}])");
-  out.addService("plain", R"("clusterIP":"10.0.0.4","clusterIPs":["10.0.0.4"],"ports":[{"port":8080},{"name":"dns","port":53,"protocol":"UDP"}])");
+  out.addService(
+      "plain",
+      R"("clusterIP":"10.0.0.4","clusterIPs":["10.0.0.4"],"ports":[{"port":8080},{"name":"dns","port":53,"protocol":"UDP"}])");
   out.addService("external", R"("type":"ExternalName","externalName":"ext.interwebs.test")");
   out.addService("literal", R"("type":"ExternalName","externalName":"10.9.8.7")");
   out.addService("hdls1", R"("clusterIP":"None","clusterIPs":["None"],"ports":[{"name":"http","port":80}])");
@@ -27,7 +30,8 @@ ListedCluster cluster() {
   out.addService("portless", R"("clusterIP":"None","clusterIPs":["None"])");
   out.addSlice("portless", R"({"addresses":["172.0.0.20"],"hostname":"zero"})", "");
   out.addSlice("svc1", R"({"addresses":["172.0.0.30"],"hostname":"web-0"})", R"({"name":"http","port":8080,"protocol":"TCP"})");
-  out.services.push_back(objectFrom<corev1::Service>(R"({"metadata":{"namespace":"kube-system","name":"kube-dns"},"spec":{"clusterIP":"10.0.0.10","clusterIPs":["10.0.0.10"],"ports":[{"port":53}]}})"));
+  out.services.push_back(objectFrom<corev1::Service>(
+      R"({"metadata":{"namespace":"kube-system","name":"kube-dns"},"spec":{"clusterIP":"10.0.0.10","clusterIPs":["10.0.0.10"],"ports":[{"port":53}]}})"));
   return out;
 }
 
@@ -57,30 +61,44 @@ TEST(ClusterZone, answers) {
            {"svc1.testns.svc.cluster.local", kA, {"svc1.testns.svc.cluster.local. 5 A 10.0.0.1"}},
            {"SVC1.TestNS.svc.cluster.local", kA, {"SVC1.TestNS.svc.cluster.local. 5 A 10.0.0.1"}},
            {"dual.testns.svc.cluster.local", kAAAA, {"dual.testns.svc.cluster.local. 5 AAAA fd00::3"}},
-           {"svc1.testns.svc.cluster.local", kSRV, {"svc1.testns.svc.cluster.local. 5 SRV 0 100 80 svc1.testns.svc.cluster.local."},
+           {"svc1.testns.svc.cluster.local",
+            kSRV,
+            {"svc1.testns.svc.cluster.local. 5 SRV 0 100 80 svc1.testns.svc.cluster.local."},
             {"svc1.testns.svc.cluster.local. 5 A 10.0.0.1"}},
-           {"_http._tcp.svc1.testns.svc.cluster.local", kSRV, {"_http._tcp.svc1.testns.svc.cluster.local. 5 SRV 0 100 80 svc1.testns.svc.cluster.local."},
+           {"_http._tcp.svc1.testns.svc.cluster.local",
+            kSRV,
+            {"_http._tcp.svc1.testns.svc.cluster.local. 5 SRV 0 100 80 svc1.testns.svc.cluster.local."},
             {"svc1.testns.svc.cluster.local. 5 A 10.0.0.1"}},
            {"http.TCP.svc1.testns.svc.cluster.local", kA, {"http.TCP.svc1.testns.svc.cluster.local. 5 A 10.0.0.1"}},
-           {"dual.testns.svc.cluster.local", kSRV, {"dual.testns.svc.cluster.local. 5 SRV 0 50 80 dual.testns.svc.cluster.local."},
+           {"dual.testns.svc.cluster.local",
+            kSRV,
+            {"dual.testns.svc.cluster.local. 5 SRV 0 50 80 dual.testns.svc.cluster.local."},
             {"dual.testns.svc.cluster.local. 5 A 10.0.0.3", "dual.testns.svc.cluster.local. 5 AAAA fd00::3"}},
-           {"_dns._udp.plain.testns.svc.cluster.local", kSRV, {"_dns._udp.plain.testns.svc.cluster.local. 5 SRV 0 100 53 plain.testns.svc.cluster.local."},
+           {"_dns._udp.plain.testns.svc.cluster.local",
+            kSRV,
+            {"_dns._udp.plain.testns.svc.cluster.local. 5 SRV 0 100 53 plain.testns.svc.cluster.local."},
             {"plain.testns.svc.cluster.local. 5 A 10.0.0.4"}},
-           {"hdls1.testns.svc.cluster.local", kA,
-            {"hdls1.testns.svc.cluster.local. 5 A 172.0.0.2", "hdls1.testns.svc.cluster.local. 5 A 172.0.0.3", "hdls1.testns.svc.cluster.local. 5 A 172.0.0.4",
-             "hdls1.testns.svc.cluster.local. 5 A 172.0.0.5"}},
-           {"dup-name.hdls1.testns.svc.cluster.local", kA,
+           {"hdls1.testns.svc.cluster.local",
+            kA,
+            {"hdls1.testns.svc.cluster.local. 5 A 172.0.0.2", "hdls1.testns.svc.cluster.local. 5 A 172.0.0.3",
+             "hdls1.testns.svc.cluster.local. 5 A 172.0.0.4", "hdls1.testns.svc.cluster.local. 5 A 172.0.0.5"}},
+           {"dup-name.hdls1.testns.svc.cluster.local",
+            kA,
             {"dup-name.hdls1.testns.svc.cluster.local. 5 A 172.0.0.4", "dup-name.hdls1.testns.svc.cluster.local. 5 A 172.0.0.5"}},
            {"172-0-0-3.hdls1.testns.svc.cluster.local", kA, {"172-0-0-3.hdls1.testns.svc.cluster.local. 5 A 172.0.0.3"}},
-           {"5678-abcd--0.hdls1.testns.svc.cluster.local", kAAAA, {"5678-abcd--0.hdls1.testns.svc.cluster.local. 5 AAAA 5678:abcd::"}},
-           {"_http._tcp.hdls1.testns.svc.cluster.local", kSRV,
+           {"5678-abcd--0.hdls1.testns.svc.cluster.local",
+            kAAAA,
+            {"5678-abcd--0.hdls1.testns.svc.cluster.local. 5 AAAA 5678:abcd::"}},
+           {"_http._tcp.hdls1.testns.svc.cluster.local",
+            kSRV,
             {"_http._tcp.hdls1.testns.svc.cluster.local. 5 SRV 0 16 80 172-0-0-2.hdls1.testns.svc.cluster.local.",
              "_http._tcp.hdls1.testns.svc.cluster.local. 5 SRV 0 16 80 172-0-0-3.hdls1.testns.svc.cluster.local.",
              "_http._tcp.hdls1.testns.svc.cluster.local. 5 SRV 0 16 80 5678-abcd--0.hdls1.testns.svc.cluster.local.",
              "_http._tcp.hdls1.testns.svc.cluster.local. 5 SRV 0 16 80 5678-abcd--1.hdls1.testns.svc.cluster.local.",
              "_http._tcp.hdls1.testns.svc.cluster.local. 5 SRV 0 16 80 dup-name.hdls1.testns.svc.cluster.local."},
             {"172-0-0-2.hdls1.testns.svc.cluster.local. 5 A 172.0.0.2", "172-0-0-3.hdls1.testns.svc.cluster.local. 5 A 172.0.0.3",
-             "5678-abcd--0.hdls1.testns.svc.cluster.local. 5 AAAA 5678:abcd::", "5678-abcd--1.hdls1.testns.svc.cluster.local. 5 AAAA 5678:abcd::1",
+             "5678-abcd--0.hdls1.testns.svc.cluster.local. 5 AAAA 5678:abcd::",
+             "5678-abcd--1.hdls1.testns.svc.cluster.local. 5 AAAA 5678:abcd::1",
              "dup-name.hdls1.testns.svc.cluster.local. 5 A 172.0.0.4", "dup-name.hdls1.testns.svc.cluster.local. 5 A 172.0.0.5"}},
            {"web-0.svc1.testns.svc.cluster.local", kA, {"web-0.svc1.testns.svc.cluster.local. 5 A 172.0.0.30"}},
            {"portless.testns.svc.cluster.local", kA, {"portless.testns.svc.cluster.local. 5 A 172.0.0.20"}},
@@ -93,7 +111,10 @@ TEST(ClusterZone, answers) {
            {"1.0.0.10.in-addr.arpa", kPTR, {"1.0.0.10.in-addr.arpa. 5 PTR svc1.testns.svc.cluster.local."}},
            {"4.0.0.172.in-addr.arpa", kPTR, {"4.0.0.172.in-addr.arpa. 5 PTR dup-name.hdls1.testns.svc.cluster.local."}},
            {"30.0.0.172.in-addr.arpa", kPTR, {"30.0.0.172.in-addr.arpa. 5 PTR web-0.svc1.testns.svc.cluster.local."}},
-           {"cluster.local", kNS, {"cluster.local. 5 NS kube-dns.kube-system.svc.cluster.local."}, {"kube-dns.kube-system.svc.cluster.local. 5 A 10.0.0.10"}},
+           {"cluster.local",
+            kNS,
+            {"cluster.local. 5 NS kube-dns.kube-system.svc.cluster.local."},
+            {"kube-dns.kube-system.svc.cluster.local. 5 A 10.0.0.10"}},
            {"ns.dns.cluster.local", kA, {"ns.dns.cluster.local. 5 A 10.0.0.10"}},
            {"cluster.local", kSOA, {"cluster.local. 5 SOA"}},
        }) {

@@ -31,7 +31,8 @@ size_t udpLimit(const Message& query) {
   return std::clamp<size_t>(query.edns->udpBytesMax, kUdpReplyBytesPlain, kUdpReplyBytesMax);
 }
 
-// Only the number of a message that cannot be read is repeated; what is no query gets no answer, or two servers could talk for ever.
+// Only the number of a message that cannot be read is repeated; what is no query gets no answer, or two servers could talk for
+// ever.
 std::optional<Message> answerMalformed(std::string_view bytes) {
   if (bytes.size() < kHeaderBytes || (static_cast<uint8_t>(bytes[2]) & 0x80) != 0) return std::nullopt;
   Message query;
@@ -73,7 +74,8 @@ class DnsServer::Impl {
   Result<void> listen() {
     for (const std::string& address : config_.listen) {
       sockets_.push_back(std::shared_ptr<env::DatagramSocket>(TRY(env_.network.bindDatagram(address))));
-      listeners_.push_back(TRY(env_.network.listen(address, [this](std::unique_ptr<env::Stream> stream) { accepted(std::move(stream)); })));
+      listeners_.push_back(
+          TRY(env_.network.listen(address, [this](std::unique_ptr<env::Stream> stream) { accepted(std::move(stream)); })));
     }
     for (const auto& socket : sockets_) arm(socket);
     return {};
@@ -154,7 +156,9 @@ class DnsServer::Impl {
         answer = self->resolver_.answerNow(*query, self->view_.synced());
       if (!answer && (!query || query->response)) break;
       if (!answer) answer = co_await self->resolver_.answerLater(std::move(*query), true, self->stop_);
-      if (!co_await writeMessage(self->env_, stream, encodeMessage(*answer, kMessageBytesMax), self->env_.clock.now() + kStreamIdle)) break;
+      if (!co_await writeMessage(self->env_, stream, encodeMessage(*answer, kMessageBytesMax),
+                                 self->env_.clock.now() + kStreamIdle))
+        break;
     }
     --self->streams_;
   }

@@ -14,9 +14,9 @@
 namespace knarr::dns {
 
 struct DnsConfig {
-  std::vector<std::string> listen;   // "10.0.0.1:10053", each for UDP and TCP
+  std::vector<std::string> listen;  // "10.0.0.1:10053", each for UDP and TCP
   std::string clusterDomain = "cluster.local";
-  IpAddress serviceIp{};             // of the Service kube-system/kube-dns
+  IpAddress serviceIp{};  // of the Service kube-system/kube-dns
   ForwarderConfig forward;
 };
 

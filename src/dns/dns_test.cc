@@ -52,7 +52,8 @@ class OutsideServer {
     auto bytes = co_await readMessage(self->env_, stream, self->env_.clock.now() + 5s, {});
     if (!bytes || self->silent) co_return;
     ++self->askedOverTcp;
-    co_await writeMessage(self->env_, stream, encodeMessage(self->answerTo(*parseMessage(*bytes)), kMessageBytesMax), self->env_.clock.now() + 5s);
+    co_await writeMessage(self->env_, stream, encodeMessage(self->answerTo(*parseMessage(*bytes)), kMessageBytesMax),
+                          self->env_.clock.now() + 5s);
   }
   Message answerTo(const Message& query) const {
     Message out = answerWith(query, rcode);
@@ -132,7 +133,8 @@ class DnsTest : public ::testing::Test {
     client_->send(bytes, "127.0.0.1:10053");
     std::string buffer(kMessageBytesMax, '\0'), from;
     env::IoStep step;
-    if (!sim_.runUntil([&] { return (step = client_->receive(buffer, from)).kind == env::IoStep::Done; }, patience)) return std::nullopt;
+    if (!sim_.runUntil([&] { return (step = client_->receive(buffer, from)).kind == env::IoStep::Done; }, patience))
+      return std::nullopt;
     auto answer = parseMessage(std::string_view(buffer).substr(0, step.bytes));
     EXPECT_TRUE(answer);
     return *answer;
@@ -154,7 +156,8 @@ class DnsTest : public ::testing::Test {
 
 TEST_F(DnsTest, answersForTheClusterAndForwardsTheRest) {
   serve();
-  EXPECT_EQ(texts(ask("kubernetes.default.svc.cluster.local", kA)), Texts{"kubernetes.default.svc.cluster.local. 30 A 10.96.0.1"});
+  EXPECT_EQ(texts(ask("kubernetes.default.svc.cluster.local", kA)),
+            Texts{"kubernetes.default.svc.cluster.local. 30 A 10.96.0.1"});
   auto negative = ask("nothing.default.svc.cluster.local", kA);
   ASSERT_TRUE(negative);
   EXPECT_EQ(negative->rcode, kNxDomain);
@@ -166,13 +169,15 @@ TEST_F(DnsTest, answersForTheClusterAndForwardsTheRest) {
   EXPECT_EQ(outside_.asked, 1) << "kept";
   ASSERT_TRUE(again);
   EXPECT_EQ(textOf(again->questions[0].name), "WWW.example.com.");
-  EXPECT_EQ(texts(ask("1.0.96.10.in-addr.arpa", kPTR)), Texts{"1.0.96.10.in-addr.arpa. 30 PTR kubernetes.default.svc.cluster.local."});
+  EXPECT_EQ(texts(ask("1.0.96.10.in-addr.arpa", kPTR)),
+            Texts{"1.0.96.10.in-addr.arpa. 30 PTR kubernetes.default.svc.cluster.local."});
 }
 
 TEST_F(DnsTest, followsChanges) {
   serve();
   EXPECT_EQ(ask("db.default.svc.cluster.local", kA)->rcode, kNxDomain);
-  make<corev1::Service>(R"({"metadata":{"name":"db","namespace":"default"},"spec":{"clusterIP":"None","ports":[{"name":"sql","port":5432}]}})");
+  make<corev1::Service>(
+      R"({"metadata":{"name":"db","namespace":"default"},"spec":{"clusterIP":"None","ports":[{"name":"sql","port":5432}]}})");
   make<discoveryv1::EndpointSlice>(
       R"({"metadata":{"name":"db-1","namespace":"default","labels":{"kubernetes.io/service-name":"db"}},"addressType":"IPv4",
           "endpoints":[{"addresses":["10.244.0.7"],"hostname":"db-0"}],"ports":[{"name":"sql","port":5432,"protocol":"TCP"}]})");
@@ -191,14 +196,18 @@ TEST_F(DnsTest, servfailUntilSynced) {
 }
 
 TEST_F(DnsTest, externalNames) {
-  make<corev1::Service>(R"({"metadata":{"name":"out","namespace":"default"},"spec":{"type":"ExternalName","externalName":"www.example.com"}})");
-  make<corev1::Service>(R"({"metadata":{"name":"in","namespace":"default"},"spec":{"type":"ExternalName","externalName":"kubernetes.default.svc.cluster.local"}})");
-  make<corev1::Service>(R"({"metadata":{"name":"self","namespace":"default"},"spec":{"type":"ExternalName","externalName":"self.default.svc.cluster.local"}})");
+  make<corev1::Service>(
+      R"({"metadata":{"name":"out","namespace":"default"},"spec":{"type":"ExternalName","externalName":"www.example.com"}})");
+  make<corev1::Service>(
+      R"({"metadata":{"name":"in","namespace":"default"},"spec":{"type":"ExternalName","externalName":"kubernetes.default.svc.cluster.local"}})");
+  make<corev1::Service>(
+      R"({"metadata":{"name":"self","namespace":"default"},"spec":{"type":"ExternalName","externalName":"self.default.svc.cluster.local"}})");
   serve();
   EXPECT_EQ(texts(ask("out.default.svc.cluster.local", kA)),
             (Texts{"out.default.svc.cluster.local. 30 CNAME www.example.com.", "www.example.com. 20 A 93.184.216.34"}));
   EXPECT_EQ(texts(ask("in.default.svc.cluster.local", kA)),
-            (Texts{"in.default.svc.cluster.local. 30 CNAME kubernetes.default.svc.cluster.local.", "kubernetes.default.svc.cluster.local. 30 A 10.96.0.1"}));
+            (Texts{"in.default.svc.cluster.local. 30 CNAME kubernetes.default.svc.cluster.local.",
+                   "kubernetes.default.svc.cluster.local. 30 A 10.96.0.1"}));
   for (const char* name : {"out.default.svc.cluster.local", "self.default.svc.cluster.local"}) {
     auto answer = ask(name, name[0] == 'o' ? kAAAA : kA);
     ASSERT_TRUE(answer);
@@ -297,7 +306,10 @@ TEST_F(DnsTest, largeAnswersGoOverTcp) {
   ASSERT_TRUE(small);
   EXPECT_TRUE(small->truncated);
   std::vector<Message> answers;
-  run(askOverTcp(sim_.env(), {encodeMessage(query("big.default.svc.cluster.local", kA), 512), encodeMessage(query("www.example.com", kA), 512)}, &answers));
+  run(askOverTcp(
+      sim_.env(),
+      {encodeMessage(query("big.default.svc.cluster.local", kA), 512), encodeMessage(query("www.example.com", kA), 512)},
+      &answers));
   ASSERT_EQ(answers.size(), 2u);
   EXPECT_EQ(answers[0].answers.size(), 90u);
   EXPECT_EQ(answers[1].answers.size(), 1u);
@@ -305,7 +317,8 @@ TEST_F(DnsTest, largeAnswersGoOverTcp) {
 }
 
 TEST(Nameservers, fromResolvConf) {
-  EXPECT_EQ(nameserversOf("nameserver 10.0.0.2\nnameserver fe80::1%eth0\n;nameserver 1.1.1.1\nnameserver nonsense\noptions x\nnameserver 8.8.8.8 # c"),
+  EXPECT_EQ(nameserversOf("nameserver 10.0.0.2\nnameserver fe80::1%eth0\n;nameserver 1.1.1.1\nnameserver nonsense\noptions "
+                          "x\nnameserver 8.8.8.8 # c"),
             (std::vector<std::string>{"10.0.0.2:53", "[fe80::1%eth0]:53", "8.8.8.8:53"}));
   std::string many;
   for (int i = 0; i < 30; ++i) many += "nameserver 10.0.0.1\n";

@@ -22,7 +22,8 @@ bool sameQuestion(const Question& a, const Question& b) {
 }
 
 bool answers(const Message& answer, const Message& query) {
-  return answer.response && answer.id == query.id && answer.questions.size() == 1 && sameQuestion(answer.questions[0], query.questions[0]);
+  return answer.response && answer.id == query.id && answer.questions.size() == 1 &&
+         sameQuestion(answer.questions[0], query.questions[0]);
 }
 
 }  // namespace
@@ -47,7 +48,8 @@ std::vector<std::string> nameserversOf(std::string_view resolvConf) {
 
 // Stands in underWay_ for as long as it lives.
 struct Forwarder::UnderWay {
-  UnderWay(std::multimap<uint16_t, Question>& all, const Message& query) : all_(all), at_(all.emplace(query.id, query.questions[0])) {}
+  UnderWay(std::multimap<uint16_t, Question>& all, const Message& query)
+      : all_(all), at_(all.emplace(query.id, query.questions[0])) {}
   UnderWay(const UnderWay&) = delete;
   ~UnderWay() { all_.erase(at_); }
   std::multimap<uint16_t, Question>& all_;
@@ -83,7 +85,8 @@ Task<Result<Message>> Forwarder::ask(Message query, bool overTcp, StopToken stop
   bool dnssecOk = query.edns && query.edns->dnssecOk;
   std::string key = AnswerCache::keyOf(query.questions[0], dnssecOk, query.checkingDisabled);
   if (auto cached = cache_.get(key, env_.clock.now())) co_return std::move(*cached);
-  if (underWay_.size() >= config_.underWayMax) co_return fail(Reason::TooManyRequests, "too many questions are under way to other servers");
+  if (underWay_.size() >= config_.underWayMax)
+    co_return fail(Reason::TooManyRequests, "too many questions are under way to other servers");
   Message asked;
   asked.id = static_cast<uint16_t>(env_.random.next());
   asked.recursionDesired = query.recursionDesired;
@@ -110,7 +113,8 @@ Task<Result<Message>> Forwarder::ask(Message query, bool overTcp, StopToken stop
   co_return std::move(*last);
 }
 
-Task<std::optional<Message>> Forwarder::askOne(std::string server, Message query, bool overTcp, env::Instant deadline, StopToken stop) {
+Task<std::optional<Message>> Forwarder::askOne(std::string server, Message query, bool overTcp, env::Instant deadline,
+                                               StopToken stop) {
   if (!overTcp) {
     auto answer = co_await overUdp(server, query, deadline, stop);
     if (!answer || !answer->truncated) co_return answer;

@@ -1,7 +1,7 @@
 // Forwarder: asks the host's name servers what the cluster does not know.
 //
-// Bounded in questions under way, in time, and against loops. Source: CoreDNS's forward and loop plugins as the stock configuration
-// of clusters sets them.
+// Bounded in questions under way, in time, and against loops. Source: CoreDNS's forward and loop plugins as the stock
+// configuration of clusters sets them.
 #pragma once
 
 #include <string>
@@ -28,8 +28,8 @@ std::vector<std::string> nameserversOf(std::string_view resolvConf);
 class Forwarder {
  public:
   Forwarder(env::Env environment, ForwarderConfig config) : env_(environment), config_(std::move(config)) {}
-  // The answer of the first server that gives one, for the question of `query`. TooManyRequests when too many are under way, Timeout
-  // when none answered, NotFound when there is no server.
+  // The answer of the first server that gives one, for the question of `query`. TooManyRequests when too many are under way,
+  // Timeout when none answered, NotFound when there is no server.
   async::Task<Result<Message>> ask(Message query, bool overTcp, async::StopToken stop);
   // Whether the query is one that we are just asking: a server of ours sent it back.
   bool isLoop(const Message& query) const;
@@ -37,7 +37,8 @@ class Forwarder {
  private:
   struct UnderWay;
   const std::vector<std::string>& servers();
-  async::Task<std::optional<Message>> askOne(std::string server, Message query, bool overTcp, env::Instant deadline, async::StopToken stop);
+  async::Task<std::optional<Message>> askOne(std::string server, Message query, bool overTcp, env::Instant deadline,
+                                             async::StopToken stop);
   async::Task<std::optional<Message>> overUdp(std::string server, Message query, env::Instant deadline, async::StopToken stop);
   async::Task<std::optional<Message>> overStream(std::string server, Message query, env::Instant deadline, async::StopToken stop);
 

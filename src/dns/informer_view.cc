@@ -63,7 +63,9 @@ InformerView::InformerView(env::Env environment, client::InformerFactory& inform
 
 bool InformerView::hasNamespace(std::string_view name) const { return static_cast<bool>(namespaces_.get(name)); }
 
-Ref<Service> InformerView::service(std::string_view nameSpace, std::string_view name) const { return Ref<Service>(services_.get(nameSpace, name)); }
+Ref<Service> InformerView::service(std::string_view nameSpace, std::string_view name) const {
+  return Ref<Service>(services_.get(nameSpace, name));
+}
 
 std::vector<Ref<EndpointSlice>> InformerView::slices(std::string_view nameSpace, std::string_view service) const {
   return typed<EndpointSlice>(slices_.byIndex(kServiceIndex, client::keyOf(nameSpace, service)));

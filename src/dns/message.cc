@@ -79,9 +79,9 @@ struct DataShape {
   uint16_t type;
   size_t before, names, after;
 };
-constexpr DataShape kDataShapes[] = {{kNS, 0, 1, 0},  {kCNAME, 0, 1, 0}, {kSOA, 0, 2, 20}, {kPTR, 0, 1, 0},  {14, 0, 2, 0},
-                                     {kMX, 2, 1, 0},  {17, 0, 2, 0},     {18, 2, 1, 0},    {21, 2, 1, 0},    {kSRV, 6, 1, 0},
-                                     {36, 2, 1, 0},   {39, 0, 1, 0}};
+constexpr DataShape kDataShapes[] = {{kNS, 0, 1, 0}, {kCNAME, 0, 1, 0}, {kSOA, 0, 2, 20}, {kPTR, 0, 1, 0},
+                                     {14, 0, 2, 0},  {kMX, 2, 1, 0},    {17, 0, 2, 0},    {18, 2, 1, 0},
+                                     {21, 2, 1, 0},  {kSRV, 6, 1, 0},   {36, 2, 1, 0},    {39, 0, 1, 0}};
 
 bool readData(Reader& reader, uint16_t type, size_t size, std::string& out) {
   if (reader.left() < size) return false;
@@ -107,8 +107,8 @@ bool readRecords(Reader& reader, size_t count, std::vector<Record>& into, Messag
   for (size_t i = 0; i < count; ++i) {
     Record record;
     uint16_t size = 0;
-    if (!reader.name(record.name) || !reader.u16(record.type) || !reader.u16(record.klass) || !reader.u32(record.ttl) || !reader.u16(size) ||
-        !readData(reader, record.type, size, record.rdata))
+    if (!reader.name(record.name) || !reader.u16(record.type) || !reader.u16(record.klass) || !reader.u32(record.ttl) ||
+        !reader.u16(size) || !readData(reader, record.type, size, record.rdata))
       return false;
     if (record.type != kOPT) {
       into.push_back(std::move(record));
@@ -162,7 +162,8 @@ class Writer {
     bytes += '\0';
     put16(bytes, kOPT);
     put16(bytes, edns.udpBytesMax);
-    put32(bytes, static_cast<uint32_t>(rcode >> 4) << 24 | static_cast<uint32_t>(edns.version) << 16 | (edns.dnssecOk ? 0x8000u : 0u));
+    put32(bytes,
+          static_cast<uint32_t>(rcode >> 4) << 24 | static_cast<uint32_t>(edns.version) << 16 | (edns.dnssecOk ? 0x8000u : 0u));
     put16(bytes, 0);
   }
 
@@ -172,9 +173,10 @@ class Writer {
 
 void putHeader(Writer& writer, const Message& message, bool truncated, size_t answers, size_t authority, size_t additional) {
   put16(writer.bytes, message.id);
-  size_t flags = (message.response ? 0x8000u : 0u) | static_cast<size_t>(message.opcode & 0xf) << 11 | (message.authoritative ? 0x400u : 0u) |
-                 (truncated ? 0x200u : 0u) | (message.recursionDesired ? 0x100u : 0u) | (message.recursionAvailable ? 0x80u : 0u) |
-                 (message.authenticData ? 0x20u : 0u) | (message.checkingDisabled ? 0x10u : 0u) | (message.rcode & 0xfu);
+  size_t flags = (message.response ? 0x8000u : 0u) | static_cast<size_t>(message.opcode & 0xf) << 11 |
+                 (message.authoritative ? 0x400u : 0u) | (truncated ? 0x200u : 0u) | (message.recursionDesired ? 0x100u : 0u) |
+                 (message.recursionAvailable ? 0x80u : 0u) | (message.authenticData ? 0x20u : 0u) |
+                 (message.checkingDisabled ? 0x10u : 0u) | (message.rcode & 0xfu);
   put16(writer.bytes, flags);
   put16(writer.bytes, message.questions.size());
   put16(writer.bytes, answers);

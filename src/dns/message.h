@@ -63,8 +63,8 @@ struct Record {
   Name name;
   uint16_t type = 0;
   uint16_t klass = kClassIn;
-  uint32_t ttl = 0;  // seconds
-  std::string rdata; // names inside are not compressed
+  uint32_t ttl = 0;   // seconds
+  std::string rdata;  // names inside are not compressed
 };
 
 struct Edns {
@@ -91,10 +91,11 @@ struct Message {
 
 inline constexpr size_t kMessageBytesMax = 65535;
 
-// Invalid for anything malformed: short, pointers that do not go back, names too long, counts that the bytes do not hold, two OPTs.
+// Invalid for anything malformed: short, pointers that do not go back, names too long, counts that the bytes do not hold, two
+// OPTs.
 Result<Message> parseMessage(std::string_view bytes);
-// At most bytesMax bytes (at least 512): when the records do not fit, additional ones go first, then authority, then answers from the
-// end, and the message says that it is truncated.
+// At most bytesMax bytes (at least 512): when the records do not fit, additional ones go first, then authority, then answers from
+// the end, and the message says that it is truncated.
 std::string encodeMessage(const Message& message, size_t bytesMax);
 
 // Data of records.

@@ -18,7 +18,8 @@ TEST(Name, textAndBack) {
   for (const char* text : {".", "a.", "web.default.svc.cluster.local.", "_http._tcp.x."}) EXPECT_EQ(textOf(name(text)), text);
   EXPECT_EQ(textOf(name("a.b")), "a.b.");
   EXPECT_EQ(name(""), std::string(1, '\0'));
-  for (const std::string& text : {std::string("a..b"), std::string(".a"), std::string(64, 'x'), std::string("..")}) EXPECT_FALSE(nameFromText(text)) << text;
+  for (const std::string& text : {std::string("a..b"), std::string(".a"), std::string(64, 'x'), std::string("..")})
+    EXPECT_FALSE(nameFromText(text)) << text;
   std::string most;
   for (int i = 0; i < 127; ++i) most += "a.";
   EXPECT_TRUE(nameFromText(most));
@@ -38,7 +39,8 @@ TEST(Name, reverse) {
     EXPECT_EQ(addressOfReverseName(reverseName(ip)), ip);
   }
   EXPECT_EQ(textOf(reverseName(*IpAddress::parse("10.96.0.1"))), "1.0.96.10.in-addr.arpa.");
-  for (const char* text : {"0.96.10.in-addr.arpa", "256.0.0.1.in-addr.arpa", "01.0.0.1.in-addr.arpa", "x.0.0.1.in-addr.arpa", "1.0.0.1.example.com"})
+  for (const char* text :
+       {"0.96.10.in-addr.arpa", "256.0.0.1.in-addr.arpa", "01.0.0.1.in-addr.arpa", "x.0.0.1.in-addr.arpa", "1.0.0.1.example.com"})
     EXPECT_FALSE(addressOfReverseName(name(text))) << text;
 }
 
@@ -48,9 +50,11 @@ Message sample() {
   out.response = out.authoritative = out.recursionDesired = true;
   out.questions.push_back({name("web.default.svc.cluster.local"), kA, kClassIn});
   for (int i = 1; i <= 3; ++i)
-    out.answers.push_back({name("web.default.svc.cluster.local"), kA, kClassIn, 30, addressData(*IpAddress::parse(fmt::format("10.0.0.{}", i)))});
+    out.answers.push_back(
+        {name("web.default.svc.cluster.local"), kA, kClassIn, 30, addressData(*IpAddress::parse(fmt::format("10.0.0.{}", i)))});
   out.answers.push_back({name("x.cluster.local"), kSRV, kClassIn, 5, srvData(0, 50, 80, name("web.default.svc.cluster.local"))});
-  out.authority.push_back({name("cluster.local"), kSOA, kClassIn, 30, soaData({name("ns.dns.cluster.local"), name("hostmaster.cluster.local"), 7, 1, 2, 3, 30})});
+  out.authority.push_back({name("cluster.local"), kSOA, kClassIn, 30,
+                           soaData({name("ns.dns.cluster.local"), name("hostmaster.cluster.local"), 7, 1, 2, 3, 30})});
   out.additional.push_back({name("t.cluster.local"), kTXT, kClassIn, 1, txtData("1.1.0")});
   out.edns = Edns{1232, 0, true};
   return out;
@@ -59,7 +63,9 @@ Message sample() {
 bool same(const std::vector<Record>& a, const std::vector<Record>& b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i)
-    if (a[i].name != b[i].name || a[i].type != b[i].type || a[i].klass != b[i].klass || a[i].ttl != b[i].ttl || a[i].rdata != b[i].rdata) return false;
+    if (a[i].name != b[i].name || a[i].type != b[i].type || a[i].klass != b[i].klass || a[i].ttl != b[i].ttl ||
+        a[i].rdata != b[i].rdata)
+      return false;
   return true;
 }
 
@@ -72,7 +78,8 @@ TEST(Message, roundTrip) {
   EXPECT_TRUE(again->response && again->authoritative && again->recursionDesired);
   EXPECT_FALSE(again->truncated || again->recursionAvailable);
   EXPECT_EQ(again->questions[0].name, out.questions[0].name);
-  EXPECT_TRUE(same(again->answers, out.answers) && same(again->authority, out.authority) && same(again->additional, out.additional));
+  EXPECT_TRUE(same(again->answers, out.answers) && same(again->authority, out.authority) &&
+              same(again->additional, out.additional));
   ASSERT_TRUE(again->edns);
   EXPECT_TRUE(again->edns->dnssecOk);
   EXPECT_EQ(again->edns->udpBytesMax, 1232);
@@ -94,9 +101,9 @@ TEST(Message, refusesWhatIsMalformed) {
   std::string good = encodeMessage(sample(), kMessageBytesMax);
   for (size_t size = 0; size < good.size(); ++size) EXPECT_FALSE(parseMessage(good.substr(0, size))) << size;
   std::string header = bytes({0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0});
-  for (const std::string& question : {bytes({0xc0, 12, 0, 1, 0, 1}),            // a pointer to itself
-                                      bytes({0xc0, 14, 0xc0, 12, 0, 1}),        // forward
-                                      bytes({0x40, 0, 0, 1, 0, 1}),             // a reserved kind of label
+  for (const std::string& question : {bytes({0xc0, 12, 0, 1, 0, 1}),      // a pointer to itself
+                                      bytes({0xc0, 14, 0xc0, 12, 0, 1}),  // forward
+                                      bytes({0x40, 0, 0, 1, 0, 1}),       // a reserved kind of label
                                       bytes({3, 'a', 'b'})})
     EXPECT_FALSE(parseMessage(header + question));
   // A name that grows by pointers beyond 255 bytes.
@@ -107,7 +114,9 @@ TEST(Message, refusesWhatIsMalformed) {
 TEST(Message, truncation) {
   Message out = sample();
   out.answers.clear();
-  for (int i = 0; i < 100; ++i) out.answers.push_back({name("web.default.svc.cluster.local"), kA, kClassIn, 30, addressData(*IpAddress::parse(fmt::format("10.0.1.{}", i)))});
+  for (int i = 0; i < 100; ++i)
+    out.answers.push_back(
+        {name("web.default.svc.cluster.local"), kA, kClassIn, 30, addressData(*IpAddress::parse(fmt::format("10.0.1.{}", i)))});
   std::string small = encodeMessage(out, 512);
   EXPECT_LE(small.size(), 512u);
   auto parsed = parseMessage(small);

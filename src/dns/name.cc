@@ -25,7 +25,8 @@ Result<Name> nameFromText(std::string_view text) {
   Name out;
   if (!text.empty())
     for (std::string_view label : split(text, '.')) {
-      if (label.empty() || label.size() > kLabelBytesMax) return fail(Reason::Invalid, fmt::format("{} is no domain name", quote(text.substr(0, 300))));
+      if (label.empty() || label.size() > kLabelBytesMax)
+        return fail(Reason::Invalid, fmt::format("{} is no domain name", quote(text.substr(0, 300))));
       out += static_cast<char>(label.size());
       out += label;
     }
@@ -101,7 +102,9 @@ std::optional<IpAddress> addressOfReverseName(const Name& name) {
     std::string_view label = labels[i];
     if (v6) {
       if (label.size() != 1) return std::nullopt;
-      int digit = label[0] >= '0' && label[0] <= '9' ? label[0] - '0' : label[0] >= 'a' && label[0] <= 'f' ? label[0] - 'a' + 10 : -1;
+      int digit = label[0] >= '0' && label[0] <= '9'   ? label[0] - '0'
+                  : label[0] >= 'a' && label[0] <= 'f' ? label[0] - 'a' + 10
+                                                       : -1;
       if (digit < 0) return std::nullopt;
       out.value = out.value << 4 | static_cast<unsigned>(digit);
     } else {

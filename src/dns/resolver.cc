@@ -39,7 +39,8 @@ std::optional<Message> refuseByForm(const Message& query) {
 
 // Clients take the first address; each gets another one. CNAMEs stay before what they lead to.
 void Resolver::shuffle(std::vector<Record>& records) {
-  auto first = std::find_if(records.begin(), records.end(), [](const Record& record) { return record.type == kA || record.type == kAAAA; });
+  auto first = std::find_if(records.begin(), records.end(),
+                            [](const Record& record) { return record.type == kA || record.type == kAAAA; });
   for (auto left = records.end() - first; left > 1; --left)
     std::iter_swap(first + (left - 1), first + static_cast<std::ptrdiff_t>(env_.random.below(static_cast<uint64_t>(left))));
 }
@@ -57,7 +58,8 @@ Message Resolver::fromZone(const Message& query, ZoneAnswer answer) {
 std::optional<Message> Resolver::answerNow(const Message& query, bool synced) {
   if (auto refused = refuseByForm(query)) return refused;
   if (forwarder_.isLoop(query)) {
-    logWarning("dns", "a question about {} came back: a name server of this machine forwards to the cluster's", textOf(query.questions[0].name));
+    logWarning("dns", "a question about {} came back: a name server of this machine forwards to the cluster's",
+               textOf(query.questions[0].name));
     return answerWith(query, kServFail);
   }
   if (!synced && isBelow(query.questions[0].name, zone_.zone)) return answerWith(query, kServFail);

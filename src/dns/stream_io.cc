@@ -10,7 +10,8 @@ using async::StopToken;
 using async::Task;
 
 // Waits until the stream is ready; false when the deadline or a stop comes first.
-Task<bool> waitReady(env::Env environment, std::shared_ptr<env::Stream> stream, bool toRead, env::Instant deadline, StopToken stop) {
+Task<bool> waitReady(env::Env environment, std::shared_ptr<env::Stream> stream, bool toRead, env::Instant deadline,
+                     StopToken stop) {
   Promise<bool> ready(environment.executor);
   async::ScopedTimer timer(environment.executor, deadline, [ready] { ready.set(false); });
   auto registration = stop.onStop([ready] { ready.set(false); });
@@ -24,8 +25,8 @@ Task<bool> waitReady(env::Env environment, std::shared_ptr<env::Stream> stream, 
   co_return got;
 }
 
-Task<std::optional<std::string>> readBytes(env::Env environment, std::shared_ptr<env::Stream> stream, size_t count, env::Instant deadline,
-                                           StopToken stop) {
+Task<std::optional<std::string>> readBytes(env::Env environment, std::shared_ptr<env::Stream> stream, size_t count,
+                                           env::Instant deadline, StopToken stop) {
   std::string out(count, '\0');
   size_t have = 0;
   while (have < count) {
@@ -34,14 +35,16 @@ Task<std::optional<std::string>> readBytes(env::Env environment, std::shared_ptr
       have += step.bytes;
       continue;
     }
-    if (step.kind != env::IoStep::WouldBlock || !co_await waitReady(environment, stream, true, deadline, stop)) co_return std::nullopt;
+    if (step.kind != env::IoStep::WouldBlock || !co_await waitReady(environment, stream, true, deadline, stop))
+      co_return std::nullopt;
   }
   co_return out;
 }
 
 }  // namespace
 
-Task<std::optional<std::string>> readMessage(env::Env environment, std::shared_ptr<env::Stream> stream, env::Instant deadline, StopToken stop) {
+Task<std::optional<std::string>> readMessage(env::Env environment, std::shared_ptr<env::Stream> stream, env::Instant deadline,
+                                             StopToken stop) {
   auto size = co_await readBytes(environment, stream, 2, deadline, stop);
   if (!size) co_return std::nullopt;
   size_t count = static_cast<size_t>(static_cast<uint8_t>((*size)[0])) << 8 | static_cast<uint8_t>((*size)[1]);

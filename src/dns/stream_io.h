@@ -11,9 +11,10 @@
 namespace knarr::dns {
 
 // One message; nothing when the stream ends, fails, or `deadline` or `stop` comes first.
-async::Task<std::optional<std::string>> readMessage(env::Env environment, std::shared_ptr<env::Stream> stream, env::Instant deadline,
-                                                    async::StopToken stop);
+async::Task<std::optional<std::string>> readMessage(env::Env environment, std::shared_ptr<env::Stream> stream,
+                                                    env::Instant deadline, async::StopToken stop);
 // False when it could not be written whole before `deadline`.
-async::Task<bool> writeMessage(env::Env environment, std::shared_ptr<env::Stream> stream, std::string message, env::Instant deadline);
+async::Task<bool> writeMessage(env::Env environment, std::shared_ptr<env::Stream> stream, std::string message,
+                               env::Instant deadline);
 
 }  // namespace knarr::dns

@@ -24,16 +24,19 @@ class ListedCluster : public ClusterView {
   std::vector<std::string> namespaces;
 
   void addService(const std::string& name, const std::string& spec) {
-    services.push_back(objectFrom<corev1::Service>(fmt::format(R"({{"metadata":{{"namespace":"testns","name":"{}"}},"spec":{{{}}}}})", name, spec)));
+    services.push_back(objectFrom<corev1::Service>(
+        fmt::format(R"({{"metadata":{{"namespace":"testns","name":"{}"}},"spec":{{{}}}}})", name, spec)));
   }
   void addSlice(const std::string& service, const std::string& endpoints, const std::string& ports, const char* type = "IPv4") {
-    allSlices.push_back(objectFrom<discoveryv1::EndpointSlice>(
-        fmt::format(R"({{"metadata":{{"namespace":"testns","name":"{0}-{3}","labels":{{"kubernetes.io/service-name":"{0}"}}}},"addressType":"{4}",
+    allSlices.push_back(objectFrom<discoveryv1::EndpointSlice>(fmt::format(
+        R"({{"metadata":{{"namespace":"testns","name":"{0}-{3}","labels":{{"kubernetes.io/service-name":"{0}"}}}},"addressType":"{4}",
                         "endpoints":[{1}],"ports":[{2}]}})",
-                    service, endpoints, ports, allSlices.size(), type)));
+        service, endpoints, ports, allSlices.size(), type)));
   }
 
-  bool hasNamespace(std::string_view name) const override { return std::find(namespaces.begin(), namespaces.end(), name) != namespaces.end(); }
+  bool hasNamespace(std::string_view name) const override {
+    return std::find(namespaces.begin(), namespaces.end(), name) != namespaces.end();
+  }
   Ref<corev1::Service> service(std::string_view nameSpace, std::string_view name) const override {
     for (const auto& one : services)
       if (one->metadata.namespace_ == nameSpace && one->metadata.name == name) return one;
@@ -42,7 +45,8 @@ class ListedCluster : public ClusterView {
   std::vector<Ref<discoveryv1::EndpointSlice>> slices(std::string_view nameSpace, std::string_view of) const override {
     std::vector<Ref<discoveryv1::EndpointSlice>> out;
     for (const auto& slice : allSlices)
-      if (slice->metadata.namespace_ == nameSpace && schema::valueOf(slice->metadata.labels, "kubernetes.io/service-name") == of) out.push_back(slice);
+      if (slice->metadata.namespace_ == nameSpace && schema::valueOf(slice->metadata.labels, "kubernetes.io/service-name") == of)
+        out.push_back(slice);
     return out;
   }
   Ref<corev1::Service> serviceWithIp(const IpAddress& ip) const override {

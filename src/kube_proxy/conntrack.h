@@ -1,7 +1,7 @@
 // Tracked UDP connections: which of them lead to endpoints that are gone, and how the kernel forgets them.
 //
-// A UDP client that keeps its source port stays bound to the endpoint of its first packet for as long as packets flow; without this
-// it would talk to a dead pod for ever. Upstream counterpart: pkg/proxy/conntrack.
+// A UDP client that keeps its source port stays bound to the endpoint of its first packet for as long as packets flow; without
+// this it would talk to a dead pod for ever. Upstream counterpart: pkg/proxy/conntrack.
 #pragma once
 
 #include <functional>
@@ -31,6 +31,7 @@ class UdpFrontends {
 };
 
 // Blocking. Deletes the flows of one family that `isStale` names; tells how many. `networkNamespacePath` "" is our own.
-Result<int> forgetUdpFlowsInKernel(bool v6, const std::string& networkNamespacePath, const std::function<bool(const UdpFlow&)>& isStale);
+Result<int> forgetUdpFlowsInKernel(bool v6, const std::string& networkNamespacePath,
+                                   const std::function<bool(const UdpFlow&)>& isStale);
 
 }  // namespace knarr::kube_proxy

@@ -64,14 +64,17 @@ int portFrom(std::string_view bytes) {
 
 // The flow of a message, when it is UDP.
 std::optional<UdpFlow> flowFrom(const Attributes& message, bool v6) {
-  Attributes original = attributesOf(attribute(message, CTA_TUPLE_ORIG)), reply = attributesOf(attribute(message, CTA_TUPLE_REPLY));
-  Attributes originalPorts = attributesOf(attribute(original, CTA_TUPLE_PROTO)), replyPorts = attributesOf(attribute(reply, CTA_TUPLE_PROTO));
+  Attributes original = attributesOf(attribute(message, CTA_TUPLE_ORIG)),
+             reply = attributesOf(attribute(message, CTA_TUPLE_REPLY));
+  Attributes originalPorts = attributesOf(attribute(original, CTA_TUPLE_PROTO)),
+             replyPorts = attributesOf(attribute(reply, CTA_TUPLE_PROTO));
   std::string_view protocol = attribute(originalPorts, CTA_PROTO_NUM);
   if (protocol.size() != 1 || protocol[0] != IPPROTO_UDP) return std::nullopt;
   auto to = addressFrom(attribute(attributesOf(attribute(original, CTA_TUPLE_IP)), v6 ? CTA_IP_V6_DST : CTA_IP_V4_DST), v6);
   auto from = addressFrom(attribute(attributesOf(attribute(reply, CTA_TUPLE_IP)), v6 ? CTA_IP_V6_SRC : CTA_IP_V4_SRC), v6);
   if (!to || !from) return std::nullopt;
-  return UdpFlow{*to, portFrom(attribute(originalPorts, CTA_PROTO_DST_PORT)), *from, portFrom(attribute(replyPorts, CTA_PROTO_SRC_PORT))};
+  return UdpFlow{*to, portFrom(attribute(originalPorts, CTA_PROTO_DST_PORT)), *from,
+                 portFrom(attribute(replyPorts, CTA_PROTO_SRC_PORT))};
 }
 
 std::string messageOf(int type, int flags, bool v6, uint32_t sequence, std::string_view attributes) {
@@ -198,7 +201,8 @@ Result<int> forgetHere(bool v6, const std::function<bool(const UdpFlow&)>& isSta
 
 }  // namespace
 
-Result<int> forgetUdpFlowsInKernel(bool v6, const std::string& networkNamespacePath, const std::function<bool(const UdpFlow&)>& isStale) {
+Result<int> forgetUdpFlowsInKernel(bool v6, const std::string& networkNamespacePath,
+                                   const std::function<bool(const UdpFlow&)>& isStale) {
   if (networkNamespacePath.empty()) return forgetHere(v6, isStale);
   // A thread of its own goes into the other namespace and ends there.
   Result<int> result = fail(Reason::InternalError, "not run");

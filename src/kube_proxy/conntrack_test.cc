@@ -38,7 +38,8 @@ TEST(UdpFrontends, tellsStaleFlows) {
                                                    {"10.0.0.1", 30053, "10.244.0.9", 5353, true},
                                                    {"10.0.0.1", 30053, "10.244.0.5", 5353, false},
                                                    {"8.8.8.8", 53, "8.8.8.8", 53, false}})
-    EXPECT_EQ(frontends.isStale({ip(c.to), c.toPort, ip(c.from), c.fromPort}), c.stale) << c.to << ":" << c.toPort << " " << c.from;
+    EXPECT_EQ(frontends.isStale({ip(c.to), c.toPort, ip(c.from), c.fromPort}), c.stale)
+        << c.to << ":" << c.toPort << " " << c.from;
 }
 
 TEST(UdpFrontends, leavesPortsWithoutEndpointsAndTcpAlone) {

@@ -46,7 +46,8 @@ class PortFragment {
     for (const Endpoint& endpoint : chosen_.reachable) {
       if (!endpoint.local) continue;
       std::string ip = endpoint.ip.text();
-      into_.elements.emplace(ElementKey{"hairpin-connections", fmt::format("{} . {} . {} . {}", ip, ip, port_.name.protocol, endpoint.port)}, "");
+      into_.elements.emplace(
+          ElementKey{"hairpin-connections", fmt::format("{} . {} . {} . {}", ip, ip, port_.name.protocol, endpoint.port)}, "");
     }
   }
 
@@ -65,7 +66,8 @@ class PortFragment {
       addUnreachable(key);
       return;
     }
-    put("service-ips", key, "goto " + (port_.internalLocal ? localTarget(port_.clusterIp, port_.port) : clusterTarget(port_.clusterIp, port_.port)));
+    put("service-ips", key,
+        "goto " + (port_.internalLocal ? localTarget(port_.clusterIp, port_.port) : clusterTarget(port_.clusterIp, port_.port)));
   }
 
   void addExternal(const IpAddress& ip, int number) {
@@ -116,7 +118,8 @@ class PortFragment {
   void addSlots(const IpAddress& ip, int number, const std::vector<Endpoint>& list, size_t first) {
     std::string set = "endpoints-" + port_.name.protocol;
     for (size_t i = 0; i < list.size(); ++i)
-      put(set, fmt::format("{} . {} . {}", ip.text(), number, first + i), fmt::format("{} . {}", list[i].ip.text(), list[i].port));
+      put(set, fmt::format("{} . {} . {}", ip.text(), number, first + i),
+          fmt::format("{} . {}", list[i].ip.text(), list[i].port));
   }
 
   // Source addresses that may use a balancer's address; the address itself too when this node is among them.
@@ -130,7 +133,8 @@ class PortFragment {
       for (const IpAddress& node : config_.nodePortAddresses) self = self || range.contains(node);
     }
     IpPrefix own{ip, ip.bits()};
-    bool covered = std::any_of(port_.sourceRanges.begin(), port_.sourceRanges.end(), [&](const IpPrefix& range) { return range.contains(ip); });
+    bool covered = std::any_of(port_.sourceRanges.begin(), port_.sourceRanges.end(),
+                               [&](const IpPrefix& range) { return range.contains(ip); });
     if (self && !covered) put("firewall-allow", fmt::format("{} . {}", key, own.text()), "");
   }
 
@@ -157,7 +161,8 @@ class PortFragment {
       rules = {"jump mark-for-masquerade", "goto " + service};
       return;
     }
-    for (const IpPrefix& pods : config_.podCidrs) rules.push_back(fmt::format("{} saddr {} goto {}", config_.family(), pods.text(), service));
+    for (const IpPrefix& pods : config_.podCidrs)
+      rules.push_back(fmt::format("{} saddr {} goto {}", config_.family(), pods.text(), service));
     rules.push_back("fib saddr type local jump mark-for-masquerade");
     rules.push_back("fib saddr type local goto " + service);
     if (!chosen_.local.empty()) rules.push_back("goto " + chainName("local", port_.name));
@@ -202,14 +207,16 @@ std::vector<std::string> sharedChainRules(const std::string& name, const RuleCon
   uint64_t count = parseUint(pieces[2]).value_or(0), localCount = pieces.size() > 3 ? parseUint(pieces[3]).value_or(0) : 0;
   if (count == 0) return {};
   auto balance = [&](std::string_view offset) {
-    return fmt::format("dnat {0} to {0} daddr . {1} dport . numgen random mod {2}{3} map @endpoints-{1}", f, protocol, count, offset);
+    return fmt::format("dnat {0} to {0} daddr . {1} dport . numgen random mod {2}{3} map @endpoints-{1}", f, protocol, count,
+                       offset);
   };
   if (kind == "lb") return {balance("")};
   if (kind == "lbl") return {balance(fmt::format(" offset {}", kLocalSlots))};
   if (kind == "ext") return {"jump mark-for-masquerade", fmt::format("goto lb-{}-{}", protocol, count)};
   if (kind != "extl") return {};
   std::vector<std::string> rules;
-  for (const IpPrefix& pods : config.podCidrs) rules.push_back(fmt::format("{} saddr {} goto lb-{}-{}", f, pods.text(), protocol, count));
+  for (const IpPrefix& pods : config.podCidrs)
+    rules.push_back(fmt::format("{} saddr {} goto lb-{}-{}", f, pods.text(), protocol, count));
   rules.push_back("fib saddr type local jump mark-for-masquerade");
   rules.push_back(fmt::format("fib saddr type local goto lb-{}-{}", protocol, count));
   if (localCount > 0) rules.push_back(fmt::format("goto lbl-{}-{}", protocol, localCount));

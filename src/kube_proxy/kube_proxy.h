@@ -1,8 +1,8 @@
 // The service proxy: Services and EndpointSlices become packet rules of this node.
 //
-// Watches Services, EndpointSlices and its own Node; holds one nftables table per family (rule_set.h). Changes within a second are
-// one transaction, and a transaction carries only what changed. The rules stay when the proxy stops: pods and connections go on, and
-// the next start replaces the table in one step. Upstream counterpart: cmd/kube-proxy, pkg/proxy/nftables.
+// Watches Services, EndpointSlices and its own Node; holds one nftables table per family (rule_set.h). Changes within a second
+// are one transaction, and a transaction carries only what changed. The rules stay when the proxy stops: pods and connections go
+// on, and the next start replaces the table in one step. Upstream counterpart: cmd/kube-proxy, pkg/proxy/nftables.
 #pragma once
 
 #include <memory>
@@ -18,9 +18,9 @@ namespace knarr::kube_proxy {
 
 struct KubeProxyConfig {
   RuleConfig rules;
-  env::Duration minSyncPeriod = std::chrono::seconds(1);   // between the end of one transaction and the start of the next
-  env::Duration syncPeriod = std::chrono::seconds(30);     // a failed one is tried again by then
-  env::Duration fullSyncPeriod = std::chrono::hours(1);    // the table is made anew this often
+  env::Duration minSyncPeriod = std::chrono::seconds(1);  // between the end of one transaction and the start of the next
+  env::Duration syncPeriod = std::chrono::seconds(30);    // a failed one is tried again by then
+  env::Duration fullSyncPeriod = std::chrono::hours(1);   // the table is made anew this often
 };
 
 class KubeProxy {

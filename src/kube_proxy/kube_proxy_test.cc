@@ -58,27 +58,34 @@ class KubeProxyTest : public ::testing::Test {
     EXPECT_TRUE(decoded) << json;
     schema::Mut<T> object(std::move(decoded->object));
     std::string nameSpace(object->metadata.namespace_);
-    auto done = update ? co_await client::update<T>(*client, std::move(object)) : co_await client::create<T>(*client, nameSpace, std::move(object));
+    auto done = update ? co_await client::update<T>(*client, std::move(object))
+                       : co_await client::create<T>(*client, nameSpace, std::move(object));
     EXPECT_TRUE(done) << (done ? "" : done.error().describe());
   }
   template <class T>
   static Task<void> erase(client::Client* client, std::string name) {
     EXPECT_TRUE(co_await client::remove<T>(*client, "default", name));
   }
-  void service(const std::string& name, const std::string& ip, const std::string& protocol = "TCP", const std::string& more = "") {
-    run(write<corev1::Service>(admin_.get(),
-                               fmt::format(R"({{"metadata":{{"name":"{}","namespace":"default"}},"spec":{{"clusterIP":"{}","ports":[{{"port":80,"protocol":"{}"}}]{}}}}})",
-                                           name, ip, protocol, more),
-                               false));
+  void service(const std::string& name, const std::string& ip, const std::string& protocol = "TCP",
+               const std::string& more = "") {
+    run(write<corev1::Service>(
+        admin_.get(),
+        fmt::format(
+            R"({{"metadata":{{"name":"{}","namespace":"default"}},"spec":{{"clusterIP":"{}","ports":[{{"port":80,"protocol":"{}"}}]{}}}}})",
+            name, ip, protocol, more),
+        false));
   }
-  void slice(const std::string& service, const std::vector<std::string>& ips, bool update = false, const std::string& protocol = "TCP") {
+  void slice(const std::string& service, const std::vector<std::string>& ips, bool update = false,
+             const std::string& protocol = "TCP") {
     std::string endpoints;
-    for (const std::string& ip : ips) endpoints += fmt::format(R"({}{{"addresses":["{}"],"nodeName":"n1"}})", endpoints.empty() ? "" : ",", ip);
+    for (const std::string& ip : ips)
+      endpoints += fmt::format(R"({}{{"addresses":["{}"],"nodeName":"n1"}})", endpoints.empty() ? "" : ",", ip);
     run(write<discoveryv1::EndpointSlice>(
         admin_.get(),
-        fmt::format(R"({{"metadata":{{"name":"{0}-1","namespace":"default","labels":{{"kubernetes.io/service-name":"{0}"}}}},"addressType":"IPv4",
+        fmt::format(
+            R"({{"metadata":{{"name":"{0}-1","namespace":"default","labels":{{"kubernetes.io/service-name":"{0}"}}}},"addressType":"IPv4",
                         "endpoints":[{1}],"ports":[{{"name":"","port":8080,"protocol":"{2}"}}]}})",
-                    service, endpoints, protocol),
+            service, endpoints, protocol),
         update));
   }
   std::string element(const std::string& set, const std::string& key) {
@@ -155,10 +162,11 @@ TEST_F(KubeProxyTest, aFailureIsRepairedByTheWholeTable) {
 TEST_F(KubeProxyTest, proxyNameLabelTakesAServiceAway) {
   service("web", "10.96.0.20");
   sim_.runFor(3s);
-  run(write<corev1::Service>(admin_.get(),
-                             R"({"metadata":{"name":"web","namespace":"default","labels":{"service.kubernetes.io/service-proxy-name":"other"}},
+  run(write<corev1::Service>(
+      admin_.get(),
+      R"({"metadata":{"name":"web","namespace":"default","labels":{"service.kubernetes.io/service-proxy-name":"other"}},
                                  "spec":{"clusterIP":"10.96.0.20","ports":[{"port":80}]}})",
-                             true));
+      true));
   sim_.runFor(3s);
   EXPECT_EQ(element("cluster-ips", "10.96.0.20"), "absent");
 }
@@ -168,7 +176,8 @@ TEST_F(KubeProxyTest, udpFlowsToGoneEndpointsAreForgotten) {
   slice("dns", {"10.244.0.1", "10.244.0.2"}, false, "UDP");
   sim_.runFor(3s);
   IpAddress frontend = *IpAddress::parse("10.96.0.20");
-  kernel_.udpFlows = {{frontend, 80, *IpAddress::parse("10.244.0.1"), 8080}, {frontend, 80, *IpAddress::parse("10.244.0.2"), 8080}};
+  kernel_.udpFlows = {{frontend, 80, *IpAddress::parse("10.244.0.1"), 8080},
+                      {frontend, 80, *IpAddress::parse("10.244.0.2"), 8080}};
   slice("dns", {"10.244.0.2", "10.244.0.3"}, true, "UDP");
   sim_.runFor(3s);
   ASSERT_EQ(kernel_.udpFlows.size(), 1u);

@@ -53,7 +53,8 @@ Result<void> MemoryRuleKernel::change(Table& table, const RuleTransaction& trans
         if (!table.chains.contains(target)) return refused(fmt::format("chain {} goes to {}, which is not there", chain, target));
   for (const auto& [key, value] : table.elements)
     for (const std::string& target : targetsOf(value))
-      if (!table.chains.contains(target)) return refused(fmt::format("element {} goes to {}, which is not there", key.key, target));
+      if (!table.chains.contains(target))
+        return refused(fmt::format("element {} goes to {}, which is not there", key.key, target));
   return {};
 }
 

@@ -1,4 +1,5 @@
-// Packets through the real kernel: a node with two pods on a bridge and a machine outside, each a network namespace of the test's.
+// Packets through the real kernel: a node with two pods on a bridge and a machine outside, each a network namespace of the
+// test's.
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -92,7 +93,9 @@ class Machine {
       // A refusal that comes while the connection is still being asked for stands in SO_ERROR only.
       socklen_t size = sizeof(error);
       if (error == EAGAIN) getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
-      out = got > 0 ? std::string(buffer, static_cast<size_t>(got)) : error == ECONNREFUSED ? "refused" : fmt::format("error {}", error);
+      out = got > 0                 ? std::string(buffer, static_cast<size_t>(got))
+            : error == ECONNREFUSED ? "refused"
+                                    : fmt::format("error {}", error);
     }
     close(fd);
     return out;
@@ -263,7 +266,8 @@ TEST_F(PacketTest, clusterPolicy) {
   EXPECT_TRUE(fromPod.contains("b 10.244.0.2")) << "the source is kept between pods";
   EXPECT_TRUE(fromPod.contains("a 10.244.0.1")) << "a pod that reaches itself sees the node";
   auto fromNode = count([] { return Machine::askFromHere(kServiceIp, 80); });
-  EXPECT_EQ(fromNode, (std::map<std::string, int>{{"a 10.244.0.1", fromNode["a 10.244.0.1"]}, {"b 10.244.0.1", fromNode["b 10.244.0.1"]}}));
+  EXPECT_EQ(fromNode,
+            (std::map<std::string, int>{{"a 10.244.0.1", fromNode["a 10.244.0.1"]}, {"b 10.244.0.1", fromNode["b 10.244.0.1"]}}));
   auto fromOutside = count([this] { return outside_->ask(kNodeIp, 30080); });
   EXPECT_EQ(fromOutside.size(), 2u);
   EXPECT_TRUE(fromOutside.contains("a 10.244.0.1") && fromOutside.contains("b 10.244.0.1")) << "the node stands for the client";
@@ -288,10 +292,12 @@ TEST_F(PacketTest, externalPolicyLocal) {
   ServicePort port = service();
   port.externalLocal = true;
   put(port, "aB");
-  EXPECT_EQ(count([this] { return outside_->ask(kNodeIp, 30080); }, 15), (std::map<std::string, int>{{std::string("a ") + kOutsideIp, 15}}))
+  EXPECT_EQ(count([this] { return outside_->ask(kNodeIp, 30080); }, 15),
+            (std::map<std::string, int>{{std::string("a ") + kOutsideIp, 15}}))
       << "only the pod here, and it sees the client";
   auto fromPod = count([this] { return podA_->ask(kNodeIp, 30080); });
-  EXPECT_TRUE(fromPod.size() == 2 && fromPod.contains("a 10.244.0.1") && fromPod.contains("b 10.244.0.2")) << "pods reach all endpoints";
+  EXPECT_TRUE(fromPod.size() == 2 && fromPod.contains("a 10.244.0.1") && fromPod.contains("b 10.244.0.2"))
+      << "pods reach all endpoints";
   put(port, "B");
   EXPECT_EQ(outside_->ask(kNodeIp, 30080), "silent") << "no endpoint here: dropped";
   EXPECT_EQ(podA_->ask(kNodeIp, 30080), "b 10.244.0.2");

@@ -139,7 +139,8 @@ TEST_P(KernelTest, refusesAsAWhole) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Twins, KernelTest, ::testing::Values(false, true), [](const auto& info) { return info.param ? "nft" : "memory"; });
+INSTANTIATE_TEST_SUITE_P(Twins, KernelTest, ::testing::Values(false, true),
+                         [](const auto& info) { return info.param ? "nft" : "memory"; });
 
 }  // namespace
 }  // namespace knarr::kube_proxy

@@ -25,8 +25,9 @@ constexpr BaseChain kBaseChains[] = {{"filter-prerouting-pre-dnat", "type filter
                                      {"nat-prerouting", "type nat hook prerouting priority -100 ;"},
                                      {"nat-output", "type nat hook output priority -100 ;"},
                                      {"nat-postrouting", "type nat hook postrouting priority 100 ;"}};
-constexpr const char* kPlainChains[] = {"firewall-check", "service-endpoints-check", "cluster-ips-check",  "reject-chain",
-                                        "services",       "masquerading",            "mark-for-masquerade"};
+constexpr const char* kPlainChains[] = {
+    "firewall-check", "service-endpoints-check", "cluster-ips-check", "reject-chain", "services",
+    "masquerading",   "mark-for-masquerade"};
 
 struct FixedSet {
   const char* name;
@@ -39,8 +40,8 @@ constexpr FixedSet kFixedSets[] = {
     {"cluster-ips", nullptr, "type ADDR ;", ""},
     {"service-ips", "verdict", "type ADDR . inet_proto . inet_service", ""},
     {"no-endpoint-services", "verdict", "type ADDR . inet_proto . inet_service", ""},
-    // One map per protocol: a map that gives ports can be declared with a port of a known protocol only (nft 1.0.6 cannot read back
-    // `th dport`), and the rules that use it then ask for that protocol.
+    // One map per protocol: a map that gives ports can be declared with a port of a known protocol only (nft 1.0.6 cannot read
+    // back `th dport`), and the rules that use it then ask for that protocol.
     {"endpoints-tcp", "DADDR . tcp dport", "typeof DADDR . tcp dport . numgen random mod 16", ""},
     {"endpoints-udp", "DADDR . udp dport", "typeof DADDR . udp dport . numgen random mod 16", ""},
     {"endpoints-sctp", "DADDR . sctp dport", "typeof DADDR . sctp dport . numgen random mod 16", ""},
@@ -68,7 +69,8 @@ std::map<std::string, std::vector<std::string>> fixedRules(const RuleConfig& con
   std::string f = config.family();
   std::string frontend = f + " daddr . meta l4proto . th dport";
   std::map<std::string, std::vector<std::string>> rules;
-  for (const char* chain : {"filter-prerouting-pre-dnat", "filter-output-pre-dnat"}) rules[chain] = {"ct state new jump firewall-check"};
+  for (const char* chain : {"filter-prerouting-pre-dnat", "filter-output-pre-dnat"})
+    rules[chain] = {"ct state new jump firewall-check"};
   rules["filter-input"] = {"ct state new jump service-endpoints-check"};
   for (const char* chain : {"filter-forward", "filter-output"})
     rules[chain] = {"ct state new jump service-endpoints-check", "ct state new jump cluster-ips-check"};
@@ -77,16 +79,19 @@ std::map<std::string, std::vector<std::string>> fixedRules(const RuleConfig& con
   rules["firewall-check"] = {fmt::format("{0} @firewall-ips {0} . {1} saddr != @firewall-allow drop", frontend, f)};
   rules["service-endpoints-check"] = {frontend + " vmap @no-endpoint-services"};
   rules["cluster-ips-check"] = {f + " daddr @cluster-ips reject"};
-  if (!config.serviceCidrs.empty()) rules["cluster-ips-check"].push_back(fmt::format("{} daddr {} drop", f, prefixList(config.serviceCidrs)));
+  if (!config.serviceCidrs.empty())
+    rules["cluster-ips-check"].push_back(fmt::format("{} daddr {} drop", f, prefixList(config.serviceCidrs)));
   rules["reject-chain"] = {"reject"};
   if (config.masqueradeAll)
     rules["services"].push_back(f + " daddr @cluster-ips jump mark-for-masquerade");
   else if (!config.podCidrs.empty())
-    rules["services"].push_back(fmt::format("{0} daddr @cluster-ips {0} saddr != {1} jump mark-for-masquerade", f, prefixList(config.podCidrs)));
+    rules["services"].push_back(
+        fmt::format("{0} daddr @cluster-ips {0} saddr != {1} jump mark-for-masquerade", f, prefixList(config.podCidrs)));
   rules["services"].push_back(frontend + " vmap @service-ips");
   rules["mark-for-masquerade"] = {"meta mark set meta mark or 0x4000"};
-  rules["masquerading"] = {fmt::format("{0} saddr . {0} daddr . meta l4proto . th dport @hairpin-connections masquerade fully-random", f),
-                           "meta mark and 0x4000 == 0 return", "meta mark set meta mark xor 0x4000", "masquerade fully-random"};
+  rules["masquerading"] = {
+      fmt::format("{0} saddr . {0} daddr . meta l4proto . th dport @hairpin-connections masquerade fully-random", f),
+      "meta mark and 0x4000 == 0 return", "meta mark set meta mark xor 0x4000", "masquerade fully-random"};
   return rules;
 }
 
@@ -94,7 +99,8 @@ std::string newTableText(const RuleConfig& config) {
   std::string table = config.tableText();
   std::string out = fmt::format("add table {0}\ndelete table {0}\nadd table {0}\n", table);
   for (const FixedSet& set : kFixedSets)
-    out += set.map ? fmt::format("add map {} {} {{ {} : {} ; }}\n", table, set.name, forFamily(set.key, config), forFamily(set.map, config))
+    out += set.map ? fmt::format("add map {} {} {{ {} : {} ; }}\n", table, set.name, forFamily(set.key, config),
+                                 forFamily(set.map, config))
                    : fmt::format("add set {} {} {{ {} {} }}\n", table, set.name, forFamily(set.key, config), set.flags);
   for (const BaseChain& chain : kBaseChains) out += fmt::format("add chain {} {} {{ {} }}\n", table, chain.name, chain.hook);
   for (const char* chain : kPlainChains) out += fmt::format("add chain {} {}\n", table, chain);
@@ -147,13 +153,17 @@ std::string scriptOf(const RuleTransaction& transaction, const RuleConfig& confi
   std::string out;
   if (transaction.replace) out += newTableText(config);
   for (const auto& [set, seconds] : transaction.addAffinitySets)
-    out += fmt::format("add set {} {} {{ type {} ; flags dynamic,timeout ; timeout {}s ; }}\n", table, set, config.v6 ? "ipv6_addr" : "ipv4_addr", seconds);
-  for (const auto& [chain, rules] : transaction.setChains) out += fmt::format("add chain {0} {1}\nflush chain {0} {1}\n", table, chain);
+    out += fmt::format("add set {} {} {{ type {} ; flags dynamic,timeout ; timeout {}s ; }}\n", table, set,
+                       config.v6 ? "ipv6_addr" : "ipv4_addr", seconds);
+  for (const auto& [chain, rules] : transaction.setChains)
+    out += fmt::format("add chain {0} {1}\nflush chain {0} {1}\n", table, chain);
   for (const auto& [chain, rules] : transaction.setChains)
     for (const std::string& rule : rules) out += fmt::format("add rule {} {} {}\n", table, chain, rule);
-  addElementLines(out, "delete", table, transaction.removeElements, [](const ElementKey& key) { return std::pair<const ElementKey&, std::string>(key, key.key); });
+  addElementLines(out, "delete", table, transaction.removeElements,
+                  [](const ElementKey& key) { return std::pair<const ElementKey&, std::string>(key, key.key); });
   addElementLines(out, "add", table, transaction.addElements, [](const auto& entry) {
-    return std::pair<const ElementKey&, std::string>(entry.first, entry.second.empty() ? entry.first.key : entry.first.key + " : " + entry.second);
+    return std::pair<const ElementKey&, std::string>(
+        entry.first, entry.second.empty() ? entry.first.key : entry.first.key + " : " + entry.second);
   });
   for (const std::string& chain : transaction.emptyChains) out += fmt::format("flush chain {} {}\n", table, chain);
   for (const std::string& set : transaction.removeAffinitySets) out += fmt::format("delete set {} {}\n", table, set);

@@ -2,9 +2,9 @@
 //
 // One table of one family. The layout keeps look-ups flat: a frontend (address, protocol, port) is one element of the verdict map
 // service-ips, whose verdict names a chain for its NUMBER of endpoints ("lb-tcp-3"), shared by all Services with as many; that
-// chain draws a slot at random and finds the endpoint in the map endpoints-tcp under (frontend, slot). So the count of chains does not grow
-// with the count of Services, every endpoint is equally likely, and a changed endpoint is one changed element. Only Services with
-// session affinity have chains of their own. docs/decisions/0008-service-rules.md says why.
+// chain draws a slot at random and finds the endpoint in the map endpoints-tcp under (frontend, slot). So the count of chains
+// does not grow with the count of Services, every endpoint is equally likely, and a changed endpoint is one changed element. Only
+// Services with session affinity have chains of their own. docs/decisions/0008-service-rules.md says why.
 #pragma once
 
 #include <map>
@@ -20,9 +20,9 @@ namespace knarr::kube_proxy {
 struct RuleConfig {
   std::string table = "knarr-proxy";
   bool v6 = false;
-  std::vector<IpPrefix> podCidrs;          // sources inside are pods; empty: nobody is known to be one
+  std::vector<IpPrefix> podCidrs;  // sources inside are pods; empty: nobody is known to be one
   std::vector<IpAddress> nodePortAddresses;
-  std::vector<IpPrefix> serviceCidrs;      // unknown addresses inside are dropped
+  std::vector<IpPrefix> serviceCidrs;  // unknown addresses inside are dropped
   bool masqueradeAll = false;
   std::string nodeName;
 
@@ -38,10 +38,10 @@ struct ElementKey {
 
 // What one Service contributes to the table.
 struct Fragment {
-  std::map<ElementKey, std::string> elements;                 // to their value, "" in sets
-  std::set<std::string> sharedChains;                         // "lb-tcp-3", "lbl-udp-2", "ext-tcp-3", "extl-tcp-3-2"
-  std::map<std::string, std::vector<std::string>> chains;     // of this Service alone, to their rules
-  std::map<std::string, int> affinitySets;                    // to their time-out in seconds
+  std::map<ElementKey, std::string> elements;              // to their value, "" in sets
+  std::set<std::string> sharedChains;                      // "lb-tcp-3", "lbl-udp-2", "ext-tcp-3", "extl-tcp-3-2"
+  std::map<std::string, std::vector<std::string>> chains;  // of this Service alone, to their rules
+  std::map<std::string, int> affinitySets;                 // to their time-out in seconds
 };
 
 Fragment fragmentOf(const std::vector<ServicePort>& ports, const std::map<PortName, std::vector<Endpoint>>& endpoints,

@@ -209,7 +209,8 @@ TEST(RuleSet, changesAddUp) {
     if (draw(2) == 0) continue;
     RuleTransaction change = state.changes();
     for (const ElementKey& key : change.removeElements) ASSERT_EQ(kernel.erase(key), 1u);
-    for (const auto& [key, value] : change.addElements) ASSERT_TRUE(kernel.emplace(key, value).second) << key.set << " " << key.key;
+    for (const auto& [key, value] : change.addElements)
+      ASSERT_TRUE(kernel.emplace(key, value).second) << key.set << " " << key.key;
     state.commit(false);
     ASSERT_EQ(kernel, state.whole().addElements);
   }

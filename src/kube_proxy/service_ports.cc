@@ -68,7 +68,9 @@ std::vector<Endpoint> select(const std::vector<Endpoint>& endpoints, Predicate w
 
 }  // namespace
 
-std::string Endpoint::text() const { return ip.v6 ? fmt::format("[{}]:{}", ip.text(), port) : fmt::format("{}:{}", ip.text(), port); }
+std::string Endpoint::text() const {
+  return ip.v6 ? fmt::format("[{}]:{}", ip.text(), port) : fmt::format("{}:{}", ip.text(), port);
+}
 
 std::vector<ServicePort> servicePortsOf(const corev1::Service& service, bool v6) {
   const corev1::ServiceSpec& spec = service.spec;
@@ -103,8 +105,9 @@ std::vector<ServicePort> servicePortsOf(const corev1::Service& service, bool v6)
   return out;
 }
 
-std::map<PortName, std::vector<Endpoint>> endpointsOf(const std::string& service, const std::vector<Ref<discoveryv1::EndpointSlice>>& slices,
-                                                      bool v6, std::string_view nodeName) {
+std::map<PortName, std::vector<Endpoint>> endpointsOf(const std::string& service,
+                                                      const std::vector<Ref<discoveryv1::EndpointSlice>>& slices, bool v6,
+                                                      std::string_view nodeName) {
   std::map<PortName, std::map<std::string, Endpoint>> byText;
   for (const auto& slice : slices) {
     if (slice->addressType != (v6 ? "IPv6" : "IPv4")) continue;
@@ -134,7 +137,8 @@ std::map<PortName, std::vector<Endpoint>> endpointsOf(const std::string& service
   return out;
 }
 
-Chosen chooseEndpoints(const std::vector<Endpoint>& endpoints, const ServicePort& port, std::string_view nodeName, std::string_view zone) {
+Chosen chooseEndpoints(const std::vector<Endpoint>& endpoints, const ServicePort& port, std::string_view nodeName,
+                       std::string_view zone) {
   Chosen out;
   auto usable = [](const Endpoint& e) { return e.ready || (e.serving && e.terminating); };
   if (port.usesClusterEndpoints()) {

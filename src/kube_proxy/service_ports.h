@@ -30,13 +30,13 @@ struct ServicePort {
   PortName name;
   IpAddress clusterIp;
   int port = 0;
-  int nodePort = 0;                       // 0: none
+  int nodePort = 0;  // 0: none
   std::vector<IpAddress> externalIps;
-  std::vector<IpAddress> loadBalancerIps; // of ipMode VIP
-  std::vector<IpPrefix> sourceRanges;     // empty: everybody may use loadBalancerIps
-  int affinitySeconds = 0;                // 0: none
-  bool internalLocal = false;             // internalTrafficPolicy Local
-  bool externalLocal = false;             // externalTrafficPolicy Local, where it applies
+  std::vector<IpAddress> loadBalancerIps;  // of ipMode VIP
+  std::vector<IpPrefix> sourceRanges;      // empty: everybody may use loadBalancerIps
+  int affinitySeconds = 0;                 // 0: none
+  bool internalLocal = false;              // internalTrafficPolicy Local
+  bool externalLocal = false;              // externalTrafficPolicy Local, where it applies
 
   bool externallyAccessible() const { return nodePort != 0 || !externalIps.empty() || !loadBalancerIps.empty(); }
   bool usesClusterEndpoints() const { return !internalLocal || externallyAccessible(); }
@@ -52,23 +52,25 @@ struct Endpoint {
   bool terminating = false;
   std::set<std::string> zones = {};  // hints
   std::set<std::string> nodes = {};
-  std::string text() const;     // "ip:port", the order of lists
+  std::string text() const;  // "ip:port", the order of lists
 };
 
 // The ports of a Service in one family; none when the proxy has nothing to do for it.
 std::vector<ServicePort> servicePortsOf(const corev1::Service& service, bool v6);
 // All endpoints of a Service by port name, in the order of their text. Slices of other families are left out; of endpoints that
 // two slices name alike one that is not terminating is kept.
-std::map<PortName, std::vector<Endpoint>> endpointsOf(const std::string& service, const std::vector<Ref<discoveryv1::EndpointSlice>>& slices,
-                                                      bool v6, std::string_view nodeName);
+std::map<PortName, std::vector<Endpoint>> endpointsOf(const std::string& service,
+                                                      const std::vector<Ref<discoveryv1::EndpointSlice>>& slices, bool v6,
+                                                      std::string_view nodeName);
 
 struct Chosen {
-  std::vector<Endpoint> cluster;   // for destinations with policy Cluster
-  std::vector<Endpoint> local;     // for destinations with policy Local
-  std::vector<Endpoint> reachable; // either
-  bool any = false;                // whether the Service has a usable endpoint anywhere
+  std::vector<Endpoint> cluster;    // for destinations with policy Cluster
+  std::vector<Endpoint> local;      // for destinations with policy Local
+  std::vector<Endpoint> reachable;  // either
+  bool any = false;                 // whether the Service has a usable endpoint anywhere
 };
 // Which endpoints a port uses on this node: hints, terminating endpoints when nothing else is left.
-Chosen chooseEndpoints(const std::vector<Endpoint>& endpoints, const ServicePort& port, std::string_view nodeName, std::string_view zone);
+Chosen chooseEndpoints(const std::vector<Endpoint>& endpoints, const ServicePort& port, std::string_view nodeName,
+                       std::string_view zone);
 
 }  // namespace knarr::kube_proxy

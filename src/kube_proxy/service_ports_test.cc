@@ -17,7 +17,9 @@ Ref<T> fromJson(const std::string& json) {
 }
 
 std::vector<ServicePort> ports(const std::string& spec, const std::string& status = "", bool v6 = false) {
-  return servicePortsOf(*fromJson<corev1::Service>(fmt::format(R"({{"metadata":{{"namespace":"d","name":"s"}},"spec":{{{}}},"status":{{{}}}}})", spec, status)), v6);
+  return servicePortsOf(*fromJson<corev1::Service>(fmt::format(
+                            R"({{"metadata":{{"namespace":"d","name":"s"}},"spec":{{{}}},"status":{{{}}}}})", spec, status)),
+                        v6);
 }
 
 TEST(ServicePorts, servicesWithoutAddressesAreSkipped) {
@@ -51,27 +53,33 @@ TEST(ServicePorts, readsEverything) {
 }
 
 TEST(ServicePorts, rangesOfAllMeanNone) {
-  EXPECT_TRUE(ports(R"("clusterIP":"10.0.0.1","loadBalancerSourceRanges":["10.0.0.0/8","0.0.0.0/0"],"ports":[{"port":1}])")[0].sourceRanges.empty());
+  EXPECT_TRUE(ports(R"("clusterIP":"10.0.0.1","loadBalancerSourceRanges":["10.0.0.0/8","0.0.0.0/0"],"ports":[{"port":1}])")[0]
+                  .sourceRanges.empty());
 }
 
 TEST(ServicePorts, externalPolicyNeedsAnOutside) {
   EXPECT_FALSE(ports(R"("clusterIP":"10.0.0.1","externalTrafficPolicy":"Local","ports":[{"port":1}])")[0].externalLocal);
-  EXPECT_TRUE(ports(R"("clusterIP":"10.0.0.1","externalTrafficPolicy":"Local","externalIPs":["192.0.2.1"],"ports":[{"port":1}])")[0].externalLocal);
+  EXPECT_TRUE(
+      ports(R"("clusterIP":"10.0.0.1","externalTrafficPolicy":"Local","externalIPs":["192.0.2.1"],"ports":[{"port":1}])")[0]
+          .externalLocal);
 }
 
-Ref<discoveryv1::EndpointSlice> slice(const std::string& endpoints, const std::string& portsJson = R"({"name":"","port":8080,"protocol":"TCP"})",
+Ref<discoveryv1::EndpointSlice> slice(const std::string& endpoints,
+                                      const std::string& portsJson = R"({"name":"","port":8080,"protocol":"TCP"})",
                                       const char* type = "IPv4") {
   return fromJson<discoveryv1::EndpointSlice>(
       fmt::format(R"({{"addressType":"{}","endpoints":[{}],"ports":[{}]}})", type, endpoints, portsJson));
 }
 
 TEST(Endpoints, mergesSlices) {
-  auto all = endpointsOf("d/s",
-                         {slice(R"({"addresses":["10.0.0.2","10.0.0.9"],"nodeName":"n1"},{"addresses":[]},{"addresses":["10.0.0.1"],"conditions":{"ready":false}})"),
-                          slice(R"({"addresses":["10.0.0.1"],"nodeName":"n2"},{"addresses":["10.0.0.2"],"conditions":{"terminating":true}})"),
-                          slice(R"({"addresses":["fd00::1"]})", R"({"name":"","port":1})", "IPv6"),
-                          slice(R"({"addresses":["10.0.0.3"]})", R"({"name":"x"},{"port":5},{"name":"y","port":0})")},
-                         false, "n1");
+  auto all = endpointsOf(
+      "d/s",
+      {slice(
+           R"({"addresses":["10.0.0.2","10.0.0.9"],"nodeName":"n1"},{"addresses":[]},{"addresses":["10.0.0.1"],"conditions":{"ready":false}})"),
+       slice(R"({"addresses":["10.0.0.1"],"nodeName":"n2"},{"addresses":["10.0.0.2"],"conditions":{"terminating":true}})"),
+       slice(R"({"addresses":["fd00::1"]})", R"({"name":"","port":1})", "IPv6"),
+       slice(R"({"addresses":["10.0.0.3"]})", R"({"name":"x"},{"port":5},{"name":"y","port":0})")},
+      false, "n1");
   ASSERT_EQ(all.size(), 1u);
   const auto& list = all.begin()->second;
   ASSERT_EQ(list.size(), 2u);

@@ -22,7 +22,7 @@ smoke() {  # smoke VERSION: the life of a Deployment under that kubectl
   check "kubectl $1: apply" k -n skew apply -f "$here/two_containers.yaml"
   check "kubectl $1: server-side apply" k -n skew apply --server-side --force-conflicts -f "$here/two_containers.yaml"
   check "kubectl $1: rollout of the applied" k -n skew rollout status deployment/pair --timeout=60s
-  check "kubectl $1: get -o wide" wants "10.99.0." k -n skew get pods -o wide
+  check "kubectl $1: get -o wide" wants "$pod_prefix" k -n skew get pods -o wide
   check "kubectl $1: logs" wants "reader sees" k -n skew logs deployment/pair -c reader
   check "kubectl $1: exec" wants "over there" k -n skew exec deployment/pair -c reader -- echo over there
   check "kubectl $1: exit code" wants_code 7 k -n skew exec deployment/pair -c reader -- sh -c 'exit 7'

@@ -1,6 +1,6 @@
 # Sourced by the end-to-end tests: a cluster of the test's own, checks that print a line each, and the state of the host.
 #
-#   begin NAME BUILD_DIRECTORY KUBECTL VERSION    skips (exit code 77) when something is missing; sets root, flags, k
+#   begin NAME BUILD_DIRECTORY KUBECTL VERSION    skips (exit code 77) when something is missing; sets root, flags, pod_prefix, service_prefix, k
 #   check WHAT COMMAND...                         runs it; a failure is told with the end of its output
 #   finish                                        takes the cluster down and compares the host with the state before
 set -uo pipefail
@@ -19,9 +19,12 @@ begin() {
   root=$(mktemp -d /tmp/knarr-e2e.XXXX)
   # Below the range of ports that the kernel gives out by itself.
   api_port=$((20000 + RANDOM % 5000))
+  # Subnets of its own, so that tests of several checkouts can run beside each other.
+  local net=$((RANDOM % 256))
+  pod_prefix="10.99.$net." service_prefix="10.98.$net."
   bridge="kne$((RANDOM % 1000))"
   flags=(--root "$root" --name "e2e-$bridge" --node-name e2e-node --api-port "$api_port" --kubelet-port $((api_port + 5000)) --bridge "$bridge"
-         --pod-subnet 10.99.0.0/24 --service-subnet 10.98.0.0/16 --dns-port $((api_port - 5000)) --kubeconfig "$root/kubeconfig")
+         --pod-subnet "${pod_prefix}0/24" --service-subnet "${service_prefix}0/24" --dns-port $((api_port - 5000)) --kubeconfig "$root/kubeconfig")
   export KUBECONFIG=$root/kubeconfig
   before=$(host_state | grep -v '^process')
   trap cleanup EXIT
@@ -72,7 +75,7 @@ host_state() {
   grep -F -e "$root" -e /netns/ /proc/self/mountinfo | awk '{print "mount", $5}' | sort
   ls /var/run/netns 2>/dev/null | sed 's/^/netns /' | grep cni- | sort
   nft list tables 2>/dev/null | sort
-  ip route show table all | grep -E "10\.99\.0\.|$bridge" | sed 's/^/route /' | sort
+  ip route show table all | grep -E "${pod_prefix//./\\.}|$bridge" | sed 's/^/route /' | sort
   ls -d /etc/cni/net.d/* /opt/cni/bin/* /var/lib/cni/* /run/flannel /var/lib/knarr* /etc/knarr* /run/knarr* /var/log/knarr* /var/log/pods/* 2>/dev/null | sed 's/^/file /' | sort
   pgrep -f "$root" | grep -vx $$ | sed 's/^/process /'
 }

@@ -12,7 +12,7 @@ check "up again changes nothing" wants "runs already" "$build/knarr" up "${flags
 check "get nodes shows Ready" wants " Ready " k get nodes
 check "apply a Deployment and its ConfigMap" k apply -f "$here/two_containers.yaml"
 check "rollout status" k rollout status deployment/pair --timeout=60s
-check "get pods -o wide" wants "10.99.0." k get pods -o wide
+check "get pods -o wide" wants "$pod_prefix" k get pods -o wide
 check "the containers share an emptyDir that reads the ConfigMap" wants "reader sees: hello from a ConfigMap" k logs deployment/pair -c reader
 check "environment from a ConfigMap" wants "writer wrote first" k logs deployment/pair -c writer
 check "describe" wants "MinimumReplicasAvailable" k describe deployment pair

@@ -18,22 +18,22 @@ different() {
 
 check "up" "$build/knarr" up "${flags[@]}"
 or_stop
-check "the node has a pod range" wants "10.99.0.0/24" k get node e2e-node -o jsonpath='{.spec.podCIDRs}'
-check "the cluster DNS has its address" wants "10.98.0.10" k -n kube-system get service kube-dns
+check "the node has a pod range" wants "${pod_prefix}0/24" k get node e2e-node -o jsonpath='{.spec.podCIDRs}'
+check "the cluster DNS has its address" wants "${service_prefix}10" k -n kube-system get service kube-dns
 check "apply" k apply -f "$here/services.yaml"
 check "rollout" k rollout status deployment/web --timeout=60s
 check "the client runs" k wait --for=condition=Ready pod/client --timeout=60s
 or_stop
-check "three endpoints in the slice" wants "10.99.0." k get endpointslices -l kubernetes.io/service-name=web
+check "three endpoints in the slice" wants "$pod_prefix" k get endpointslices -l kubernetes.io/service-name=web
 check "and in the Endpoints" wants ":8080" k get endpoints web
 
 address=$(k get service web -o jsonpath='{.spec.clusterIP}')
 port=$(k get service web -o jsonpath='{.spec.ports[0].nodePort}')
 node=$(k get node e2e-node -o jsonpath='{.status.addresses[?(@.type=="InternalIP")].address}')
 sleep 2  # the proxy gathers changes for a second
-check "resolv.conf names the cluster's server" wants "nameserver 10.98.0.10" from_pod cat /etc/resolv.conf
+check "resolv.conf names the cluster's server" wants "nameserver ${service_prefix}10" from_pod cat /etc/resolv.conf
 check "a Service by name" wants "$address" from_pod nslookup web.default.svc.cluster.local
-check "a headless Service has three addresses" different 3 bash -c "timeout 20 '$kubectl_program' --cache-dir '$root/cache' exec client -- nslookup headless.default.svc.cluster.local | grep -o 'Address: 10.99.0.*' | sort -R | head -1"
+check "a headless Service has three addresses" different 3 bash -c "timeout 20 '$kubectl_program' --cache-dir '$root/cache' exec client -- nslookup headless.default.svc.cluster.local | grep -o 'Address: $pod_prefix.*' | sort -R | head -1"
 check "a name that is not there" wants "NXDOMAIN" from_pod nslookup nothing.default.svc.cluster.local
 check "a pod reaches all endpoints by name" different 3 from_pod wget -qO- http://web
 check "the host reaches them by cluster address" different 3 curl -s -m 3 "http://$address"

@@ -1,5 +1,5 @@
-// DNS messages: no input harms, and what was accepted encodes to bytes that read as the same message. An accepted question is put to an
-// empty cluster.
+// DNS messages: no input harms, and what was accepted encodes to bytes that read as the same message. An accepted question is put
+// to an empty cluster.
 #include <cstdint>
 #include <string_view>
 

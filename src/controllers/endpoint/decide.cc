@@ -164,8 +164,9 @@ Mut<Endpoints> decideEndpoints(const Ref<Service>& service, const std::vector<Re
     schema::set(next->metadata.annotations, arena, kOverCapacity, "truncated");
   else
     next->metadata.annotations.erase(kOverCapacity);
-  bool same = current && sameSubsets(*current, *next) && sameMap(current->metadata.labels, next->metadata.labels) &&
-              schema::valueOf(current->metadata.annotations, kOverCapacity) == schema::valueOf(next->metadata.annotations, kOverCapacity);
+  bool same =
+      current && sameSubsets(*current, *next) && sameMap(current->metadata.labels, next->metadata.labels) &&
+      schema::valueOf(current->metadata.annotations, kOverCapacity) == schema::valueOf(next->metadata.annotations, kOverCapacity);
   if (same) return {};
   if (triggerTime.empty())
     next->metadata.annotations.erase(kTriggerTimeAnnotation);

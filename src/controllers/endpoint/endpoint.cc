@@ -86,8 +86,10 @@ class EndpointController : public Controller {
     Ref<Endpoints> current(endpoints_.get(key));
     uint64_t version = current ? parseUint(current->metadata.resourceVersion).value_or(0) : 0;
     if (auto written = written_.find(key); current && written != written_.end() && version < written->second)
-      co_return fail(Reason::ServiceUnavailable, fmt::format("endpoints informer cache is out of date, resource version {} already processed for endpoints {}",
-                                                             version, key));
+      co_return fail(
+          Reason::ServiceUnavailable,
+          fmt::format("endpoints informer cache is out of date, resource version {} already processed for endpoints {}", version,
+                      key));
     std::vector<Ref<Pod>> pods = podsSelected(pods_, *service);
     Mut<Endpoints> next = decideEndpoints(service, pods, current, times_.computeLastChange(key, *service, pods));
     if (!next) co_return Result<void>();
@@ -121,6 +123,8 @@ class EndpointController : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> makeEndpointController(ControllerContext context) { return std::make_unique<EndpointController>(context); }
+std::unique_ptr<Controller> makeEndpointController(ControllerContext context) {
+  return std::make_unique<EndpointController>(context);
+}
 
 }  // namespace knarr::controllers

@@ -124,7 +124,8 @@ class Decision {
     endpoint->targetRef = podReference(scratch_, pod);
     if (!pod.spec.nodeName.empty()) endpoint->nodeName = pod.spec.nodeName;
     if (node)
-      if (schema::Str zone = schema::valueOf(node->metadata.labels, "topology.kubernetes.io/zone"); !zone.empty()) endpoint->zone = zone;
+      if (schema::Str zone = schema::valueOf(node->metadata.labels, "topology.kubernetes.io/zone"); !zone.empty())
+        endpoint->zone = zone;
     if (shouldSetHostname(pod, service_)) endpoint->hostname = pod.spec.hostname;
     setHints(*endpoint);
     return endpoint;
@@ -146,8 +147,9 @@ class Decision {
     std::vector<Ref<EndpointSlice>> unchanged;
     std::vector<Mut<EndpointSlice>> changed;
     for (const auto& slice : existing) keepWanted(slice, group, unchanged, changed);
-    std::stable_sort(changed.begin(), changed.end(),
-                     [](const Mut<EndpointSlice>& a, const Mut<EndpointSlice>& b) { return a->endpoints.size() > b->endpoints.size(); });
+    std::stable_sort(changed.begin(), changed.end(), [](const Mut<EndpointSlice>& a, const Mut<EndpointSlice>& b) {
+      return a->endpoints.size() > b->endpoints.size();
+    });
     for (auto& slice : changed) fill(slice, group);
     while (!group.endpoints.empty()) {
       size_t fullest = unchanged.size();
@@ -233,7 +235,9 @@ class Decision {
     }
   }
 
-  static bool isReservedLabel(schema::Str key) { return key == kServiceNameLabel || key == kManagedByLabel || key == kHeadlessLabel; }
+  static bool isReservedLabel(schema::Str key) {
+    return key == kServiceNameLabel || key == kManagedByLabel || key == kHeadlessLabel;
+  }
 
   std::map<std::string, std::string> wantedLabels() const {
     std::map<std::string, std::string> labels;

@@ -16,7 +16,8 @@ using discoveryv1::EndpointSlice;
 
 constexpr int kWorkers = 5;      // --concurrent-service-endpoint-syncs
 constexpr int kRetriesMax = 15;  // Source: endpointslice_controller.go, maxRetries.
-// A change of a slice by somebody else is looked at after this. Source: endpointslice_controller.go, endpointSliceChangeMinSyncDelay.
+// A change of a slice by somebody else is looked at after this. Source: endpointslice_controller.go,
+// endpointSliceChangeMinSyncDelay.
 constexpr env::Duration kSliceChangeDelay = std::chrono::seconds(1);
 const std::string kServiceIndex = "service";
 
@@ -139,7 +140,8 @@ class EndpointSliceController : public Controller {
     inputs.service = service;
     for (const Ref<>& slice : slices_.byIndex(kServiceIndex, key))
       if (!schema::metadataOf(slice).deletionTimestamp) inputs.slices.emplace_back(slice);
-    if (written_.isStale(key, inputs.slices)) co_return fail(Reason::ServiceUnavailable, "EndpointSlice informer cache is out of date");
+    if (written_.isStale(key, inputs.slices))
+      co_return fail(Reason::ServiceUnavailable, "EndpointSlice informer cache is out of date");
     inputs.pods = podsSelected(pods_, *service);
     for (const Ref<Pod>& pod : inputs.pods)
       if (Ref<Node> node(nodes_.get(pod->spec.nodeName)); node) inputs.nodes.emplace(pod->spec.nodeName, node);

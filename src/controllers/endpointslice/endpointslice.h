@@ -25,10 +25,10 @@ inline constexpr size_t kEndpointsPerSliceMax = 100;
 
 struct EndpointSliceInputs {
   Ref<corev1::Service> service;
-  std::vector<Ref<corev1::Pod>> pods;                  // those that the Service selects
-  std::map<std::string, Ref<corev1::Node>> nodes;      // by name, those that the pods are on
-  std::vector<Ref<discoveryv1::EndpointSlice>> slices; // the Service's, that this controller manages
-  std::string triggerTime;                             // RFC 3339, "" for none
+  std::vector<Ref<corev1::Pod>> pods;                   // those that the Service selects
+  std::map<std::string, Ref<corev1::Node>> nodes;       // by name, those that the pods are on
+  std::vector<Ref<discoveryv1::EndpointSlice>> slices;  // the Service's, that this controller manages
+  std::string triggerTime;                              // RFC 3339, "" for none
   size_t endpointsMax = kEndpointsPerSliceMax;
 };
 

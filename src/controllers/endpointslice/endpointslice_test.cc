@@ -20,12 +20,15 @@ Ref<T> fromJson(const std::string& json) {
   return Mut<T>(std::move(decoded->object)).publish();
 }
 
-Ref<Service> service(const std::string& spec = R"("clusterIP":"10.96.0.5","ports":[{"name":"http","port":80,"targetPort":8080}])") {
+Ref<Service> service(
+    const std::string& spec = R"("clusterIP":"10.96.0.5","ports":[{"name":"http","port":80,"targetPort":8080}])") {
   return fromJson<Service>(fmt::format(
-      R"({{"metadata":{{"name":"web","namespace":"default","uid":"s1","labels":{{"tier":"front"}}}},"spec":{{"selector":{{"app":"web"}},{}}}}})", spec));
+      R"({{"metadata":{{"name":"web","namespace":"default","uid":"s1","labels":{{"tier":"front"}}}},"spec":{{"selector":{{"app":"web"}},{}}}}})",
+      spec));
 }
 
-Ref<Pod> pod(const std::string& name, const std::string& ip, bool ready = true, bool going = false, const std::string& spec = "") {
+Ref<Pod> pod(const std::string& name, const std::string& ip, bool ready = true, bool going = false,
+             const std::string& spec = "") {
   return fromJson<Pod>(fmt::format(
       R"({{"metadata":{{"name":"{}","namespace":"default","uid":"u-{}"{}}},"spec":{{"nodeName":"n1"{}}},
           "status":{{"phase":"Running","podIP":"{}","podIPs":[{{"ip":"{}"}}],"conditions":[{{"type":"Ready","status":"{}"}}]}}}})",
@@ -48,7 +51,8 @@ std::vector<Ref<Pod>> somePods(int count) {
 
 // What a server makes of the writes: names, and the new contents.
 void apply(EndpointSliceInputs& in, EndpointSlicePlan plan, int& nextName) {
-  for (auto& slice : plan.remove) std::erase_if(in.slices, [&](const auto& one) { return one->metadata.name == slice->metadata.name; });
+  for (auto& slice : plan.remove)
+    std::erase_if(in.slices, [&](const auto& one) { return one->metadata.name == slice->metadata.name; });
   for (auto& slice : plan.update)
     for (auto& one : in.slices)
       if (one->metadata.name == slice->metadata.name) {
@@ -73,16 +77,17 @@ TEST(EndpointSlices, firstSlice) {
   auto plan = decideEndpointSlices(in);
   ASSERT_EQ(plan.create.size(), 1u);
   EXPECT_TRUE(plan.update.empty() && plan.remove.empty());
-  EXPECT_EQ(codec::encodeJson(plan.create[0].object()),
-            R"({"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"generateName":"web-","namespace":"default",)"
-            R"("labels":{"endpointslice.kubernetes.io/managed-by":"endpointslice-controller.k8s.io","kubernetes.io/service-name":"web","tier":"front"},)"
-            R"("annotations":{"endpoints.kubernetes.io/last-change-trigger-time":"2026-01-01T00:00:00Z"},)"
-            R"("ownerReferences":[{"apiVersion":"v1","kind":"Service","name":"web","uid":"s1","controller":true,"blockOwnerDeletion":true}]},)"
-            R"("addressType":"IPv4","endpoints":[)"
-            R"({"addresses":["10.0.0.1"],"conditions":{"ready":true,"serving":true,"terminating":false},"targetRef":{"kind":"Pod","namespace":"default","name":"a","uid":"u-a"},"nodeName":"n1","zone":"z1"},)"
-            R"({"addresses":["10.0.0.2"],"conditions":{"ready":false,"serving":false,"terminating":false},"targetRef":{"kind":"Pod","namespace":"default","name":"b","uid":"u-b"},"nodeName":"n1","zone":"z1"},)"
-            R"({"addresses":["10.0.0.3"],"conditions":{"ready":false,"serving":true,"terminating":true},"targetRef":{"kind":"Pod","namespace":"default","name":"c","uid":"u-c"},"nodeName":"n1","zone":"z1"}],)"
-            R"("ports":[{"name":"http","protocol":"TCP","port":8080}]})");
+  EXPECT_EQ(
+      codec::encodeJson(plan.create[0].object()),
+      R"({"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"generateName":"web-","namespace":"default",)"
+      R"("labels":{"endpointslice.kubernetes.io/managed-by":"endpointslice-controller.k8s.io","kubernetes.io/service-name":"web","tier":"front"},)"
+      R"("annotations":{"endpoints.kubernetes.io/last-change-trigger-time":"2026-01-01T00:00:00Z"},)"
+      R"("ownerReferences":[{"apiVersion":"v1","kind":"Service","name":"web","uid":"s1","controller":true,"blockOwnerDeletion":true}]},)"
+      R"("addressType":"IPv4","endpoints":[)"
+      R"({"addresses":["10.0.0.1"],"conditions":{"ready":true,"serving":true,"terminating":false},"targetRef":{"kind":"Pod","namespace":"default","name":"a","uid":"u-a"},"nodeName":"n1","zone":"z1"},)"
+      R"({"addresses":["10.0.0.2"],"conditions":{"ready":false,"serving":false,"terminating":false},"targetRef":{"kind":"Pod","namespace":"default","name":"b","uid":"u-b"},"nodeName":"n1","zone":"z1"},)"
+      R"({"addresses":["10.0.0.3"],"conditions":{"ready":false,"serving":true,"terminating":true},"targetRef":{"kind":"Pod","namespace":"default","name":"c","uid":"u-c"},"nodeName":"n1","zone":"z1"}],)"
+      R"("ports":[{"name":"http","protocol":"TCP","port":8080}]})");
 }
 
 TEST(EndpointSlices, settles) {
@@ -135,10 +140,12 @@ TEST(EndpointSlices, placeholderAndRecycling) {
 }
 
 TEST(EndpointSlices, portSetsApart) {
-  auto named = service(R"("clusterIP":"10.96.0.5","ports":[{"name":"http","port":80,"targetPort":"web"},{"name":"plain","port":81}])");
-  auto in = inputs(named, {pod("a", "10.0.0.1", true, false, R"(,"containers":[{"name":"c","ports":[{"name":"web","containerPort":8080}]}])"),
-                           pod("b", "10.0.0.2", true, false, R"(,"containers":[{"name":"c","ports":[{"name":"web","containerPort":9090}]}])"),
-                           pod("c", "10.0.0.3")});
+  auto named =
+      service(R"("clusterIP":"10.96.0.5","ports":[{"name":"http","port":80,"targetPort":"web"},{"name":"plain","port":81}])");
+  auto in = inputs(
+      named, {pod("a", "10.0.0.1", true, false, R"(,"containers":[{"name":"c","ports":[{"name":"web","containerPort":8080}]}])"),
+              pod("b", "10.0.0.2", true, false, R"(,"containers":[{"name":"c","ports":[{"name":"web","containerPort":9090}]}])"),
+              pod("c", "10.0.0.3")});
   auto plan = decideEndpointSlices(in);
   ASSERT_EQ(plan.create.size(), 3u);
   std::set<std::vector<int>> ports;
@@ -154,7 +161,8 @@ TEST(EndpointSlices, familiesAndHeadless) {
   EXPECT_EQ(addressTypesOf(*service(R"("clusterIP":"10.0.0.1")")), (std::vector<std::string>{"IPv4"}));
   EXPECT_EQ(addressTypesOf(*service(R"("clusterIP":"fd00::1")")), (std::vector<std::string>{"IPv6"}));
   EXPECT_EQ(addressTypesOf(*service(R"("clusterIP":"None")")), (std::vector<std::string>{"IPv4", "IPv6"}));
-  EXPECT_EQ(addressTypesOf(*service(R"("clusterIP":"None","ipFamilies":["IPv6","IPv4"])")), (std::vector<std::string>{"IPv6", "IPv4"}));
+  EXPECT_EQ(addressTypesOf(*service(R"("clusterIP":"None","ipFamilies":["IPv6","IPv4"])")),
+            (std::vector<std::string>{"IPv6", "IPv4"}));
   auto in = inputs(service(R"("clusterIP":"None","ipFamilies":["IPv4"],"publishNotReadyAddresses":true)"),
                    {pod("a", "10.0.0.1", false, false, R"(,"hostname":"zero","subdomain":"web")"), pod("b", "fd00::5")});
   auto plan = decideEndpointSlices(in);
@@ -188,7 +196,8 @@ TEST(EndpointSlices, labelsFollowTheService) {
 }
 
 TEST(EndpointSlices, hintsOfTrafficDistribution) {
-  auto in = inputs(service(R"("clusterIP":"10.0.0.1","trafficDistribution":"PreferSameNode")"), {pod("a", "10.0.0.1"), pod("b", "10.0.0.2", false)});
+  auto in = inputs(service(R"("clusterIP":"10.0.0.1","trafficDistribution":"PreferSameNode")"),
+                   {pod("a", "10.0.0.1"), pod("b", "10.0.0.2", false)});
   auto plan = decideEndpointSlices(in);
   ASSERT_EQ(plan.create.size(), 1u);
   const auto& endpoints = plan.create[0]->endpoints;

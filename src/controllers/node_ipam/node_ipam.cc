@@ -86,7 +86,9 @@ class NodeIpamController : public Controller {
   Result<void> occupy(const Node& node) {
     for (const IpPrefix& prefix : podCidrsOf(node)) {
       CidrSet* set = setFor(prefix);
-      if (!set) return fail(Reason::Invalid, fmt::format("node {} has the range {} of a family that the cluster has not", node.metadata.name, prefix.text()));
+      if (!set)
+        return fail(Reason::Invalid, fmt::format("node {} has the range {} of a family that the cluster has not",
+                                                 node.metadata.name, prefix.text()));
       TRY(set->occupy(prefix));
     }
     return {};
@@ -120,7 +122,8 @@ class NodeIpamController : public Controller {
       if (!part) {
         release(prefixes);
         tell(node, "CIDRNotAvailable");
-        co_return fail(Reason::NotFound, fmt::format("failed to allocate cidr from cluster cidr {}: {}", set.range().text(), part.error().message()));
+        co_return fail(Reason::NotFound, fmt::format("failed to allocate cidr from cluster cidr {}: {}", set.range().text(),
+                                                     part.error().message()));
       }
       prefixes.push_back(*part);
     }
@@ -141,7 +144,8 @@ class NodeIpamController : public Controller {
         release(prefixes);
         co_return Result<void>();
       }
-      patched = co_await client::patch<Node>(context_.client, "", name, client::PatchType::StrategicMerge, podCidrPatch(prefixes));
+      patched =
+          co_await client::patch<Node>(context_.client, "", name, client::PatchType::StrategicMerge, podCidrPatch(prefixes));
       if (patched) co_return Result<void>();
     }
     tell(node, "CIDRAssignmentFailed");

@@ -13,10 +13,10 @@
 namespace knarr::controllers {
 
 struct NodeIpamConfig {
-  std::vector<IpPrefix> clusterCidrs;   // --cluster-cidr: one, or one of each family
-  std::vector<IpPrefix> serviceCidrs;   // parts of the range that overlap these are not given out
-  int nodeMaskV4 = 24;                  // --node-cidr-mask-size-ipv4; a longer cluster range gives its own length
-  int nodeMaskV6 = 64;                  // --node-cidr-mask-size-ipv6, likewise
+  std::vector<IpPrefix> clusterCidrs;  // --cluster-cidr: one, or one of each family
+  std::vector<IpPrefix> serviceCidrs;  // parts of the range that overlap these are not given out
+  int nodeMaskV4 = 24;                 // --node-cidr-mask-size-ipv4; a longer cluster range gives its own length
+  int nodeMaskV6 = 64;                 // --node-cidr-mask-size-ipv6, likewise
 };
 
 // More than two ranges, or two of one family, are Invalid.

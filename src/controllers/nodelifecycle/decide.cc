@@ -28,7 +28,8 @@ const corev1::NodeCondition* conditionOf(const corev1::Node& node, std::string_v
 
 bool isOwnTaint(const corev1::Taint& taint) {
   if (taint.effect == "NoSchedule" && taint.key == kUnschedulableKey) return true;
-  if (taint.effect == "NoExecute") return taint.key == "node.kubernetes.io/not-ready" || taint.key == "node.kubernetes.io/unreachable";
+  if (taint.effect == "NoExecute")
+    return taint.key == "node.kubernetes.io/not-ready" || taint.key == "node.kubernetes.io/unreachable";
   if (taint.effect != "NoSchedule") return false;
   for (const ConditionTaint& row : kConditionTaints)
     if (row.key == taint.key) return true;
@@ -37,7 +38,7 @@ bool isOwnTaint(const corev1::Taint& taint) {
 
 }  // namespace
 
-std::vector<corev1::Taint> decideTaints(const corev1::Node& node, bool evict) {
+std::vector<corev1::Taint> decideTaints(const corev1::Node& node, Eviction eviction) {
   std::vector<corev1::Taint> taints;
   auto carried = [&](std::string_view key, std::string_view effect) -> const corev1::Taint* {
     for (const corev1::Taint& taint : node.spec.taints)
@@ -61,9 +62,36 @@ std::vector<corev1::Taint> decideTaints(const corev1::Node& node, bool evict) {
   const corev1::NodeCondition* ready = conditionOf(node, "Ready");
   if (ready && ready->status != "True") {
     std::string_view key = ready->status == "False" ? kConditionTaints[0].key : kConditionTaints[1].key;
-    if (evict || carried(key, "NoExecute")) add(key, "NoExecute");
+    bool keeps = carried(key, "NoExecute") && eviction != Eviction::Take;
+    if (eviction == Eviction::Give || keeps) add(key, "NoExecute");
   }
   return taints;
+}
+
+ZoneState decideZoneState(int readyNodes, int notReadyNodes) {
+  // Source: --unhealthy-zone-threshold 0.55, and never for one or two nodes.
+  constexpr double kUnhealthyShare = 0.55;
+  constexpr int kUnhealthyLeast = 2;
+  if (readyNodes == 0 && notReadyNodes > 0) return ZoneState::FullDisruption;
+  bool partial = notReadyNodes > kUnhealthyLeast && notReadyNodes >= kUnhealthyShare * (notReadyNodes + readyNodes);
+  return partial ? ZoneState::PartialDisruption : ZoneState::Normal;
+}
+
+std::optional<env::Duration> evictionInterval(ZoneState state, int zoneSize, const NodeLifecycleConfig& config) {
+  constexpr int kLargeZone = 50;  // --large-cluster-size-threshold
+  if (state != ZoneState::PartialDisruption) return config.evictionInterval;
+  if (zoneSize > kLargeZone) return config.slowEvictionInterval;
+  return std::nullopt;
+}
+
+std::string zoneOf(const corev1::Node& node) {
+  auto label = [&](schema::Str stable, schema::Str beta) {
+    schema::Str value = schema::valueOf(node.metadata.labels, stable);
+    return std::string(value.empty() ? schema::valueOf(node.metadata.labels, beta) : value);
+  };
+  std::string region = label("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region");
+  std::string zone = label("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone");
+  return region.empty() && zone.empty() ? "" : region + "/" + zone;
 }
 
 Mut<corev1::Node> markUnknown(const Ref<corev1::Node>& node, int64_t now) {
@@ -117,7 +145,8 @@ std::optional<int64_t> secondsUntilEviction(const corev1::Pod& pod, const std::v
     for (const auto& toleration : pod.spec.tolerations)
       if (!by && tolerates(toleration, taint)) by = &toleration;
     if (!by) return 0;
-    if (by->tolerationSeconds) least = std::min(least.value_or(std::numeric_limits<int64_t>::max()), std::max<int64_t>(0, *by->tolerationSeconds));
+    if (by->tolerationSeconds)
+      least = std::min(least.value_or(std::numeric_limits<int64_t>::max()), std::max<int64_t>(0, *by->tolerationSeconds));
   }
   return least;
 }

@@ -26,15 +26,15 @@ class NodeLifecycleController : public Controller {
         taintQueue_(std::make_shared<client::WorkQueue>(context.env, "node-taints")),
         evictionQueue_(std::make_shared<client::WorkQueue>(context.env, "taint-eviction")),
         recorder_(context.env, context.client, "node-controller", "") {
-    pods_.addIndex(kNodeNameIndex, [](const Ref<>& pod) -> std::vector<std::string> {
-      return {std::string(Ref<Pod>(pod)->spec.nodeName)};
-    });
+    pods_.addIndex(kNodeNameIndex,
+                   [](const Ref<>& pod) -> std::vector<std::string> { return {std::string(Ref<Pod>(pod)->spec.nodeName)}; });
     nodes_.addHandler({[this](const Ref<>& node) { nodeChanged(node); },
                        [this](const Ref<>&, const Ref<>& node) { nodeChanged(node); },
                        [this](const Ref<>& node) { probes_.erase(client::keyOf(node)); }});
     pods_.addHandler({[this](const Ref<>& pod) { evictionQueue_->add(client::keyOf(pod)); },
                       [this](const Ref<>& before, const Ref<>& pod) {
-                        if (Ref<Pod>(before)->spec.nodeName != Ref<Pod>(pod)->spec.nodeName) evictionQueue_->add(client::keyOf(pod));
+                        if (Ref<Pod>(before)->spec.nodeName != Ref<Pod>(pod)->spec.nodeName)
+                          evictionQueue_->add(client::keyOf(pod));
                       },
                       [this](const Ref<>& pod) { dueSince_.erase(client::keyOf(pod)); }});
   }
@@ -51,6 +51,7 @@ class NodeLifecycleController : public Controller {
     gate.spawn(client::runWorkers(context_.env, taintQueue_, 8, [this](std::string key) { return syncTaints(std::move(key)); }));
     gate.spawn(client::runWorkers(context_.env, evictionQueue_, 4, [this](std::string key) { return syncPod(std::move(key)); }));
     do {
+      updateZones();
       for (const Ref<>& node : nodes_.list()) co_await monitor(Ref<Node>(node));
     } while (co_await async::sleepFor(context_.env, config_.monitorPeriod, stop));
     co_await gate.close();
@@ -65,6 +66,12 @@ class NodeLifecycleController : public Controller {
     bool everReady = false;
   };
 
+  struct Zone {
+    ZoneState state = ZoneState::Normal;
+    int size = 0;
+    env::Instant nextEviction{};
+  };
+
   void nodeChanged(const Ref<>& object) {
     taintQueue_->add(client::keyOf(object));
     for (const Ref<>& pod : pods_.byIndex(kNodeNameIndex, client::keyOf(object))) evictionQueue_->add(client::keyOf(pod));
@@ -76,12 +83,59 @@ class NodeLifecycleController : public Controller {
     return nullptr;
   }
 
-  bool everyNodeLost() const {
+  static bool isReady(const Node& node) {
+    const corev1::NodeCondition* ready = readyCondition(node);
+    return ready && ready->status == "True";
+  }
+
+  // Counts the nodes of each zone anew. A change of a state lets every node of it be looked at again.
+  void updateZones() {
+    std::map<std::string, std::pair<int, int>> counts;
     for (const Ref<>& object : nodes_.list()) {
-      const corev1::NodeCondition* ready = readyCondition(*Ref<Node>(object));
-      if (!ready || ready->status != "Unknown") return false;
+      Ref<Node> node(object);
+      if (node->metadata.labels.contains("node.kubernetes.io/exclude-disruption")) continue;
+      auto& [ready, notReady] = counts[zoneOf(*node)];
+      ++(isReady(*node) ? ready : notReady);
     }
-    return true;
+    bool allLost = !counts.empty(), changed = false;
+    std::erase_if(zones_, [&](const auto& entry) { return !counts.contains(entry.first); });
+    for (const auto& [name, count] : counts) {
+      Zone& zone = zones_[name];
+      ZoneState state = decideZoneState(count.first, count.second);
+      changed = changed || state != zone.state;
+      zone.state = state;
+      zone.size = count.first + count.second;
+      allLost = allLost && state == ZoneState::FullDisruption;
+    }
+    // After such a time silence says nothing: every node gets its whole grace again.
+    if (allLost_ && !allLost)
+      for (auto& [key, probe] : probes_) probe.heard = context_.env.clock.now();
+    changed = changed || allLost != allLost_;
+    allLost_ = allLost;
+    if (!changed) return;
+    for (const Ref<>& node : nodes_.list()) taintQueue_->add(client::keyOf(node));
+  }
+
+  // Nodes of a zone get their first NoExecute taint one after the other, so that a failure of many does not move all pods at
+  // once.
+  Eviction evictionFor(const Node& node) {
+    if (!readyCondition(node) || isReady(node)) return Eviction::Keep;
+    updateZones();
+    if (allLost_) return Eviction::Take;
+    for (const auto& taint : node.spec.taints)
+      if (taint.effect == "NoExecute" &&
+          (taint.key == "node.kubernetes.io/not-ready" || taint.key == "node.kubernetes.io/unreachable"))
+        return Eviction::Give;
+    Zone& zone = zones_[zoneOf(node)];
+    auto interval = evictionInterval(zone.state, zone.size, config_);
+    if (!interval) return Eviction::Keep;
+    env::Instant now = context_.env.clock.now();
+    if (now < zone.nextEviction) {
+      taintQueue_->addAfter(std::string(node.metadata.name), zone.nextEviction - now);
+      return Eviction::Keep;
+    }
+    zone.nextEviction = now + *interval;
+    return Eviction::Give;
   }
 
   Task<void> monitor(Ref<Node> node) {
@@ -122,14 +176,15 @@ class NodeLifecycleController : public Controller {
         }
       if (!changed) continue;
       auto updated = co_await client::updateStatus<Pod>(context_.client, std::move(next));
-      if (!updated && !isNotFound(updated.error())) logWarning("nodelifecycle", "marking a pod not ready: {}", updated.error().describe());
+      if (!updated && !isNotFound(updated.error()))
+        logWarning("nodelifecycle", "marking a pod not ready: {}", updated.error().describe());
     }
   }
 
   Task<Result<void>> syncTaints(std::string key) {
     Ref<Node> node(nodes_.get(key));
     if (!node) co_return Result<void>();
-    std::vector<corev1::Taint> wanted = decideTaints(*node, !everyNodeLost());
+    std::vector<corev1::Taint> wanted = decideTaints(*node, evictionFor(*node));
     Mut<Node> next = schema::edit(node);
     next->spec.taints.clear();
     for (const corev1::Taint& taint : wanted) {
@@ -145,7 +200,8 @@ class NodeLifecycleController : public Controller {
     if (a.spec.taints.size() != b.spec.taints.size()) return false;
     for (const auto& taint : a.spec.taints) {
       bool found = false;
-      for (const auto& other : b.spec.taints) found = found || (taint.key == other.key && taint.effect == other.effect && taint.value == other.value);
+      for (const auto& other : b.spec.taints)
+        found = found || (taint.key == other.key && taint.effect == other.effect && taint.value == other.value);
       if (!found) return false;
     }
     return true;
@@ -174,7 +230,8 @@ class NodeLifecycleController : public Controller {
     auto marked = co_await client::updateStatus<Pod>(context_.client, markDisrupted(pod, context_.env.clock.unixSeconds()));
     if (!marked && isNotFound(marked.error())) co_return Result<void>();
     if (!marked) co_return Unexpected(std::move(marked).error());
-    auto gone = co_await client::remove<Pod>(context_.client, std::string(pod->metadata.namespace_), std::string(pod->metadata.name));
+    auto gone =
+        co_await client::remove<Pod>(context_.client, std::string(pod->metadata.namespace_), std::string(pod->metadata.name));
     if (!gone && !isNotFound(gone.error())) co_return gone;
     co_return Result<void>();
   }
@@ -188,6 +245,8 @@ class NodeLifecycleController : public Controller {
   std::shared_ptr<client::WorkQueue> evictionQueue_;
   client::EventRecorder recorder_;
   std::map<std::string, Probe> probes_;
+  std::map<std::string, Zone> zones_;
+  bool allLost_ = false;  // no node of any zone is ready
   std::map<std::string, env::Instant> dueSince_;
 };
 

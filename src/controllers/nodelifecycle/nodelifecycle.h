@@ -11,18 +11,34 @@
 namespace knarr::controllers {
 
 struct NodeLifecycleConfig {
-  env::Duration monitorPeriod = std::chrono::seconds(5);         // --node-monitor-period
-  env::Duration monitorGracePeriod = std::chrono::seconds(50);   // --node-monitor-grace-period
-  env::Duration startupGracePeriod = std::chrono::seconds(60);   // --node-startup-grace-period
+  env::Duration monitorPeriod = std::chrono::seconds(5);        // --node-monitor-period
+  env::Duration monitorGracePeriod = std::chrono::seconds(50);  // --node-monitor-grace-period
+  env::Duration startupGracePeriod = std::chrono::seconds(60);  // --node-startup-grace-period
+  env::Duration evictionInterval = std::chrono::seconds(10);    // between two nodes of a zone: --node-eviction-rate 0.1
+  env::Duration slowEvictionInterval =
+      std::chrono::seconds(100);  // the same of a disrupted large zone: --secondary-node-eviction-rate
 };
 
 std::unique_ptr<Controller> makeNodeLifecycleController(ControllerContext context, NodeLifecycleConfig config);
 
 // ---- decisions
 
-// The taints a node should carry for its conditions, of the keys that belong to this controller. `evict` says whether
-// NoExecute taints are given now (not while every node is lost: then it is we who are cut off).
-std::vector<corev1::Taint> decideTaints(const corev1::Node& node, bool evict);
+// What becomes of the NoExecute taint of a node that is not ready.
+enum class Eviction : uint8_t {
+  Keep,  // a node that has one keeps it, no node gets one
+  Give,
+  Take,  // no node has one: every node is lost, so it is we who are cut off
+};
+// The taints a node should carry for its conditions, of the keys that belong to this controller.
+std::vector<corev1::Taint> decideTaints(const corev1::Node& node, Eviction eviction);
+
+// Source: node_lifecycle_controller.go, ComputeZoneState.
+enum class ZoneState : uint8_t { Normal, PartialDisruption, FullDisruption };
+ZoneState decideZoneState(int readyNodes, int notReadyNodes);
+// How long the next node of a zone waits for its NoExecute taint after the last one; nothing: it gets none.
+std::optional<env::Duration> evictionInterval(ZoneState state, int zoneSize, const NodeLifecycleConfig& config);
+// Region and zone of a node, "" for a node that is in none.
+std::string zoneOf(const corev1::Node& node);
 // The node with its conditions set to Unknown because nothing was heard of it.
 Mut<corev1::Node> markUnknown(const Ref<corev1::Node>& node, int64_t nowUnixSeconds);
 // Seconds until a pod must leave a node with these NoExecute taints; nothing when it may stay, 0 for now.

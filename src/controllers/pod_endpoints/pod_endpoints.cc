@@ -20,7 +20,8 @@ std::optional<int32_t> namedPort(const Containers& containers, bool sidecarsOnly
   for (const auto& container : containers) {
     if (sidecarsOnly && (!container.restartPolicy || *container.restartPolicy != "Always")) continue;
     for (const auto& port : container.ports)
-      if (port.name == name && (port.protocol.empty() ? schema::Str("TCP") : port.protocol) == protocol) return port.containerPort;
+      if (port.name == name && (port.protocol.empty() ? schema::Str("TCP") : port.protocol) == protocol)
+        return port.containerPort;
   }
   return std::nullopt;
 }
@@ -46,7 +47,8 @@ std::optional<int32_t> findPodPort(const corev1::Pod& pod, const corev1::Service
 }
 
 bool shouldSetHostname(const corev1::Pod& pod, const corev1::Service& service) {
-  return !pod.spec.hostname.empty() && pod.spec.subdomain == service.metadata.name && pod.metadata.namespace_ == service.metadata.namespace_;
+  return !pod.spec.hostname.empty() && pod.spec.subdomain == service.metadata.name &&
+         pod.metadata.namespace_ == service.metadata.namespace_;
 }
 
 bool isHeadless(const corev1::Service& service) { return service.spec.clusterIP.empty() || service.spec.clusterIP == "None"; }
@@ -60,7 +62,8 @@ std::vector<schema::Str> podAddresses(const corev1::Pod& pod) {
 }
 
 bool podChangeMatters(const corev1::Pod& before, const corev1::Pod& after) {
-  return isPodReady(before) != isPodReady(after) || before.metadata.deletionTimestamp.present != after.metadata.deletionTimestamp.present ||
+  return isPodReady(before) != isPodReady(after) ||
+         before.metadata.deletionTimestamp.present != after.metadata.deletionTimestamp.present ||
          podAddresses(before) != podAddresses(after) || before.spec.hostname != after.spec.hostname ||
          before.spec.subdomain != after.spec.subdomain || before.spec.nodeName != after.spec.nodeName ||
          before.status.phase != after.status.phase || !sameLabels(before.metadata.labels, after.metadata.labels);
@@ -69,7 +72,8 @@ bool podChangeMatters(const corev1::Pod& before, const corev1::Pod& after) {
 std::vector<std::string> servicesSelecting(const client::Informer& services, const corev1::Pod& pod) {
   std::vector<std::string> keys;
   for (const Ref<corev1::Service>& service : client::Lister<corev1::Service>(services).list(pod.metadata.namespace_))
-    if (!service->spec.selector.empty() && selects(service->spec.selector, pod.metadata.labels)) keys.push_back(client::keyOf(service));
+    if (!service->spec.selector.empty() && selects(service->spec.selector, pod.metadata.labels))
+      keys.push_back(client::keyOf(service));
   return keys;
 }
 
@@ -89,7 +93,8 @@ corev1::ObjectReference* podReference(Arena& arena, const corev1::Pod& pod) {
   return reference;
 }
 
-std::set<std::string> servicesToSync(const client::Informer& services, const Ref<corev1::Pod>& before, const Ref<corev1::Pod>& after) {
+std::set<std::string> servicesToSync(const client::Informer& services, const Ref<corev1::Pod>& before,
+                                     const Ref<corev1::Pod>& after) {
   std::set<std::string> keys;
   if (before && after && !podChangeMatters(*before, *after)) return keys;
   for (const Ref<corev1::Pod>& pod : {before, after}) {

@@ -40,13 +40,15 @@ std::vector<Ref<corev1::Pod>> podsSelected(const client::Informer& pods, const c
 corev1::ObjectReference* podReference(Arena& arena, const corev1::Pod& pod);
 
 // The keys of all Services a pod event concerns. `before` may be null.
-std::set<std::string> servicesToSync(const client::Informer& services, const Ref<corev1::Pod>& before, const Ref<corev1::Pod>& after);
+std::set<std::string> servicesToSync(const client::Informer& services, const Ref<corev1::Pod>& before,
+                                     const Ref<corev1::Pod>& after);
 
 // When the change that a sync publishes happened. State: per Service, the times seen last.
 class TriggerTimeTracker {
  public:
   // RFC 3339, or "" when this sync publishes no new change. The first sync of a Service gives its creation.
-  std::string computeLastChange(const std::string& key, const corev1::Service& service, const std::vector<Ref<corev1::Pod>>& pods);
+  std::string computeLastChange(const std::string& key, const corev1::Service& service,
+                                const std::vector<Ref<corev1::Pod>>& pods);
   void forget(const std::string& key) { byService_.erase(key); }
 
  private:

@@ -34,7 +34,9 @@ TEST(PodEndpoints, portsByName) {
       R"({"spec":{"containers":[{"name":"a","ports":[{"name":"http","containerPort":8080},{"name":"dns","containerPort":53,"protocol":"UDP"}]}],
           "initContainers":[{"name":"once","ports":[{"name":"once","containerPort":1}]},
                             {"name":"side","restartPolicy":"Always","ports":[{"name":"metrics","containerPort":9090}]}]}})");
-  auto find = [&](const char* json) { return findPodPort(*pod, *fromJson<corev1::Service>(fmt::format(R"({{"spec":{{"ports":[{}]}}}})", json))->spec.ports.begin()); };
+  auto find = [&](const char* json) {
+    return findPodPort(*pod, *fromJson<corev1::Service>(fmt::format(R"({{"spec":{{"ports":[{}]}}}})", json))->spec.ports.begin());
+  };
   EXPECT_EQ(find(R"({"port":80,"targetPort":"http"})"), 8080);
   EXPECT_EQ(find(R"({"port":80,"targetPort":7000})"), 7000);
   EXPECT_EQ(find(R"({"port":80})"), 80);
@@ -52,7 +54,8 @@ TEST(TriggerTimeTracker, tellsTheEarliestNewChange) {
         name, when));
   };
   TriggerTimeTracker tracker;
-  EXPECT_EQ(tracker.computeLastChange("d/s", *service, {pod("a", "2026-01-01T00:01:00Z")}), "2026-01-01T00:00:00Z") << "the first sync";
+  EXPECT_EQ(tracker.computeLastChange("d/s", *service, {pod("a", "2026-01-01T00:01:00Z")}), "2026-01-01T00:00:00Z")
+      << "the first sync";
   EXPECT_EQ(tracker.computeLastChange("d/s", *service, {pod("a", "2026-01-01T00:01:00Z")}), "") << "nothing new";
   EXPECT_EQ(tracker.computeLastChange("d/s", *service, {pod("a", "2026-01-01T00:03:00Z"), pod("b", "2026-01-01T00:02:00Z")}),
             "2026-01-01T00:02:00Z");

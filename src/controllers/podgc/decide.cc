@@ -31,8 +31,8 @@ PodList terminatedBeyond(const PodList& pods, int most) {
   if (out.size() <= keep) return {};
   std::sort(out.begin(), out.end(), [](const Ref<corev1::Pod>& a, const Ref<corev1::Pod>& b) {
     auto rank = [](const corev1::Pod& pod) {
-      return std::tuple(pod.status.phase != "Failed" || pod.status.reason != "Evicted", pod.metadata.creationTimestamp.unixSeconds(),
-                        pod.metadata.name);
+      return std::tuple(pod.status.phase != "Failed" || pod.status.reason != "Evicted",
+                        pod.metadata.creationTimestamp.unixSeconds(), pod.metadata.name);
     };
     return rank(*a) < rank(*b);
   });

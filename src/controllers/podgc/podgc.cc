@@ -11,7 +11,10 @@ using corev1::Pod;
 class PodGcController : public Controller {
  public:
   PodGcController(ControllerContext context, PodGcConfig config)
-      : context_(context), config_(config), pods_(context.informers.informer<Pod>()), nodes_(context.informers.informer<Node>()) {}
+      : context_(context),
+        config_(config),
+        pods_(context.informers.informer<Pod>()),
+        nodes_(context.informers.informer<Node>()) {}
 
   std::string_view name() const override { return "pod-garbage-collector-controller"; }
 
@@ -64,7 +67,8 @@ class PodGcController : public Controller {
     std::string nameSpace(pod->metadata.namespace_), name(pod->metadata.name);
     std::string patch = failurePatch(*pod, orphaned, context_.env.clock.unixSeconds());
     if (!patch.empty()) {
-      auto patched = co_await context_.client.patch(client::resourceOf<Pod>("status"), nameSpace, name, client::PatchType::StrategicMerge, patch);
+      auto patched = co_await context_.client.patch(client::resourceOf<Pod>("status"), nameSpace, name,
+                                                    client::PatchType::StrategicMerge, patch);
       if (!patched && isNotFound(patched.error())) co_return Result<void>();
       if (!patched) co_return Unexpected(std::move(patched).error());
     }
