@@ -57,6 +57,15 @@ wants() {
   echo "$out"
   grep -qF -- "$text" <<<"$out"
 }
+# soon COMMAND...: the command succeeds within ten seconds; for what follows a change a moment later.
+soon() {
+  local end=$((SECONDS + 10)) out
+  until out=$("$@" 2>&1); do
+    [ $SECONDS -lt $end ] || { echo "$out"; return 1; }
+    read -rt 0.1 <> <(:) || true
+  done
+  echo "$out"
+}
 wants_not() {
   local text=$1 out
   shift

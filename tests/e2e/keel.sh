@@ -47,7 +47,7 @@ check "a name that does not exist is refused" wants "NXDOMAIN" k exec "$pod" -c 
 check "the node port" wants "Three tiers" curl -s -m 5 "http://$node_ip:$node_port/"
 check "both pods of a Service answer" bash -c 'for i in $(seq 30); do timeout 20 "$1" --cache-dir "$2/cache" exec "$3" -c watcher -- timeout 5 wget -qO- http://api/visits; done | grep -o "\"api\":\"[^\"]*" | sort -u | wc -l | grep -qx 2' - "$kubectl_program" "$root" "$pod"
 run_aside timeout 60 "$kubectl_program" --cache-dir "$root/cache" port-forward service/frontend "$((api_port + 1)):80" >"$root/test/forward.txt" 2>&1
-check "port-forward is ready" timeout 10 bash -c 'until grep -q Forwarding "$1"; do read -rt 0.1 <> <(:) || true; done' - "$root/test/forward.txt"
+check "port-forward is ready" soon grep Forwarding "$root/test/forward.txt"
 check "curl through port-forward" wants "Three tiers" curl -s -m 5 "http://127.0.0.1:$((api_port + 1))/"
 
 # ---- changing it
@@ -79,6 +79,8 @@ check "uncordon" k uncordon e2e-node
 check "everything comes back" k rollout status deployment/frontend --timeout=90s
 check "the API comes back" k rollout status deployment/api --timeout=90s
 
+check "the page comes back" soon wants "<h1>" curl -s -m 5 "http://$node_ip:$node_port/"
+
 # ---- kill -9 in the middle of a roll-out
 check "set image again" k set image deployment/api api=testserver:2
 kill -9 "$(cat "$root/run/knarr/knarr.pid")"
@@ -86,7 +88,7 @@ check "services go on without the server" wants "ok" curl -s -m 5 "http://$node_
 check "up after kill -9" "$build/knarr" up "${flags[@]}"
 check "the roll-out ends" k rollout status deployment/api --timeout=90s
 check "and is what was asked for" wants "testserver:2" k get deployment api -o jsonpath='{.spec.template.spec.containers[0].image}'
-check "the page is there" timeout 30 bash -c 'until curl -s -m 5 "http://$1/" | grep -q "<h1>"; do :; done' - "$node_ip:$node_port"
+check "the page is there" soon wants "<h1>" curl -s -m 5 "http://$node_ip:$node_port/"
 
 check "delete" k delete -f "$manifests" --timeout=80s
 check "pods are gone" k wait --for=delete pod -l app.kubernetes.io/part-of=three-tier --timeout=60s
@@ -97,7 +99,7 @@ check "helm status" wants "deployed" h status three
 check "helm upgrade" h upgrade three "$example/chart" --set message=Again --set frontend.replicas=3 --wait --timeout 120s
 check "helm history" wants "superseded" h history three
 pod=$(k get pods -l app.kubernetes.io/name=store -o jsonpath='{.items[0].metadata.name}')
-check "the upgrade is served" wants "Again" k exec "$pod" -c watcher -- timeout 5 wget -qO- http://three-frontend/
+check "the upgrade is served" soon wants "Again" k exec "$pod" -c watcher -- timeout 5 wget -qO- http://three-frontend/
 check "helm rollback" h rollback three 1 --wait --timeout 120s
 check "helm get" wants "three-frontend" h get manifest three
 check "helm uninstall" h uninstall three --wait --timeout 120s

@@ -30,7 +30,6 @@ check "and in the Endpoints" wants ":8080" k get endpoints web
 address=$(k get service web -o jsonpath='{.spec.clusterIP}')
 port=$(k get service web -o jsonpath='{.spec.ports[0].nodePort}')
 node=$(k get node e2e-node -o jsonpath='{.status.addresses[?(@.type=="InternalIP")].address}')
-sleep 2  # the proxy gathers changes for a second
 check "resolv.conf names the cluster's server" wants "nameserver ${service_prefix}10" from_pod cat /etc/resolv.conf
 check "a Service by name" wants "$address" from_pod nslookup web.default.svc.cluster.local
 check "a headless Service has three addresses" different 3 bash -c "timeout 20 '$kubectl_program' --cache-dir '$root/cache' exec client -- nslookup headless.default.svc.cluster.local | grep -o 'Address: $pod_prefix.*' | sort -R | head -1"
@@ -49,7 +48,6 @@ check "Services go on without the server" curl -sf -m 3 "http://$node:$port"
 check "up after kill -9" "$build/knarr" up "${flags[@]}"
 check "the pods are replaced" k delete pod -l app=web --timeout=60s
 check "rollout of the new ones" k rollout status deployment/web --timeout=60s
-sleep 2
 check "the new ones are reached" different 3 from_pod wget -qO- http://web
 check "and the old ones are not named" different 3 curl -s -m 3 "http://$address"
 check "delete" k delete -f "$here/services.yaml" --timeout=60s
