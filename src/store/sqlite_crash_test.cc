@@ -36,7 +36,7 @@ struct Ledger {
 };
 
 // Sizes from a few bytes to several pages, so that the log fills, is checkpointed, and begins anew.
-std::string valueOf(int writer, int i) { return fmt::format("{}/{}/", writer, i) + std::string(static_cast<size_t>((i * 7919) % 60'000), 'v'); }
+std::string valueOf(int writer, int i) { return fmt::format("{}/{}/", writer, i) + std::string(static_cast<size_t>((i * 7919) % 9'000), 'v'); }
 
 void note(Ledger& ledger, int64_t revision, Seen seen) {
   auto [at, isNew] = ledger.shown.emplace(revision, seen);
@@ -134,6 +134,7 @@ uint64_t operationsOfThePlay() {
   CrashDisk disk(1);
   StoreOptions options;
   options.sqliteVfs = disk.vfsName();
+  options.sqliteLogPagesMax = 300;  // so that the log is moved into the file several times
   Ledger ledger;
   Loop loop;
   loop.run(play(loop.env(), options, &ledger));
@@ -147,6 +148,7 @@ void crashAt(uint64_t operation) {
   CrashDisk disk(operation + 1);
   StoreOptions options;
   options.sqliteVfs = disk.vfsName();
+  options.sqliteLogPagesMax = 300;  // so that the log is moved into the file several times
   Ledger ledger;
   CrashDisk::Crash crash = operation % 2 == 0 ? CrashDisk::Kill : CrashDisk::PowerLoss;
   disk.dieAt(operation);
@@ -185,6 +187,7 @@ TEST(SqliteCrash, theHarnessFindsALoss) {
   CrashDisk disk(7);
   StoreOptions options;
   options.sqliteVfs = disk.vfsName();
+  options.sqliteLogPagesMax = 300;  // so that the log is moved into the file several times
   Ledger ledger;
   {
     Loop loop;

@@ -56,7 +56,7 @@ Error sqliteError(sqlite3* database, const std::string& path, std::string_view w
 
 class SqliteLog {
  public:
-  static Result<std::unique_ptr<SqliteLog>> open(std::string path, const std::string& vfs);
+  static Result<std::unique_ptr<SqliteLog>> open(std::string path, const StoreOptions& options);
 
   Result<void> load(MvccIndex& index, std::vector<Record>& expiring);
   Result<void> write(const Batch& batch);
@@ -69,7 +69,7 @@ class SqliteLog {
   Result<std::string> queryText(const char* sql);
   Result<Statement> prepare(const char* sql);
   Result<void> step(sqlite3_stmt* statement, std::string_view what);
-  Result<void> prepareFile();
+  Result<void> prepareFile(int logPagesMax);
   Result<void> writeRows(const Batch& batch);
   Error error(std::string_view what) { return sqliteError(database_.get(), path_, what); }
 
@@ -119,21 +119,21 @@ Result<void> SqliteLog::step(sqlite3_stmt* statement, std::string_view what) {
   return std::unexpected(std::move(failure));
 }
 
-Result<std::unique_ptr<SqliteLog>> SqliteLog::open(std::string path, const std::string& vfs) {
+Result<std::unique_ptr<SqliteLog>> SqliteLog::open(std::string path, const StoreOptions& options) {
   std::unique_ptr<SqliteLog> log(new SqliteLog(std::move(path)));
   sqlite3* raw = nullptr;
   int flags =
       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-  int code = sqlite3_open_v2(log->path_.c_str(), &raw, flags, vfs.empty() ? nullptr : vfs.c_str());
+  int code = sqlite3_open_v2(log->path_.c_str(), &raw, flags, options.sqliteVfs.empty() ? nullptr : options.sqliteVfs.c_str());
   log->database_.reset(raw);
   if (code != SQLITE_OK) return std::unexpected(log->error("open"));
-  TRY(log->prepareFile());
+  TRY(log->prepareFile(options.sqliteLogPagesMax));
   return log;
 }
 
 // Exclusive locking keeps a second process out, and the WAL's index in our memory instead of a
 // shared file.
-Result<void> SqliteLog::prepareFile() {
+Result<void> SqliteLog::prepareFile(int logPagesMax) {
   // A write of an idle cluster is one small row. With small pages it costs the disk a quarter of what SQLite's usual 4 KiB
   // cost, and many writers are no slower for it (bench/store_bench.cc). Only a new file heeds it.
   TRY(execute("PRAGMA page_size=1024"));
@@ -146,7 +146,7 @@ Result<void> SqliteLog::prepareFile() {
   }
   TRY(execute("PRAGMA synchronous=FULL"));
   TRY(execute("PRAGMA cache_size=-16384"));
-  TRY(execute("PRAGMA wal_autocheckpoint=4000"));  // pages: a log of 4 MiB, as SQLite's defaults give
+  TRY(execute(fmt::format("PRAGMA wal_autocheckpoint={}", logPagesMax).c_str()));
   int64_t application = TRY(queryInt("PRAGMA application_id"));
   int64_t tables = TRY(queryInt("SELECT count(*) FROM sqlite_master"));
   if (application != kApplicationId && (application != 0 || tables != 0)) {
@@ -311,7 +311,7 @@ class SqliteDurability : public Durability {
 
 Result<std::unique_ptr<Store>> openSqliteStore(env::Env environment, std::string path,
                                                StoreOptions options) {
-  std::shared_ptr<SqliteLog> log = TRY(SqliteLog::open(path, options.sqliteVfs));
+  std::shared_ptr<SqliteLog> log = TRY(SqliteLog::open(path, options));
   MvccIndex index;
   std::vector<Record> expiring;
   TRY(log->load(index, expiring));

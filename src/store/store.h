@@ -174,6 +174,8 @@ struct StoreOptions {
   int64_t historyBytesMax = int64_t{256} << 20;
   // The SQLite engine's way to the disk, by the name of a registered VFS; "" is the system's. Tests put a faulty disk here.
   std::string sqliteVfs;
+  // Pages of 1 KiB in SQLite's log before they are moved into the file. Twice as many make moving them take twice as long.
+  int sqliteLogPagesMax = 4000;
 };
 
 // Everything in memory; nothing survives. commitDelay (simulation): time that each group commit
