@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "cri/cri.h"
 #include "wire/pki.h"
 
 namespace knarr::cluster {
@@ -154,29 +155,104 @@ async::Task<Result<void>> ensureContainerd(env::Env environment, ClusterConfig c
   co_return fail(Reason::Timeout, fmt::format("containerd does not answer on {}; see {}/containerd.log", config.containerdSocket(), config.logDirectory));
 }
 
+namespace {
+
+std::string marksDirectory(const ClusterConfig& config) { return config.dataDirectory + "/images"; }
+
+// Names of all images that the runtime has. A runtime that has just begun to listen refuses for a moment.
+async::Task<Result<std::set<std::string, std::less<>>>> presentImages(env::Env environment, cri::RuntimeClient* runtime) {
+  env::Instant deadline = environment.clock.now() + kSocketPatience;
+  for (;;) {
+    auto listed = co_await runtime->listImages(schema::newObject<runtimev1::ListImagesRequest>());
+    if (!listed && environment.clock.now() >= deadline) co_return Unexpected(std::move(listed).error());
+    if (!listed) {
+      co_await async::sleepFor(environment, kSocketRetry);
+      continue;
+    }
+    std::set<std::string, std::less<>> names;
+    for (const runtimev1::Image& image : (*listed)->images)
+      for (schema::Str name : image.repoTags) names.emplace(name);
+    co_return names;
+  }
+}
+
+async::Task<Result<std::vector<std::string>>> importArchive(env::Env environment, ClusterConfig config, std::string path) {
+  env::ProcessSpec spec;
+  spec.argv = {"/usr/bin/ctr", "--address", config.containerdSocket(), "--namespace", "k8s.io", "images", "import", path};
+  spec.environment = systemEnvironment();
+  env::ProcessExit done = CO_TRY(co_await async::runProcess(environment, std::move(spec)));
+  if (done.exitCode != 0) co_return fail(Reason::InternalError, fmt::format("loading image {} failed: {}", path, trim(done.standardError)));
+  std::vector<std::string> names = importedImageNames(done.standardOutput);
+  if (names.empty()) co_return fail(Reason::InternalError, fmt::format("loading image {}: the archive names no image", path));
+  co_return names;
+}
+
+// A mark says which file was loaded, and on further lines which images it held.
+struct LoadedMark {
+  std::string file;
+  std::vector<std::string> names;
+};
+LoadedMark readMark(env::Env environment, const std::string& path) {
+  LoadedMark mark;
+  std::string text = environment.files.readFile(path, 64 << 10).value_or("");
+  for (std::string_view line : split(trim(text), '\n'))
+    if (mark.file.empty())
+      mark.file = line;
+    else
+      mark.names.emplace_back(line);
+  return mark;
+}
+
+}  // namespace
+
+std::vector<std::string> importedImageNames(std::string_view output) {
+  constexpr std::string_view kBegin = "unpacking ";
+  std::vector<std::string> names;
+  for (std::string_view line : split(output, '\n')) {
+    if (!line.starts_with(kBegin)) continue;
+    line.remove_prefix(kBegin.size());
+    size_t end = line.find(" (");
+    if (end != std::string_view::npos && end > 0) names.emplace_back(line.substr(0, end));
+  }
+  return names;
+}
+
 async::Task<Result<void>> importImages(env::Env environment, ClusterConfig config) {
+  auto runtime = cri::makeRuntimeClient(environment, {"unix:" + config.containerdSocket()});
+  co_return co_await importImages(environment, config, runtime.get());
+}
+
+async::Task<Result<void>> importImages(env::Env environment, ClusterConfig config, cri::RuntimeClient* runtime) {
   std::string directory = config.assetsDirectory + "/images";
-  std::vector<std::string> names = CO_TRY(environment.files.listDirectory(directory));
-  for (size_t i = 0; i < names.size(); ++i) {
-    if (!names[i].ends_with(".tar")) continue;
-    std::string path = directory + "/" + names[i];
+  std::vector<std::string> archives = CO_TRY(environment.files.listDirectory(directory));
+  std::set<std::string, std::less<>> present = CO_TRY(co_await presentImages(environment, runtime));
+  CO_TRY(environment.files.makeDirectories(marksDirectory(config)));
+  for (size_t i = 0; i < archives.size(); ++i) {
+    if (!archives[i].ends_with(".tar")) continue;
+    std::string path = directory + "/" + archives[i];
     env::FileStatus status = CO_TRY(environment.files.status(path));
-    std::string mark = fmt::format("{} {} {}", path, status.sizeBytes, status.modifiedUnixNanos);
-    std::string markPath = fmt::format("{}/images/{}.loaded", config.dataDirectory, names[i]);
-    auto have = environment.files.readFile(markPath, 4096);
-    if (have && *have == mark) continue;
-    env::ProcessSpec spec;
-    spec.argv = {"/usr/bin/ctr", "--address", config.containerdSocket(), "--namespace", "k8s.io", "images", "import", path};
-    spec.environment = systemEnvironment();
-  // Collects its garbage at 40 % growth instead of 100 %: a few milliseconds of CPU for a third of its heap.
-  spec.environment.push_back("GOGC=40");
-    env::ProcessExit done = CO_TRY(co_await async::runProcess(environment, std::move(spec)));
-    if (done.exitCode != 0)
-      co_return fail(Reason::InternalError, fmt::format("loading image {} failed: {}", path, trim(done.standardError)));
-    CO_TRY(environment.files.makeDirectories(config.dataDirectory + "/images"));
-    CO_TRY(environment.files.writeFileAtomically(markPath, mark));
+    std::string file = fmt::format("{} {} {}", path, status.sizeBytes, status.modifiedUnixNanos);
+    std::string markPath = fmt::format("{}/{}.loaded", marksDirectory(config), archives[i]);
+    LoadedMark mark = readMark(environment, markPath);
+    bool complete = mark.file == file && !mark.names.empty();
+    for (const std::string& name : mark.names) complete &= present.contains(name);
+    if (complete) continue;
+    std::vector<std::string> names = CO_TRY(co_await importArchive(environment, config, path));
+    std::string text = file;
+    for (const std::string& name : names) text += "\n" + name;
+    CO_TRY(environment.files.writeFileAtomically(markPath, text));
   }
   co_return Result<void>();
+}
+
+std::set<std::string, std::less<>> loadedImages(env::Env environment, const ClusterConfig& config) {
+  std::set<std::string, std::less<>> names;
+  auto marks = environment.files.listDirectory(marksDirectory(config));
+  if (!marks) return names;
+  for (const std::string& mark : *marks)
+    if (mark.ends_with(".loaded"))
+      for (std::string& name : readMark(environment, marksDirectory(config) + "/" + mark).names) names.insert(std::move(name));
+  return names;
 }
 
 async::Task<Result<void>> stopContainerd(env::Env environment, ClusterConfig config) {

@@ -2,7 +2,16 @@
 // host already has is not touched. It outlives the server process; a restart finds it again.
 #pragma once
 
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "cluster/cluster.h"
+
+namespace knarr::cri {
+class RuntimeClient;
+}
 
 namespace knarr::cluster {
 
@@ -17,8 +26,14 @@ bool hasCapSysResource(env::Env environment);
 
 // Starts it unless it answers already; returns when its socket takes connections.
 async::Task<Result<void>> ensureContainerd(env::Env environment, ClusterConfig config);
-// Loads the images under the assets that are not loaded yet.
+// Loads the images under the assets that are not loaded yet, or that the runtime has lost.
 async::Task<Result<void>> importImages(env::Env environment, ClusterConfig config);
+// The same, asking `runtime` which images there are.
+async::Task<Result<void>> importImages(env::Env environment, ClusterConfig config, cri::RuntimeClient* runtime);
+// Names of the images that importImages has loaded ("docker.io/library/busybox:1.36").
+std::set<std::string, std::less<>> loadedImages(env::Env environment, const ClusterConfig& config);
+// The names in what `ctr images import` printed: a line "unpacking NAME (DIGEST)...done" each. Pure.
+std::vector<std::string> importedImageNames(std::string_view output);
 // Ends it and waits until it has gone.
 async::Task<Result<void>> stopContainerd(env::Env environment, ClusterConfig config);
 

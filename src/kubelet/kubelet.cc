@@ -54,7 +54,7 @@ class Kubelet::Impl {
         statuses_(env_, client_),
         prober_(env_, runtime_, recorder_, [this](const std::string& uid) { workers_.wake(uid); }),
         agent_(env_, config_, machine_, client_, runtime_, recorder_),
-        imageCollector_(env_, runtime_, [this](std::string reason, std::string message) { agent_.warn(reason, message); }),
+        imageCollector_(env_, runtime_, config_.pinnedImages, [this](std::string reason, std::string message) { agent_.warn(reason, message); }),
         pods_(env_, client_, client::resourceOf<Pod>(), "", onNode(config_.nodeName)),
         services_(env_, client_, client::resourceOf<corev1::Service>(), "", {}),
         workers_(workerContext()) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,9 @@ struct KubeletConfig {
   // Pods' containers are put under /kubepods/<qos>/pod<uid>, made by the runtime (cgroupfs driver).
   // False: the runtime's own place, for hosts where the kubelet may not use the tree.
   bool cgroupsPerQos = true;
+
+  // Images that image garbage collection leaves alone, because no registry has them.
+  std::set<std::string, std::less<>> pinnedImages;
 
   env::Duration syncFrequency = std::chrono::minutes(1);
   env::Duration nodeStatusUpdateFrequency = std::chrono::seconds(10);
