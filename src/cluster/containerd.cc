@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <csignal>
+#include <limits>
 
 #include "base/log.h"
 #include "base/strings.h"
@@ -16,6 +17,30 @@ constexpr env::Duration kSocketPatience = std::chrono::seconds(20);
 // containerd has no way to call us when it listens; its socket is tried this often.
 constexpr env::Duration kSocketRetry = std::chrono::milliseconds(20);
 constexpr int kCapSysResourceBit = 24;
+// A process that was killed is gone within milliseconds, unless the kernel has much memory to free or a disk to wait for.
+constexpr env::Duration kEndingPatience = std::chrono::seconds(10);
+// The kernel tells only parents that a process has ended; others look this often.
+constexpr env::Duration kEndingRetry = std::chrono::milliseconds(5);
+
+// Of lower-case hexadecimal digits, as /proc writes masks.
+uint64_t hexNumber(std::string_view digits) {
+  uint64_t bits = 0;
+  for (char c : digits) bits = bits << 4 | static_cast<uint64_t>(c <= '9' ? c - '0' : c - 'a' + 10);
+  return bits;
+}
+
+// 0: there is no such file, or no number in it.
+int pidOf(env::Env environment, const std::string& pidFile) {
+  auto text = environment.files.readFile(pidFile, 64);
+  auto pid = text ? parseInt(trim(*text)) : std::nullopt;
+  return pid && *pid > 1 && *pid <= std::numeric_limits<int>::max() ? static_cast<int>(*pid) : 0;
+}
+
+ProcessLife lifeOf(env::Env environment, int pid) {
+  std::string directory = fmt::format("/proc/{}", pid);
+  std::string stat = environment.files.readFile(directory + "/stat", 1 << 16).value_or("");
+  return processLife(stat, environment.files.readFile(directory + "/status", 1 << 16).value_or(""));
+}
 
 std::vector<std::string> systemEnvironment() {
   return {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"};
@@ -28,9 +53,7 @@ bool hasCapSysResource(env::Env environment) {
   if (!status) return true;
   for (std::string_view line : split(*status, '\n')) {
     if (!line.starts_with("CapEff:")) continue;
-    uint64_t bits = 0;
-    for (char c : trim(line.substr(7))) bits = bits << 4 | static_cast<uint64_t>(c <= '9' ? c - '0' : c - 'a' + 10);
-    return (bits >> kCapSysResourceBit & 1) != 0;
+    return (hexNumber(trim(line.substr(7))) >> kCapSysResourceBit & 1) != 0;
   }
   return true;
 }
@@ -98,34 +121,54 @@ Result<void> writeCniNetwork(env::Env environment, const ClusterConfig& config, 
   return environment.files.writeFileAtomically(path, text);
 }
 
+ProcessLife processLife(std::string_view stat, std::string_view status) {
+  constexpr size_t kState = 0, kFlags = 6, kThreads = 17;  // fields after the name, which may hold anything
+  constexpr int64_t kExiting = 0x4;
+  size_t name = stat.rfind(") ");
+  if (name == std::string_view::npos) return ProcessLife::Gone;
+  std::vector<std::string_view> fields = split(stat.substr(name + 2), ' ');
+  if (fields.size() <= kThreads) return ProcessLife::Gone;
+  if (fields[kState] == "Z" || fields[kState] == "X")
+    return parseInt(fields[kThreads]).value_or(0) > 1 ? ProcessLife::Ending : ProcessLife::Gone;
+  if (parseInt(fields[kFlags]).value_or(0) & kExiting) return ProcessLife::Ending;
+  for (std::string_view line : split(status, '\n')) {
+    if (!line.starts_with("SigPnd:") && !line.starts_with("ShdPnd:")) continue;
+    if ((hexNumber(trim(line.substr(7))) >> (SIGKILL - 1) & 1) != 0) return ProcessLife::Ending;
+  }
+  return ProcessLife::Living;
+}
+
 int livingProcess(env::Env environment, const std::string& pidFile, std::string_view word) {
-  auto text = environment.files.readFile(pidFile, 64);
-  auto pid = text ? parseInt(trim(*text)) : std::nullopt;
-  if (!pid || *pid <= 1) return 0;
-  auto commandLine = environment.files.readFile(fmt::format("/proc/{}/cmdline", *pid), 1 << 16);
+  int pid = pidOf(environment, pidFile);
+  if (pid == 0 || lifeOf(environment, pid) != ProcessLife::Living) return 0;
+  auto commandLine = environment.files.readFile(fmt::format("/proc/{}/cmdline", pid), 1 << 16);
   if (!commandLine || commandLine->find(word) == std::string::npos) return 0;
-  return static_cast<int>(*pid);
+  return pid;
+}
+
+async::Task<void> awaitEnding(env::Env environment, std::string pidFile) {
+  int pid = pidOf(environment, pidFile);
+  env::Instant deadline = environment.clock.now() + kEndingPatience;
+  while (pid != 0 && lifeOf(environment, pid) == ProcessLife::Ending && environment.clock.now() < deadline)
+    co_await async::sleepFor(environment, kEndingRetry);
 }
 
 async::Task<void> endProcess(env::Env environment, std::string pidFile, int signalNumber, env::Duration patience) {
-  auto text = environment.files.readFile(pidFile, 64);
-  auto pid = text ? parseInt(trim(*text)) : std::nullopt;
-  if (!pid || *pid <= 1) co_return;
-  int process = static_cast<int>(*pid);
-  if (!environment.processes.kill(process, signalNumber)) co_return;
+  int pid = pidOf(environment, pidFile);
+  if (pid == 0 || !environment.processes.kill(pid, signalNumber)) co_return;
   env::Instant deadline = environment.clock.now() + patience;
-  while (environment.processes.alive(process) && environment.clock.now() < deadline)
-    co_await async::sleepFor(environment, kSocketRetry);
-  if (environment.processes.alive(process)) {
-    logWarning("cluster", "process {} does not end: killing it", process);
-    (void)environment.processes.kill(process, SIGKILL);
-    while (environment.processes.alive(process) && environment.clock.now() < deadline + patience)
-      co_await async::sleepFor(environment, kSocketRetry);
-  }
+  while (lifeOf(environment, pid) != ProcessLife::Gone && environment.clock.now() < deadline)
+    co_await async::sleepFor(environment, kEndingRetry);
+  if (lifeOf(environment, pid) == ProcessLife::Gone) co_return;
+  logWarning("cluster", "process {} does not end: killing it", pid);
+  (void)environment.processes.kill(pid, SIGKILL);
+  while (lifeOf(environment, pid) != ProcessLife::Gone && environment.clock.now() < deadline + patience)
+    co_await async::sleepFor(environment, kEndingRetry);
 }
 
 async::Task<Result<void>> ensureContainerd(env::Env environment, ClusterConfig config) {
   std::string address = "unix:" + config.containerdSocket();
+  co_await awaitEnding(environment, config.containerdPidFile());
   if (livingProcess(environment, config.containerdPidFile(), "containerd") != 0) {
     auto stream = co_await async::connect(environment, address, std::chrono::seconds(2));
     if (stream) co_return Result<void>();

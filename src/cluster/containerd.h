@@ -37,8 +37,16 @@ std::vector<std::string> importedImageNames(std::string_view output);
 // Ends it and waits until it has gone.
 async::Task<Result<void>> stopContainerd(env::Env environment, ClusterConfig config);
 
+// Where a process is on its way out, by its files /proc/PID/stat and status ("" when absent). Pure.
+// Ending: it is being killed, but may still hold ports and locks. A zombie holds nothing any more and counts as gone: its
+// parent may never ask for it. Source: proc_pid_stat(5); PF_EXITING of the kernel's include/linux/sched.h.
+enum class ProcessLife { Living, Ending, Gone };
+ProcessLife processLife(std::string_view stat, std::string_view status);
+
 // Sends a signal to the process of a pid file and waits until it is gone; after `patience` it is killed. Absent is ok.
 async::Task<void> endProcess(env::Env environment, std::string pidFile, int signalNumber, env::Duration patience);
+// Waits while the process of a pid file is ending, at most ten seconds. One that lives is not waited for.
+async::Task<void> awaitEnding(env::Env environment, std::string pidFile);
 // The living process of a pid file whose command line holds `word`; 0 when there is none.
 int livingProcess(env::Env environment, const std::string& pidFile, std::string_view word);
 

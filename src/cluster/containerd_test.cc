@@ -1,5 +1,6 @@
 #include "cluster/containerd.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "cri/fake.h"
@@ -25,6 +26,70 @@ TEST(ImportedImageNames, areInWhatCtrPrints) {
       {"nothing", "", {}},
   };
   for (const Case& one : kCases) EXPECT_EQ(importedImageNames(one.output), one.want) << one.name;
+}
+
+std::string statOf(const char* state, int flags, int threads) {
+  return fmt::format("42 (kna) rr) {} 1 42 42 0 -1 {} 9 0 0 0 1 2 0 0 20 0 {} 0 77 0 0", state, flags, threads);
+}
+
+TEST(ProcessLife, ofStatAndStatus) {
+  struct Case {
+    const char* name;
+    std::string stat, status;
+    ProcessLife want;
+  };
+  const std::string kQuiet = "Name:\tknarr\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\n";
+  const Case kCases[] = {
+      {"sleeps", statOf("S", 0x400040, 5), kQuiet, ProcessLife::Living},
+      {"SIGTERM waits", statOf("S", 0x400040, 5), "SigPnd:\t0000000000004000\n", ProcessLife::Living},
+      {"SIGKILL waits", statOf("S", 0x400040, 5), "SigPnd:\t0000000000000100\n", ProcessLife::Ending},
+      {"SIGKILL waits for any thread", statOf("D", 0x400040, 5), "ShdPnd:\t0000000000000100\n", ProcessLife::Ending},
+      {"exits", statOf("R", 0x400044, 5), kQuiet, ProcessLife::Ending},
+      {"a zombie with threads", statOf("Z", 0x40000c, 3), kQuiet, ProcessLife::Ending},
+      {"a zombie", statOf("Z", 0x40000c, 1), kQuiet, ProcessLife::Gone},
+      {"absent", "", "", ProcessLife::Gone},
+      {"cut short", "42 (knarr) S 1", kQuiet, ProcessLife::Gone},
+  };
+  for (const Case& one : kCases) EXPECT_EQ(processLife(one.stat, one.status), one.want) << one.name;
+}
+
+class ProcessFiles : public testing::Test {
+ protected:
+  void put(const std::string& path, const std::string& bytes) {
+    ASSERT_TRUE(environment.files.makeDirectories(path.substr(0, path.rfind('/'))));
+    ASSERT_TRUE(environment.files.writeFileAtomically(path, bytes));
+  }
+  static Task<void> awaitInto(env::Env e, bool* done) {
+    co_await awaitEnding(e, "/run/pid");
+    *done = true;
+  }
+  env::SimEnv world{1};
+  env::Env environment = world.env();
+  async::Gate gate{environment.executor};
+};
+
+TEST_F(ProcessFiles, oneThatEndsIsAwaited) {
+  put("/run/pid", "42\n");
+  put("/proc/42/cmdline", "knarr server");
+  put("/proc/42/stat", statOf("S", 0, 3));
+  EXPECT_EQ(livingProcess(environment, "/run/pid", "server"), 42);
+  EXPECT_EQ(livingProcess(environment, "/run/pid", "containerd"), 0) << "another program has the number now";
+  put("/proc/42/stat", statOf("R", 4, 3));
+  EXPECT_EQ(livingProcess(environment, "/run/pid", "server"), 0);
+  bool done = false;
+  gate.spawn(awaitInto(environment, &done));
+  world.runFor(1s);
+  EXPECT_FALSE(done);
+  ASSERT_TRUE(environment.files.removeTree("/proc/42"));
+  EXPECT_TRUE(world.runUntil([&] { return done; }, 100ms));
+}
+
+TEST_F(ProcessFiles, waitingIsBounded) {
+  put("/run/pid", "42\n");
+  put("/proc/42/stat", statOf("R", 4, 3));
+  bool done = false;
+  gate.spawn(awaitInto(environment, &done));
+  EXPECT_TRUE(world.runUntil([&] { return done; }, 11s));
 }
 
 // A runtime in memory, and a `ctr` that loads one image into it.

@@ -54,6 +54,7 @@ apiserver::ApiServerConfig apiServerConfig(const ClusterConfig& config, const Ce
 
 kubelet::KubeletConfig kubeletConfig(env::Env environment, const ClusterConfig& config, const std::string& dnsAddress) {
   kubelet::KubeletConfig out;
+  out.cgroupRoot = config.cgroupRoot();
   out.pinnedImages = loadedImages(environment, config);
   out.nodeName = config.nodeName;
   out.nodeIps = {config.nodeIp};

@@ -86,6 +86,7 @@ host_state() {
   nft list tables 2>/dev/null | sort
   ip route show table all | grep -E "${pod_prefix//./\\.}|$bridge" | sed 's/^/route /' | sort
   ls -d /etc/cni/net.d/* /opt/cni/bin/* /var/lib/cni/* /run/flannel /var/lib/knarr* /etc/knarr* /run/knarr* /var/log/knarr* /var/log/pods/* 2>/dev/null | sed 's/^/file /' | sort
+  find /sys/fs/cgroup -type d -path "*e2e-$bridge*" 2>/dev/null | sed 's/^/cgroup /' | sort
   pgrep -f "$root" | grep -vx $$ | sed 's/^/process /'
 }
 cleanup() {
