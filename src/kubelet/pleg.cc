@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "async/scoped_timer.h"
+
 namespace knarr::kubelet {
 
 using async::Task;
@@ -108,9 +110,8 @@ Task<void> Pleg::relist(async::StopToken stop) {
       return event ? std::min(next, *event) : next;
     };
     while (!stop.stopRequested() && env_.clock.now() < due() && streamed == streamOpenSince_.has_value()) {
-      env::TimerId timer = env_.executor.at(due(), [this] { changed_.notifyAll(); });
+      async::ScopedTimer timer(env_.executor, due(), [this] { changed_.notifyAll(); });
       co_await changed_.wait();
-      env_.executor.cancelTimer(timer);
     }
   }
 }
