@@ -52,6 +52,18 @@ Result<void> setPort(int& port, const std::string& text) {
   return {};
 }
 
+// A name becomes part of paths, of cgroups and of the CNI network.
+Result<void> setName(std::string& name, const std::string& text) {
+  auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
+  bool fits = !text.empty() && text.size() <= 63 && text.front() != '-' && text.back() != '-';
+  for (char c : text) fits = fits && allowed(c);
+  if (!fits)
+    return fail(Reason::Invalid, fmt::format("--name must be at most 63 lower-case letters, digits and '-', which neither begins nor ends it, not {}",
+                                             quote(text)));
+  name = text;
+  return {};
+}
+
 void putBelow(ClusterConfig& config, const std::string& root) {
   for (std::string* path : {&config.dataDirectory, &config.runDirectory, &config.configDirectory, &config.logDirectory,
                             &config.kubeletRootDirectory, &config.podLogsDirectory, &config.containerLogsDirectory,
@@ -76,7 +88,7 @@ const std::vector<Flag>& flags() {
          putBelow(config, value);
          return {};
        }},
-      {"--name", text(&ClusterConfig::name)},
+      {"--name", [](ClusterConfig& config, const std::string& value) { return setName(config.name, value); }},
       {"--node-name", text(&ClusterConfig::nodeName)},
       {"--node-ip", text(&ClusterConfig::nodeIp)},
       {"--api-port", port(&ClusterConfig::apiPort)},

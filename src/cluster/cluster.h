@@ -50,6 +50,8 @@ struct ClusterConfig {
   std::string containerdPath = "/usr/bin/containerd";
   std::string runcPath = "/usr/sbin/runc";
 
+  // Where pods' cgroups are ("" is the root, as upstream's default): two clusters on one host do not share classes.
+  std::string cgroupRoot() const { return name == ClusterConfig().name ? "" : "/knarr-" + name; }
   std::string adminKubeconfig() const { return configDirectory + "/admin.kubeconfig"; }
   std::string containerdSocket() const { return runDirectory + "/containerd.sock"; }
   std::string pidFile() const { return runDirectory + "/knarr.pid"; }

@@ -52,8 +52,10 @@ apiserver::ApiServerConfig apiServerConfig(const ClusterConfig& config, const Ce
   return out;
 }
 
-kubelet::KubeletConfig kubeletConfig(const ClusterConfig& config, const std::string& dnsAddress) {
+kubelet::KubeletConfig kubeletConfig(env::Env environment, const ClusterConfig& config, const std::string& dnsAddress) {
   kubelet::KubeletConfig out;
+  out.cgroupRoot = config.cgroupRoot();
+  out.pinnedImages = loadedImages(environment, config);
   out.nodeName = config.nodeName;
   out.nodeIps = {config.nodeIp};
   out.rootDirectory = config.kubeletRootDirectory;
@@ -170,7 +172,7 @@ async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, 
   CO_TRY(co_await nodePrepared.get());
   auto kubeletClient = server.clientFor(component("system:node:" + config.nodeName, {"system:nodes"}));
   auto runtime = cri::makeRuntimeClient(environment, {"unix:" + config.containerdSocket()});
-  kubelet::Kubelet kubelet(kubeletConfig(config, dnsAddress), {environment, *kubeletClient, *runtime});
+  kubelet::Kubelet kubelet(kubeletConfig(environment, config, dnsAddress), {environment, *kubeletClient, *runtime});
   kubelet::KubeletServer kubeletServer(environment, kubelet, kubeletServerConfig(config, certificates));
   CO_TRY(kubeletServer.listen());
   gate.spawn(runKubelet(&kubelet, stop));

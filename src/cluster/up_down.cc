@@ -2,7 +2,6 @@
 
 #include <csignal>
 
-#include "api/runtime_v1.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "cluster/certificates.h"
@@ -10,7 +9,9 @@
 #include "cluster/cni_install.h"
 #include "cluster/containerd.h"
 #include "cluster/node_network.h"
+#include "cluster/pod_removal.h"
 #include "cri/cri.h"
+#include "kubelet/kubelet.h"
 
 namespace knarr::cluster {
 namespace {
@@ -19,7 +20,6 @@ using async::Task;
 
 constexpr env::Duration kUpPatience = std::chrono::seconds(120);
 constexpr env::Duration kServerStopPatience = std::chrono::seconds(15);
-constexpr int64_t kSandboxStopSeconds = 2;
 // What a new cluster writes before its first pod (images, twice while they are unpacked, plugins, keys, store), and as much
 // again to live on. With less, something that was begun would fail in the middle.
 constexpr uint64_t kDiskBytesNeeded = uint64_t{64} << 20;
@@ -97,26 +97,6 @@ Result<void> checkDisk(env::Env environment, const std::string& path) {
                                                  path, size.bytesAvailable >> 20, kDiskBytesNeeded >> 20));
 }
 
-// Everything the runtime holds for us: sandboxes with their containers, networks and mounts.
-Task<Result<int>> removeSandboxes(env::Env environment, ClusterConfig config) {
-  auto runtime = cri::makeRuntimeClient(environment, {"unix:" + config.containerdSocket()});
-  auto listed = CO_TRY(co_await runtime->listPodSandbox(schema::newObject<runtimev1::ListPodSandboxRequest>()));
-  auto containers = CO_TRY(co_await runtime->listContainers(schema::newObject<runtimev1::ListContainersRequest>()));
-  for (const auto& container : containers->containers)
-    if (container.state == cri::kContainerRunning) {
-      auto stopped = co_await runtime->stopContainer(std::string(container.id), kSandboxStopSeconds);
-      if (!stopped) logWarning("cluster", "stopping container {}: {}", container.id, stopped.error().describe());
-    }
-  int count = 0;
-  for (const auto& sandbox : listed->items) {
-    std::string id(sandbox.id);
-    CO_TRY(co_await runtime->stopPodSandbox(id));
-    CO_TRY(co_await runtime->removePodSandbox(id));
-    ++count;
-  }
-  co_return count;
-}
-
 // Unmounts what is still mounted below our folders, deepest first.
 Task<void> unmountBelow(env::Env environment, std::vector<std::string> roots) {
   auto mounts = environment.files.readFile("/proc/self/mountinfo", 16 << 20);
@@ -183,6 +163,8 @@ Result<void> checkMachine(env::Env environment, const ClusterConfig& config) {
 }
 
 async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::string program, std::vector<std::string> flags, Progress progress) {
+  // A server that was killed a moment ago still holds its ports, and looks alive for some microseconds.
+  co_await awaitEnding(environment, config.pidFile());
   if (livingProcess(environment, config.pidFile(), "server") != 0) {
     CO_TRY(mergeUserKubeconfig(environment, config));
     progress("the cluster runs already");
@@ -253,12 +235,17 @@ async::Task<Result<void>> down(env::Env environment, ClusterConfig config, Progr
   bool runtimeHeld = environment.files.status(config.containerdPidFile()).has_value();
   if (runtimeHeld) {
     if (livingProcess(environment, config.containerdPidFile(), "containerd") == 0) CO_TRY(co_await ensureContainerd(environment, config));
-    auto removed = co_await removeSandboxes(environment, config);
-    if (!removed) logWarning("cluster", "removing pods: {}", removed.error().describe());
-    progress(fmt::format("{} pods are removed", removed.value_or(0)));
+    auto runtime = cri::makeRuntimeClient(environment, {"unix:" + config.containerdSocket()});
+    Result<RemovedSandboxes> removed = co_await removeSandboxes(environment, runtime.get());
+    std::optional<Error> failed = removed ? removed->error : removed.error();
+    if (failed) logWarning("cluster", "removing pods: {}", failed->describe());
+    progress(fmt::format("{} pods are removed", removed ? removed->count : 0));
     CO_TRY(co_await stopContainerd(environment, config));
     progress("containerd is stopped");
   }
+  // Processes that are being freed hold their cgroups for a moment: a warning, and what is empty is gone.
+  if (auto gone = kubelet::removeCgroups(environment.files, config.cgroupRoot()); !gone)
+    logWarning("cluster", "removing cgroups: {}", gone.error().describe());
   co_await removeBridge(environment, config.bridgeName);
   co_await removeEmptyTables(environment);
   if (auto gone = co_await kube_proxy::makeNftRuleKernel(environment, proxyRules(config))->removeTable(); !gone)

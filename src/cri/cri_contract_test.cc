@@ -28,6 +28,7 @@ class CriContract : public testing::TestWithParam<const char*> {
       auto fake = std::make_unique<FakeRuntime>(real_->env());
       fake->addImage(kImage);
       fake->delays = {1ms, 1ms, 0ms, 1ms};
+      fake->offersEvents = true;
       runtime = std::move(fake);
     } else {
       std::string lacks = daemon.start();
@@ -91,6 +92,8 @@ Task<Result<std::string>> makeContainer(RuntimeClient* runtime, std::string sand
   auto answer = CO_TRY(co_await runtime->createContainer(std::move(request)));
   co_return std::string(answer->containerId);
 }
+
+Task<void> tellNext(EventStream* events, async::Promise<Result<RuntimeEvent>> into) { into.set(co_await events->next()); }
 
 Task<void> wholeLife(env::Env env, RuntimeClient* runtime, bool fake) {
   auto version = co_await runtime->version();
@@ -169,17 +172,31 @@ Task<void> wholeLife(env::Env env, RuntimeClient* runtime, bool fake) {
   auto streaming = co_await runtime->exec(std::move(url));
   EXPECT_TRUE(streaming && (*streaming)->url.starts_with("http"));
 
-  auto events = co_await runtime->containerEvents();
-  if (events) {
-    auto event = co_await (*events)->next();
-    EXPECT_FALSE(event) << "neither runtime offers events as it is set up here";
-  }
-
   auto stopped = co_await runtime->stopContainer(*id, 1);
   EXPECT_TRUE(stopped) << (stopped ? "" : stopped.error().describe());
   auto after = co_await runtime->containerStatus(*id, false);
   EXPECT_TRUE(after && (*after)->status->state == kContainerExited);
   EXPECT_GT((*after)->status->finishedAt, 0);
+
+  // Both tell of the exit, and the state follows.
+  auto events = co_await runtime->containerEvents();
+  EXPECT_TRUE(events) << (events ? "" : events.error().describe());
+  Result<std::string> heard = co_await makeContainer(runtime, sandbox, "heard", "sleep 1000");
+  EXPECT_TRUE(heard && events);
+  if (!heard || !events) co_return;
+  EXPECT_TRUE(co_await runtime->startContainer(*heard));
+  async::Gate gate(env.executor);
+  async::Promise<Result<RuntimeEvent>> told(env.executor);
+  gate.spawn(tellNext(events->get(), told));
+  co_await async::sleepFor(env, fake ? 1ms : 300ms);  // until the runtime has taken the subscription
+  EXPECT_TRUE(co_await runtime->stopContainer(*heard, 1));
+  Result<RuntimeEvent> event = co_await told.get();
+  EXPECT_TRUE(event) << (event ? "" : event.error().describe());
+  if (event) {
+    EXPECT_EQ(event->kind, RuntimeEvent::Exited);
+    EXPECT_EQ(event->id, *heard);
+  }
+  events->reset();
 
   if (!fake) {
     Result<std::string> exits = co_await makeContainer(runtime, sandbox, "exits", "exit 3");

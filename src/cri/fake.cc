@@ -90,26 +90,25 @@ Task<Result<void>> FakeRuntime::enter(std::string method, env::Duration delay, s
   co_return Unexpected(std::move(error));
 }
 
-void FakeRuntime::announce(const std::string& containerId, int32_t type) {
-  auto container = containers_.find(containerId);
-  if (container == containers_.end()) return;
+void FakeRuntime::announce(RuntimeEvent::Kind kind, const std::string& id) {
+  RuntimeEvent event{kind, id, ""};
+  auto container = containers_.find(id);
+  auto sandbox = sandboxes_.find(container == containers_.end() ? id : container->second.sandboxId);
+  if (eventsNamePods && sandbox != sandboxes_.end()) event.podUid = sandbox->second.config().metadata->uid;
   std::erase_if(listeners_, [](const auto& listener) { return listener.expired(); });
   for (const auto& weak : listeners_) {
     auto listener = weak.lock();
-    auto event = schema::newObject<v1::ContainerEventResponse>();
-    event->containerId = event.str(containerId);
-    event->containerEventType = type;
-    event->createdAt = env_.clock.unixNanos();
-    auto sandbox = sandboxes_.find(container->second.sandboxId);
-    if (sandbox != sandboxes_.end()) {
-      event->podSandboxStatus = event.arena().make<v1::PodSandboxStatus>();
-      event->podSandboxStatus->id = event.str(sandbox->first);
-      event->podSandboxStatus->metadata =
-          schema::copyInto(event.arena(), *sandbox->second.config().metadata);
-      event->podSandboxStatus->state = sandbox->second.state;
-    }
-    listener->events.push_back(published(std::move(event)));
+    listener->events.push_back(event);
     listener->ready.notifyAll();
+  }
+}
+
+void FakeRuntime::breakEventStreams() {
+  for (const auto& weak : std::exchange(listeners_, {})) {
+    if (auto listener = weak.lock()) {
+      listener->broken = true;
+      listener->ready.notifyAll();
+    }
   }
 }
 
@@ -120,14 +119,13 @@ void FakeRuntime::finish(Container& container, int32_t exitCode, std::string rea
   container.exitCode = exitCode;
   container.reason = !reason.empty() ? std::move(reason) : exitCode == 0 ? "Completed" : "Error";
   changed_.notifyAll();
-  announce(container.id, kContainerStoppedEvent);
+  announce(RuntimeEvent::Exited, container.id);
 }
 
 void FakeRuntime::start(Container& container, const Behavior& behavior) {
   container.state = kContainerRunning;
   container.startedAt = env_.clock.unixNanos();
   changed_.notifyAll();
-  announce(container.id, kContainerStartedEvent);
   if (!behavior.runFor) return;
   container.exitTimer = env_.executor.at(
       env_.clock.now() + *behavior.runFor,
@@ -143,7 +141,8 @@ void FakeRuntime::exitContainer(const std::string& id, int32_t exitCode, std::st
 void FakeRuntime::stopSandboxFromOutside(const std::string& id) {
   auto sandbox = sandboxes_.find(id);
   if (sandbox == sandboxes_.end()) return;
-  sandbox->second.state = kSandboxNotReady;
+  bool was = std::exchange(sandbox->second.state, kSandboxNotReady) == kSandboxReady;
+  if (was) announce(RuntimeEvent::Exited, id);
   for (auto& [containerId, container] : containers_) {
     if (container.sandboxId == id && container.state == kContainerRunning)
       finish(container, 137, "");
@@ -310,7 +309,6 @@ Answer<v1::CreateContainerResponse> FakeRuntime::createContainer(
   answer->containerId = answer.str(container.id);
   std::string id = container.id;
   containers_[id] = std::move(container);
-  announce(id, kContainerCreatedEvent);
   co_return published(std::move(answer));
 }
 
@@ -363,7 +361,6 @@ Answer<v1::StopContainerResponse> FakeRuntime::stopContainer(std::string id,
 Answer<v1::RemoveContainerResponse> FakeRuntime::removeContainer(std::string id) {
   CO_TRY(co_await enter("RemoveContainer", delays.other));
   exitContainer(id, 137);
-  announce(id, kContainerDeletedEvent);
   containers_.erase(id);
   co_return published(schema::newObject<v1::RemoveContainerResponse>());
 }
@@ -489,12 +486,13 @@ Answer<v1::PortForwardResponse> FakeRuntime::portForward(Mut<v1::PortForwardRequ
 class FakeRuntime::Events : public EventStream {
  public:
   explicit Events(std::shared_ptr<EventQueue> queue) : queue_(std::move(queue)) {}
-  Answer<v1::ContainerEventResponse> next() override { return nextOf(queue_); }
+  Task<Result<RuntimeEvent>> next() override { return nextOf(queue_); }
 
  private:
-  static Answer<v1::ContainerEventResponse> nextOf(std::shared_ptr<EventQueue> queue) {
-    while (queue->events.empty()) co_await queue->ready.wait();
-    Ref<v1::ContainerEventResponse> event = queue->events.front();
+  static Task<Result<RuntimeEvent>> nextOf(std::shared_ptr<EventQueue> queue) {
+    while (queue->events.empty() && !queue->broken) co_await queue->ready.wait();
+    if (queue->events.empty()) co_return fail(Reason::ServiceUnavailable, "the runtime ended its event stream");
+    RuntimeEvent event = std::move(queue->events.front());
     queue->events.pop_front();
     co_return event;
   }

@@ -59,6 +59,7 @@ class FakeRuntime : public RuntimeClient {
   bool runtimeReady = true;
   bool networkReady = true;
   bool offersEvents = false;
+  bool eventsNamePods = false;  // as the CRI's own events do, and containerd's do not
   // Present images, by full name ("docker.io/library/busybox:1.36").
   void addImage(std::string name) { addImage(std::move(name), Behavior()); }
   void addImage(std::string name, Behavior behavior);
@@ -72,6 +73,9 @@ class FakeRuntime : public RuntimeClient {
   // ---- what happens from outside
   void exitContainer(const std::string& id, int32_t exitCode, std::string reason = "");
   void stopSandboxFromOutside(const std::string& id);
+  void tellOutOfMemory(const std::string& containerId) { announce(RuntimeEvent::OutOfMemory, containerId); }
+  // Streams of events end with an error, as when the runtime restarts.
+  void breakEventStreams();
 
   // ---- what tests look at
   const std::map<std::string, Container>& containers() const { return containers_; }
@@ -118,7 +122,8 @@ class FakeRuntime : public RuntimeClient {
  private:
   struct EventQueue {
     explicit EventQueue(env::Executor& executor) : ready(executor) {}
-    std::deque<Ref<v1::ContainerEventResponse>> events;
+    std::deque<RuntimeEvent> events;
+    bool broken = false;
     async::Event ready;
   };
   class Events;
@@ -128,7 +133,7 @@ class FakeRuntime : public RuntimeClient {
   std::string newId();
   void start(Container& container, const Behavior& behavior);
   void finish(Container& container, int32_t exitCode, std::string reason);
-  void announce(const std::string& containerId, int32_t type);
+  void announce(RuntimeEvent::Kind kind, const std::string& id);  // of a container or sandbox
   // Present image of that name, default tag and registry added; the key in images_, "" when absent.
   std::string presentImage(std::string_view name) const;
   static std::string fullImageName(std::string_view name);

@@ -3,6 +3,7 @@
 
 #include "codec/codec.h"
 #include "cri/cri.h"
+#include "cri/runtime_events.h"
 #include "wire/grpc.h"
 
 namespace knarr::cri {
@@ -29,18 +30,36 @@ Result<Ref<T>> decode(const std::string& bytes) {
   return Ref<T>(std::move(object).publish());
 }
 
+// Asks for the CRI's events first, and for containerd's own when the runtime does not know that call.
 class GrpcEventStream : public EventStream {
  public:
-  explicit GrpcEventStream(std::unique_ptr<wire::GrpcStream> stream) : stream_(std::move(stream)) {}
-  Answer<v1::ContainerEventResponse> next() override { return nextFrom(stream_); }
+  GrpcEventStream(std::shared_ptr<wire::GrpcClient> grpc, std::unique_ptr<wire::GrpcStream> stream)
+      : call_(std::make_shared<Call>(std::move(grpc), std::move(stream))) {}
+  Task<Result<RuntimeEvent>> next() override { return nextFrom(call_); }
 
  private:
-  static Answer<v1::ContainerEventResponse> nextFrom(std::shared_ptr<wire::GrpcStream> stream) {
-    std::optional<std::string> message = CO_TRY(co_await stream->receive());
-    if (!message) co_return fail(Reason::ServiceUnavailable, "the runtime ended its event stream");
-    co_return decode<v1::ContainerEventResponse>(*message);
+  struct Call {
+    std::shared_ptr<wire::GrpcClient> grpc;
+    std::unique_ptr<wire::GrpcStream> stream;
+    bool ofContainerd = false;
+  };
+  static Task<Result<RuntimeEvent>> nextFrom(std::shared_ptr<Call> call) {
+    for (;;) {
+      Result<std::optional<std::string>> message = co_await call->stream->receive();
+      if (!message && message.error().reason() == Reason::MethodNotAllowed && !call->ofContainerd) {
+        call->ofContainerd = true;
+        call->stream = CO_TRY(co_await call->grpc->serverStream(
+            "/containerd.services.events.v1.Events/Subscribe", containerdSubscribeRequest()));
+        continue;
+      }
+      if (!message) co_return Unexpected(std::move(message).error());
+      if (!*message) co_return fail(Reason::ServiceUnavailable, "the runtime ended its event stream");
+      std::optional<RuntimeEvent> event =
+          CO_TRY(call->ofContainerd ? eventOfContainerd(**message) : eventOfCri(**message));
+      if (event) co_return std::move(*event);
+    }
   }
-  std::shared_ptr<wire::GrpcStream> stream_;
+  std::shared_ptr<Call> call_;
 };
 
 class GrpcRuntimeClient : public RuntimeClient {
@@ -191,7 +210,7 @@ class GrpcRuntimeClient : public RuntimeClient {
       std::shared_ptr<wire::GrpcClient> grpc) {
     auto stream =
         CO_TRY(co_await grpc->serverStream("/runtime.v1.RuntimeService/GetContainerEvents", ""));
-    co_return std::unique_ptr<EventStream>(std::make_unique<GrpcEventStream>(std::move(stream)));
+    co_return std::unique_ptr<EventStream>(std::make_unique<GrpcEventStream>(std::move(grpc), std::move(stream)));
   }
 
   std::string endpoint_;

@@ -127,13 +127,15 @@ CgroupLimits podCgroupLimits(const corev1::Pod& pod) {
   return limits;
 }
 
-std::vector<CgroupSetting> qosCgroups(const std::vector<schema::Ref<corev1::Pod>>& pods, const MachineInfo& machine) {
+std::vector<CgroupSetting> qosCgroups(const std::vector<schema::Ref<corev1::Pod>>& pods, const MachineInfo& machine,
+                                      const std::string& cgroupRoot) {
   int64_t burstableMilli = 0;
   for (const auto& pod : pods)
     if (qosClassOf(*pod) == "Burstable") burstableMilli += podRequest(*pod).cpuMilli;
-  return {{"/kubepods", {cpuSharesOf(machine.cpuMilli), std::nullopt, machine.memoryBytes}},
-          {"/kubepods/burstable", {cpuSharesOf(burstableMilli), std::nullopt, std::nullopt}},
-          {"/kubepods/besteffort", {cpuSharesOf(0), std::nullopt, std::nullopt}}};
+  std::string top = cgroupRoot + "/kubepods";
+  return {{top, {cpuSharesOf(machine.cpuMilli), std::nullopt, machine.memoryBytes}},
+          {top + "/burstable", {cpuSharesOf(burstableMilli), std::nullopt, std::nullopt}},
+          {top + "/besteffort", {cpuSharesOf(0), std::nullopt, std::nullopt}}};
 }
 
 int64_t cpuWeightOf(int64_t shares) { return shares == 0 ? 0 : 1 + (std::clamp<int64_t>(shares, 2, 262144) - 2) * 9999 / 262142; }
@@ -159,6 +161,10 @@ Result<void> removeCgroup(env::Files& files, const std::string& path) {
     if (Result<void> removed = removeBelow(files, hierarchy + path, 0); !removed) result = removed;
   }
   return result;
+}
+
+Result<void> removeCgroups(env::Files& files, const std::string& cgroupRoot) {
+  return removeCgroup(files, cgroupRoot.empty() ? "/kubepods" : cgroupRoot);
 }
 
 }  // namespace knarr::kubelet

@@ -33,9 +33,10 @@ struct CgroupSetting {
   CgroupLimits limits;
   bool operator==(const CgroupSetting&) const = default;
 };
-// /kubepods and its classes for the pods that the node holds. Pure. Source: pkg/kubelet/cm/qos_container_manager_linux.go,
+// <cgroupRoot>/kubepods and its classes for the pods that the node holds. Pure. Source: pkg/kubelet/cm/qos_container_manager_linux.go,
 // node_container_manager_linux.go.
-std::vector<CgroupSetting> qosCgroups(const std::vector<schema::Ref<corev1::Pod>>& pods, const MachineInfo& machine);
+std::vector<CgroupSetting> qosCgroups(const std::vector<schema::Ref<corev1::Pod>>& pods, const MachineInfo& machine,
+                                      const std::string& cgroupRoot);
 
 // v2's weight of v1's shares. Source: pkg/kubelet/cm/util, CPUSharesToCPUWeight (KEP 2254).
 int64_t cpuWeightOf(int64_t shares);

@@ -48,8 +48,11 @@ TEST(Cgroups, classesFollowTheirPods) {
   MachineInfo machine;
   machine.cpuMilli = 4000;
   machine.memoryBytes = 1 << 30;
-  std::vector<CgroupSetting> settings = qosCgroups({burstable, bestEffort}, machine);
+  std::vector<CgroupSetting> settings = qosCgroups({burstable, bestEffort}, machine, "/two");
   ASSERT_EQ(settings.size(), 3U);
+  EXPECT_EQ(settings[0].path, "/two/kubepods");
+  EXPECT_EQ(settings[1].path, "/two/kubepods/burstable");
+  EXPECT_EQ(settings[2].path, "/two/kubepods/besteffort");
   EXPECT_EQ(textOf(settings[0].limits), "4096 - 1073741824");
   EXPECT_EQ(textOf(settings[1].limits), "1536 - -");
   EXPECT_EQ(textOf(settings[2].limits), "2 - -");
@@ -99,6 +102,18 @@ TEST_F(CgroupFilesTest, version2HandsControllersOn) {
   EXPECT_EQ(read("/sys/fs/cgroup/kubepods/podx/cpu.weight"), std::to_string(cpuWeightOf(512)));
   EXPECT_EQ(read("/sys/fs/cgroup/kubepods/podx/cpu.max"), "50000 100000");
   EXPECT_EQ(read("/sys/fs/cgroup/kubepods/podx/memory.max"), "4096");
+}
+
+TEST_F(CgroupFilesTest, aClusterRemovesItsOwnRootOnly) {
+  for (const char* cgroup : {"cpu/kubepods/podx", "cpu/two/kubepods/burstable/pody", "unified/two/kubepods"})
+    ASSERT_TRUE(files.makeDirectories(std::string("/sys/fs/cgroup/") + cgroup));
+  ASSERT_TRUE(removeCgroups(files, "/two"));
+  EXPECT_FALSE(files.status("/sys/fs/cgroup/cpu/two"));
+  EXPECT_FALSE(files.status("/sys/fs/cgroup/unified/two"));
+  EXPECT_TRUE(files.status("/sys/fs/cgroup/cpu/kubepods/podx"));
+  ASSERT_TRUE(removeCgroups(files, ""));
+  EXPECT_FALSE(files.status("/sys/fs/cgroup/cpu/kubepods"));
+  EXPECT_TRUE(removeCgroups(files, "")) << "absent is fine";
 }
 
 TEST_F(CgroupFilesTest, aHostWithoutCgroupsIsFine) {

@@ -98,7 +98,7 @@ void addSupplementalGroups(schema::List<int64_t>& groups, Arena& arena,
 
 v1::LinuxPodSandboxConfig* sandboxLinux(Arena& arena, const Pod& pod, const KubeletConfig& config) {
   auto* out = arena.make<v1::LinuxPodSandboxConfig>();
-  if (config.cgroupsPerQos) out->cgroupParent = arena.copy(podCgroup(pod));
+  if (config.cgroupsPerQos) out->cgroupParent = arena.copy(podCgroup(pod, config.cgroupRoot));
   auto* security = out->securityContext = arena.make<v1::LinuxSandboxSecurityContext>();
   security->namespaceOptions = namespaces(arena, pod);
   security->seccomp = arena.make<v1::SecurityProfile>();  // RuntimeDefault

@@ -144,7 +144,8 @@ TEST(Resources, cgroupFigures) {
       R"("containers":[{"name":"a","image":"i","resources":{"requests":{"memory":"4000000000"}}}])");
   EXPECT_EQ(qosClassOf(*burstable), "Burstable");
   EXPECT_EQ(oomScoreAdjust(*burstable, burstable->spec.containers[0], 8'000'000'000), 500);
-  EXPECT_EQ(podCgroup(*burstable), "/kubepods/burstable/podu1");
+  EXPECT_EQ(podCgroup(*burstable, ""), "/kubepods/burstable/podu1");
+  EXPECT_EQ(podCgroup(*burstable, "/knarr-two"), "/knarr-two/kubepods/burstable/podu1");
   auto guaranteed = podOf(
       R"("containers":[{"name":"a","image":"i","resources":{"limits":{"memory":"1Gi","cpu":"1"},"requests":{"cpu":"1000m"}}}])");
   EXPECT_EQ(qosClassOf(*guaranteed), "Guaranteed");

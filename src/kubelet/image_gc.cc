@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "base/log.h"
 
@@ -68,7 +67,7 @@ Task<Result<void>> ImageCollector::detect() {
     use.inUse = used.contains(id);
     auto look = [&](schema::Str name) {
       use.inUse |= used.contains(std::string_view(name));
-      use.pinned |= name.starts_with(kSandboxImage);
+      use.pinned |= name.starts_with(kSandboxImage) || pinned_.contains(std::string_view(name));
     };
     for (schema::Str name : image.repoTags) look(name);
     for (schema::Str name : image.repoDigests) look(name);

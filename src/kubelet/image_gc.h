@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,9 +31,11 @@ std::vector<ImageUse> imagesToRemove(std::vector<ImageUse> images, int64_t nowNa
 
 class ImageCollector {
  public:
+  // `pinned`: names of images that never go ("docker.io/library/busybox:1.36"), besides those that the runtime pins.
   // `warn` tells of the node: reason, message.
-  ImageCollector(env::Env environment, cri::RuntimeClient& runtime, std::function<void(std::string, std::string)> warn)
-      : env_(environment), runtime_(runtime), warn_(std::move(warn)) {}
+  ImageCollector(env::Env environment, cri::RuntimeClient& runtime, std::set<std::string, std::less<>> pinned,
+                 std::function<void(std::string, std::string)> warn)
+      : env_(environment), runtime_(runtime), pinned_(std::move(pinned)), warn_(std::move(warn)) {}
 
   // Looks every five minutes until stop.
   async::Task<void> run(async::StopToken stop);
@@ -48,6 +51,7 @@ class ImageCollector {
 
   env::Env env_;
   cri::RuntimeClient& runtime_;
+  std::set<std::string, std::less<>> pinned_;
   std::function<void(std::string, std::string)> warn_;
   std::map<std::string, ImageUse> known_;  // by id
   std::string imagePath_;

@@ -43,13 +43,21 @@ Task<void> freeTwice(ImageCollector* collector, env::Env env, std::vector<int64_
   freed->push_back((co_await collector->freeSpace(int64_t{1} << 40)).value_or(-1));
 }
 
+Task<void> listImages(cri::RuntimeClient* runtime, std::vector<std::string>* tags) {
+  auto images = co_await runtime->listImages(schema::newObject<runtimev1::ListImagesRequest>());
+  if (!images) co_return;
+  for (const runtimev1::Image& image : (*images)->images)
+    for (schema::Str tag : image.repoTags) tags->emplace_back(tag);
+}
+
 TEST(ImageGc, removesThroughTheRuntime) {
   env::SimEnv world(1);
   env::Env env = world.env();
   cri::FakeRuntime runtime(env);
   runtime.addImage("docker.io/library/old:1");
   runtime.addImage("registry.k8s.io/pause:3.10");
-  ImageCollector collector(env, runtime, [](std::string, std::string) {});
+  runtime.addImage("docker.io/library/ours:1");
+  ImageCollector collector(env, runtime, {"docker.io/library/ours:1"}, [](std::string, std::string) {});
   std::vector<int64_t> freed;
   async::Gate gate(env.executor);
   gate.spawn(freeTwice(&collector, env, &freed));
@@ -60,7 +68,11 @@ TEST(ImageGc, removesThroughTheRuntime) {
   world.runFor(1s);
   gate.spawn(freeTwice(&collector, env, &freed));
   ASSERT_TRUE(world.runUntil([&] { return freed.size() == 2; }, 10min));
-  EXPECT_EQ(freed[1], 0) << "the sandbox image stays";
+  EXPECT_EQ(freed[1], 0) << "the sandbox image stays, and what is pinned by name";
+  std::vector<std::string> left;
+  gate.spawn(listImages(&runtime, &left));
+  world.runFor(1s);
+  EXPECT_EQ(left, (std::vector<std::string>{"docker.io/library/ours:1", "registry.k8s.io/pause:3.10"}));
 }
 
 TEST(Admission, underPressure) {

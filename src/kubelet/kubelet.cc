@@ -12,6 +12,7 @@
 #include "kubelet/logs.h"
 #include "kubelet/machine.h"
 #include "kubelet/node_status.h"
+#include "kubelet/pleg.h"
 #include "kubelet/pod_workers.h"
 #include "kubelet/stats.h"
 
@@ -26,9 +27,6 @@ namespace {
 
 constexpr auto kHousekeepingPeriod = std::chrono::seconds(2);
 constexpr auto kLogMonitorPeriod = std::chrono::seconds(10);  // Source: containerLogMonitorInterval
-// With events from the runtime the relist only catches what they missed. Source:
-// eventedPlegRelistPeriod.
-constexpr auto kRelistPeriodWithEvents = std::chrono::seconds(30);
 
 client::ListOptions onNode(const std::string& nodeName) {
   client::ListOptions options;
@@ -54,10 +52,13 @@ class Kubelet::Impl {
         statuses_(env_, client_),
         prober_(env_, runtime_, recorder_, [this](const std::string& uid) { workers_.wake(uid); }),
         agent_(env_, config_, machine_, client_, runtime_, recorder_),
-        imageCollector_(env_, runtime_, [this](std::string reason, std::string message) { agent_.warn(reason, message); }),
+        imageCollector_(env_, runtime_, config_.pinnedImages, [this](std::string reason, std::string message) { agent_.warn(reason, message); }),
         pods_(env_, client_, client::resourceOf<Pod>(), "", onNode(config_.nodeName)),
         services_(env_, client_, client::resourceOf<corev1::Service>(), "", {}),
-        workers_(workerContext()) {
+        workers_(workerContext()),
+        pleg_(
+            env_, runtime_, config_.plegRelistPeriod, [this](const std::string& uid) { workers_.wake(uid); },
+            [this](bool healthy) { agent_.setPlegHealthy(healthy); }) {
     agent_.imagePathFrom([this] { return imageCollector_.imagePath(); });
   }
 
@@ -90,8 +91,6 @@ class Kubelet::Impl {
             [this] { return agent_.pressure(); }};
   }
   Variables servicesFor(const Pod& pod) const;
-  Task<void> relist(async::StopToken stop);
-  Task<void> followEvents(async::StopToken stop);
   Task<void> housekeeping(async::StopToken stop);
   Task<void> keepLogsSmall(async::StopToken stop);
   Result<Ref<Pod>> podNamed(std::string_view nameSpace, std::string_view name) const;
@@ -116,9 +115,7 @@ class Kubelet::Impl {
   client::Informer pods_;
   client::Informer services_;
   PodWorkers workers_;
-  RuntimeSummary lastSummary_;
-  bool listed_ = false;  // the runtime was listed at least once
-  bool eventsWork_ = false;
+  Pleg pleg_;
 };
 
 Variables Kubelet::Impl::servicesFor(const Pod& pod) const {
@@ -144,7 +141,7 @@ Task<Result<void>> Kubelet::Impl::run(async::StopToken stop) {
   gate.spawn(statuses_.run(stop));
   sources.spawn(services_.run(stop));
   sources.spawn(pods_.run(stop));
-  gate.spawn(relist(stop));
+  gate.spawn(pleg_.relist(stop));
   // Containers get the services' addresses in their environment.
   while (!stop.stopRequested() && !(services_.hasSynced() && pods_.hasSynced())) {
     co_await async::sleepFor(env_, std::chrono::milliseconds(10), stop);
@@ -159,7 +156,7 @@ Task<Result<void>> Kubelet::Impl::run(async::StopToken stop) {
     };
     handler.onDelete = [this](const Ref<>& pod) { workers_.remove(Ref<Pod>(pod)); };
     pods_.addHandler(std::move(handler));
-    gate.spawn(followEvents(stop));
+    gate.spawn(pleg_.followEvents(stop));
     gate.spawn(housekeeping(stop));
     gate.spawn(keepLogsSmall(stop));
     gate.spawn(imageCollector_.run(stop));
@@ -173,72 +170,13 @@ Task<Result<void>> Kubelet::Impl::run(async::StopToken stop) {
   co_return Result<void>();
 }
 
-// Pod Lifecycle Event Generator: compares the runtime's lists with the last ones and wakes whose
-// pods changed.
-Task<void> Kubelet::Impl::relist(async::StopToken stop) {
-  env::Instant lastSuccess = env_.clock.now();
-  constexpr auto kUnhealthyAfter = std::chrono::minutes(3);  // Source: relistThreshold
-  while (!stop.stopRequested()) {
-    Result<RuntimeSummary> summary = co_await summarizeRuntime(runtime_);
-    if (summary) {
-      lastSuccess = env_.clock.now();
-      for (const auto& [uid, pod] : summary->pods) {
-        auto before = lastSummary_.pods.find(uid);
-        if (before == lastSummary_.pods.end() || before->second.states != pod.states)
-          workers_.wake(uid);
-      }
-      for (const auto& [uid, pod] : lastSummary_.pods) {
-        if (!summary->pods.contains(uid)) workers_.wake(uid);
-      }
-      lastSummary_ = std::move(*summary);
-      listed_ = true;
-    }
-    agent_.setPlegHealthy(env_.clock.now() - lastSuccess < kUnhealthyAfter);
-    env::Duration period = config_.plegRelistPeriod;
-    if (eventsWork_) period = std::max<env::Duration>(period, kRelistPeriodWithEvents);
-    co_await async::sleepFor(env_, period, stop);
-  }
-}
-
-Task<void> Kubelet::Impl::followEvents(async::StopToken stop) {
-  while (!stop.stopRequested()) {
-    auto stream = co_await runtime_.containerEvents();
-    if (!stream) co_return;  // the relist does it alone
-    while (!stop.stopRequested()) {
-      async::Promise<Result<Ref<v1::ContainerEventResponse>>> arrived(env_.executor);
-      struct Wait {
-        static Task<void> next(cri::EventStream* events,
-                               async::Promise<Result<Ref<v1::ContainerEventResponse>>> into) {
-          into.set(co_await events->next());
-        }
-      };
-      async::Gate gate(env_.executor);  // dropped with the call when the kubelet stops
-      gate.spawn(Wait::next(stream->get(), arrived));
-      auto registration = stop.onStop(
-          [arrived] { arrived.set(fail(Reason::ServiceUnavailable, "the kubelet stops")); });
-      auto event = co_await arrived.get();
-      if (!event) {
-        eventsWork_ = false;
-        if (event.error().reason() == Reason::MethodNotAllowed || stop.stopRequested()) co_return;
-        break;
-      }
-      eventsWork_ = true;
-      if ((*event)->podSandboxStatus != nullptr &&
-          (*event)->podSandboxStatus->metadata != nullptr) {
-        workers_.wake(std::string((*event)->podSandboxStatus->metadata->uid));
-      }
-    }
-    co_await async::sleepFor(env_, std::chrono::seconds(1), stop);
-  }
-}
-
 // Ends pods that only the runtime knows, and removes directories of pods that nobody knows.
 Task<void> Kubelet::Impl::housekeeping(async::StopToken stop) {
   while (!stop.stopRequested()) {
     co_await async::sleepFor(env_, kHousekeepingPeriod, stop);
-    if (stop.stopRequested() || !listed_) continue;
+    if (stop.stopRequested() || !pleg_.listed()) continue;
     std::vector<std::string> orphans;
-    for (const auto& [uid, pod] : lastSummary_.pods) {
+    for (const auto& [uid, pod] : pleg_.summary().pods) {
       if (!workers_.knows(uid)) orphans.push_back(uid);
     }
     for (const std::string& uid : orphans) {
@@ -250,7 +188,7 @@ Task<void> Kubelet::Impl::housekeeping(async::StopToken stop) {
     Result<std::vector<std::string>> onDisk = volumes_.podsOnDisk();
     if (!onDisk) continue;
     for (const std::string& uid : *onDisk) {
-      if (workers_.knows(uid) || lastSummary_.pods.contains(uid)) continue;
+      if (workers_.knows(uid) || pleg_.summary().pods.contains(uid)) continue;
       Result<void> removed = co_await volumes_.removePod(uid);
       if (!removed)
         logWarning("kubelet", "cannot remove an orphaned pod directory uid={} error={}", uid,

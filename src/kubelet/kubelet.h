@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,9 +50,13 @@ struct KubeletConfig {
   std::string clusterDomain = "cluster.local";
   std::string resolverConfig = "/etc/resolv.conf";
 
-  // Pods' containers are put under /kubepods/<qos>/pod<uid>, made by the runtime (cgroupfs driver).
+  // Pods' containers are put under <cgroupRoot>/kubepods/<qos>/pod<uid>, made by the runtime (cgroupfs driver).
   // False: the runtime's own place, for hosts where the kubelet may not use the tree.
   bool cgroupsPerQos = true;
+  std::string cgroupRoot;  // "" is the root of the hierarchies, or "/name"
+
+  // Images that image garbage collection leaves alone, because no registry has them.
+  std::set<std::string, std::less<>> pinnedImages;
 
   env::Duration syncFrequency = std::chrono::minutes(1);
   env::Duration nodeStatusUpdateFrequency = std::chrono::seconds(10);
@@ -87,6 +92,10 @@ struct ExecOptions {
   std::vector<std::string> command;
   bool standardInput = false, standardOutput = true, standardError = true, tty = false;
 };
+
+// Removes what a kubelet with this cgroupRoot made in cgroups, and the root itself unless it is "". Absent is fine; an error
+// names a cgroup that still holds processes. No kubelet may run with it.
+Result<void> removeCgroups(env::Files& files, const std::string& cgroupRoot);
 
 class Kubelet {
  public:

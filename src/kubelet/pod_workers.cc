@@ -332,8 +332,8 @@ Task<void> PodWorkers::applyCgroups(Ref<Pod> pod) {
   std::vector<Ref<Pod>> pods;
   for (const auto& [uid, other] : workers_)
     if (other->pod && other->admitted && !other->killed) pods.push_back(other->pod);
-  std::vector<CgroupSetting> settings = qosCgroups(pods, context_.machine);
-  settings.push_back({podCgroup(*pod), podCgroupLimits(*pod)});
+  std::vector<CgroupSetting> settings = qosCgroups(pods, context_.machine, context_.config.cgroupRoot);
+  settings.push_back({podCgroup(*pod, context_.config.cgroupRoot), podCgroupLimits(*pod)});
   std::erase_if(settings, [&](const CgroupSetting& setting) {
     auto known = cgroups_.find(setting.path);
     return known != cgroups_.end() && known->second == setting.limits;
@@ -485,7 +485,7 @@ Task<Result<void>> PodWorkers::syncTerminated(std::shared_ptr<Worker> worker) {
   CO_TRY(co_await context_.volumes.removePod(worker->uid));
   if (context_.config.cgroupsPerQos) {
     env::Files& files = context_.env.files;
-    std::string cgroup = podCgroup(*pod);
+    std::string cgroup = podCgroup(*pod, context_.config.cgroupRoot);
     cgroups_.erase(cgroup);
     std::move_only_function<Result<void>()> work = [&files, cgroup] {
       return removeCgroup(files, cgroup);

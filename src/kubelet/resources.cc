@@ -73,9 +73,9 @@ int64_t oomScoreAdjust(const corev1::Pod& pod, const corev1::Container& containe
   return score == 1000 ? 999 : score;   // below every BestEffort pod
 }
 
-std::string podCgroup(const corev1::Pod& pod) {
+std::string podCgroup(const corev1::Pod& pod, const std::string& cgroupRoot) {
   std::string qos = qosClassOf(pod);
-  std::string parent = "/kubepods/";
+  std::string parent = cgroupRoot + "/kubepods/";
   if (qos == "Burstable") parent += "burstable/";
   if (qos == "BestEffort") parent += "besteffort/";
   return parent + "pod" + std::string(pod.metadata.uid);

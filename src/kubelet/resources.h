@@ -26,8 +26,8 @@ constexpr int64_t kCpuPeriodMicros = 100'000;
 int64_t oomScoreAdjust(const corev1::Pod& pod, const corev1::Container& container,
                        int64_t nodeMemoryBytes);
 
-// "/kubepods/burstable/pod<uid>".
-std::string podCgroup(const corev1::Pod& pod);
+// "<cgroupRoot>/kubepods/burstable/pod<uid>".
+std::string podCgroup(const corev1::Pod& pod, const std::string& cgroupRoot);
 
 // An init container that stays: restartPolicy Always.
 bool isSidecar(const corev1::Container& container);

@@ -135,10 +135,13 @@ Task<Result<RuntimeSummary>> summarizeRuntime(cri::RuntimeClient& runtime) {
     pod.nameSpace = text(map, labels::kPodNamespace);
     pod.states[std::string(id)] = state;
   };
-  for (const v1::PodSandbox& sandbox : sandboxes->items)
+  for (const v1::PodSandbox& sandbox : sandboxes->items) {
     note(sandbox.labels, sandbox.id, sandbox.state);
+    if (sandbox.state == cri::kSandboxReady) summary.running.emplace(sandbox.id);
+  }
   for (const v1::Container& container : containers->containers) {
     note(container.labels, container.id, container.state);
+    if (container.state == cri::kContainerRunning) summary.running.emplace(container.id);
   }
   co_return summary;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -75,6 +76,7 @@ struct RuntimeSummary {
     std::map<std::string, int32_t> states;  // sandbox and container ids to their states
   };
   std::map<std::string, Pod> pods;  // by uid
+  std::set<std::string, std::less<>> running;  // ids of containers that run and of sandboxes that are ready
 };
 async::Task<Result<RuntimeSummary>> summarizeRuntime(cri::RuntimeClient& runtime);
 

@@ -89,6 +89,7 @@ host_state() {
   pgrep -f "knarr server" >/dev/null || nft list tables 2>/dev/null | grep " cni_"
   ip route show table all | grep -E "$pod_prefix|$bridge" | sed 's/^/route /'
   ls -d /etc/cni/net.d/* /opt/cni/bin/* /var/lib/cni/* /run/flannel /var/lib/knarr* /etc/knarr* /run/knarr* /var/log/knarr* /var/log/pods/* 2>/dev/null | sed 's/^/file /'
+  find /sys/fs/cgroup -type d -path "*e2e-$bridge*" 2>/dev/null | sed 's/^/cgroup /'
   pgrep -f "$root" | grep -vx $$ | sed 's/^/process /'
 }
 # Only what is new counts; what others had here before may have gone.

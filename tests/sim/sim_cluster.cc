@@ -193,6 +193,9 @@ SimCluster::SimCluster(uint64_t seed)
     for (const char* image : {"web:1", "web:2", "web:3"})
       runtimes_.back()->addImage(
           image, {.runFor = {}, .exitCode = 0, .stopTakes = 200ms, .startError = "", .user = ""});
+    // One runtime has no events, one has the CRI's, one has containerd's.
+    runtimes_.back()->offersEvents = node > 0;
+    runtimes_.back()->eventsNamePods = node == 1;
     startKubelet(node);
   }
   startManager();

@@ -59,12 +59,24 @@ enum SecurityProfileType : int32_t {
 constexpr std::string_view kRuntimeReady = "RuntimeReady";
 constexpr std::string_view kNetworkReady = "NetworkReady";
 
-// The events of GetContainerEvents. Destroying it ends the call.
+// What happened in the runtime without the kubelet having asked for it.
+struct RuntimeEvent {
+  enum Kind {
+    Exited,      // a container or sandbox ended; or it is gone
+    OutOfMemory  // the kernel killed a process of a container
+  };
+  Kind kind = Exited;
+  std::string id;  // of the container or sandbox
+  // Of the pod; then the runtime's answers show the event already. "": they may take some more milliseconds.
+  std::string podUid;
+};
+
+// Destroying it ends the call.
 class EventStream {
  public:
   virtual ~EventStream() = default;
   // Waits; an error ends the stream (MethodNotAllowed: the runtime has no events).
-  virtual Answer<v1::ContainerEventResponse> next() = 0;
+  virtual async::Task<Result<RuntimeEvent>> next() = 0;
 };
 
 class RuntimeClient {
@@ -109,6 +121,7 @@ class RuntimeClient {
 
   virtual Answer<v1::ListContainerStatsResponse> listContainerStats(
       Mut<v1::ListContainerStatsRequest> request) = 0;
+  // Exits of containers and sandboxes, from whatever source of events the runtime has.
   virtual async::Task<Result<std::unique_ptr<EventStream>>> containerEvents() = 0;
 
   virtual Answer<v1::ListImagesResponse> listImages(Mut<v1::ListImagesRequest> request) = 0;
