@@ -164,6 +164,51 @@ Value arrayOf(const std::vector<Value>& items, Arena& arena) {
   return out;
 }
 
+// A value as Go's %v prints it.
+std::string goText(const Value& value) {
+  std::string out;
+  if (value.isArray()) {
+    for (const Value& item : value.items()) out += (out.empty() ? "" : " ") + goText(item);
+    return "[" + out + "]";
+  }
+  if (value.isObject()) {
+    for (const Member& member : value.members()) out += fmt::format("{}{}:{}", out.empty() ? "" : " ", member.name, goText(member.value));
+    return "map[" + out + "]";
+  }
+  if (value.isNull()) return "<nil>";
+  return value.isString() ? std::string(value.string()) : codec::toJson(value);
+}
+
+// What the patch lists must stand in the same order in the order that it asks for. Source: validatePatchWithSetOrderList.
+Result<void> checkPatchOrder(const Value* patch, const Value& order, std::string_view key) {
+  if (!patch || !patch->isArray()) return {};
+  size_t at = 0;
+  for (const Value& item : patch->items()) {
+    if (!key.empty() && !directiveOf(item).empty()) continue;
+    const Value* wanted = key.empty() ? &item : item.find(key);
+    if (!wanted) return noMergeKey(item, key);
+    for (; at < order.size(); ++at) {
+      const Value* named = key.empty() ? &order.items()[at] : order.items()[at].find(key);
+      if (named && *named == *wanted) break;
+    }
+    if (at++ >= order.size())
+      return Unexpected(Error(Reason::Unknown, fmt::format("The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
+                                                           goText(*patch), goText(order))));
+  }
+  return {};
+}
+
+Result<void> checkDirectives(const FieldInfo& field, const Value* patch, const Value* deletions, const Value* order) {
+  if (deletions && !deletions->isArray()) return fail(Reason::BadRequest, "invalid patch format of primitive list");
+  if (!order) return {};
+  if (!order->isArray()) return fail(Reason::BadRequest, "invalid patch format of setElementOrder list");
+  bool ofMaps = field.kind == schema::Kind::Message;
+  for (const Value& item : order->items())
+    if (ofMaps && (!item.isObject() || !item.find(field.patchMergeKey)))
+      return fail(Reason::BadRequest, "invalid patch format of setElementOrder list");
+  return checkPatchOrder(patch, *order, ofMaps ? field.patchMergeKey : std::string_view());
+}
+
 // A list whose elements are scalars: a union, with removals and an order asked for.
 Value mergeScalars(const Value& original, const Value* patch, const Value* deletions, const Value* order, Arena& arena) {
   std::vector<Value> items;
@@ -183,17 +228,14 @@ Value mergeScalars(const Value& original, const Value* patch, const Value* delet
 Result<Value> mergeList(const FieldInfo* field, const Value& original, const Value* patch, const Value* deletions, const Value* order,
                         Arena& arena) {
   if (!hasStrategy(field, "merge")) return withoutDirectives(patch ? *patch : Value::emptyArray(), arena);
+  TRY(checkDirectives(*field, patch, deletions, order));
   if (field->kind != schema::Kind::Message) return mergeScalars(original, patch, deletions, order, arena);
   if (field->patchMergeKey.empty()) return withoutDirectives(patch ? *patch : Value::emptyArray(), arena);
   MergeList merged = TRY(mergeMaps(*field, original, patch ? *patch : Value::emptyArray(), arena));
   std::vector<Value> keys = merged.patchOrder;
   if (order && order->isArray()) {
     keys.clear();
-    for (const Value& item : order->items()) {
-      const Value* key = item.find(field->patchMergeKey);
-      if (!key) return fail(Reason::BadRequest, "invalid patch format of setElementOrder list");
-      keys.push_back(*key);
-    }
+    for (const Value& item : order->items()) keys.push_back(*item.find(field->patchMergeKey));
   }
   orderItems(merged.items, keys, original, field->patchMergeKey);
   return arrayOf(merged.items, arena);

@@ -224,6 +224,8 @@ SchemaRef SchemaRef::ofField(const FieldInfo& field) {
   }
   if (field.shape == Shape::Map) return {field.atomicMap ? Atomic : Map, field.message, &field};
   if (field.atomicMap) return {Atomic, nullptr, nullptr};
+  // A field may ask for members of their own although its type is replaced as a whole elsewhere.
+  if (field.granularMap && isStructKind(field.kind)) return {Struct, field.message, nullptr};
   return elementOf(field);
 }
 
