@@ -42,26 +42,42 @@ Unexpected decodeFailed(std::string_view what, const std::string& json, std::str
 }
 
 // The patched JSON tree back as an object, with defaults and with the strictness asked for.
+// `patchErrors`: what is doubtful about the patch itself.
 Result<Mut<>> objectFromValue(const PatchRequest& request, const schema::TypeInfo& type, const Value& value,
-                              std::vector<std::string>& warnings) {
+                              std::vector<std::string> patchErrors, std::vector<std::string>& warnings) {
   std::string json = codec::toJson(value);
   codec::DecodeOptions options;
   const std::string& validation = request.options.fieldValidation;
   options.strict = validation != "Ignore";
   auto decoded = codec::decodeJson(type, json, options);
   if (!decoded) return decodeFailed("patch", json, decoded.error().message());
-  if (!decoded->strictErrors.empty()) {
-    if (validation == "Strict") return decodeFailed("patch", json, "strict decoding error: " + join(decoded->strictErrors, ", "));
-    warnings.insert(warnings.end(), decoded->strictErrors.begin(), decoded->strictErrors.end());
-  }
+  patchErrors.insert(patchErrors.end(), decoded->strictErrors.begin(), decoded->strictErrors.end());
+  if (!patchErrors.empty() && validation == "Strict") return decodeFailed("patch", json, "strict decoding error: " + join(patchErrors, ", "));
+  if (options.strict) warnings.insert(warnings.end(), patchErrors.begin(), patchErrors.end());
   setDefaults(decoded->object);
   return std::move(decoded->object);
 }
 
-Result<Value> patchValue(const PatchRequest& request, const schema::TypeInfo& type, const Value& document, Arena& arena) {
-  std::vector<std::string> duplicates;
-  auto patch = codec::parseJsonValue(request.body, arena, &duplicates);
+// Members that no operation of a JSON patch has.
+void collectUnknownMembers(const Value& patch, std::vector<std::string>& out) {
+  if (!patch.isArray()) return;
+  for (size_t i = 0; i < patch.size(); ++i) {
+    if (!patch.items()[i].isObject()) continue;
+    for (const codec::Member& member : patch.items()[i].members())
+      if (member.name != "op" && member.name != "path" && member.name != "from" && member.name != "value")
+        out.push_back(fmt::format("unknown field \"[{}].{}\"", i, member.name));
+  }
+}
+
+// `strictErrors` receives what is doubtful about the patch.
+Result<Value> patchValue(const PatchRequest& request, const schema::TypeInfo& type, const Value& document, Arena& arena,
+                         std::vector<std::string>& strictErrors) {
+  auto patch = codec::parseJsonValue(request.body, arena, &strictErrors);
   if (!patch) return fail(Reason::BadRequest, fmt::format("error decoding patch: {}", patch.error().message()));
+  if (request.type == client::PatchType::Json) {
+    collectUnknownMembers(*patch, strictErrors);
+    for (std::string& one : strictErrors) one = "json patch " + one;
+  }
   switch (request.type) {
     case client::PatchType::Json:
       return apimachinery::applyJsonPatch(document, *patch, arena);
@@ -81,8 +97,9 @@ Result<Mut<>> patchScale(const PatchRequest& request, const Ref<>& old, env::Env
   Mut<> scale = TRY(scaleOf(old));
   Arena arena;
   Value document = TRY(codec::parseJsonValue(codec::encodeJson(scale.object()), arena));
-  Value patched = TRY(patchValue(request, scale.type(), document, arena));
-  Mut<> wanted = TRY(objectFromValue(request, scale.type(), patched, warnings));
+  std::vector<std::string> strictErrors;
+  Value patched = TRY(patchValue(request, scale.type(), document, arena, strictErrors));
+  Mut<> wanted = TRY(objectFromValue(request, scale.type(), patched, std::move(strictErrors), warnings));
   Mut<> next = TRY(withScale(old, wanted.object()));
   return trackUpdate(*request.resource, "scale", std::move(next), old, request.manager, environment);
 }
@@ -207,17 +224,18 @@ Result<void> checkUpdateTarget(const ServedResource& resource, const std::string
 Result<Mut<>> trackCreate(const ServedResource& resource, Mut<> object, const std::string& manager, env::Env environment) {
   const schema::TypeInfo& type = object.type();
   metav1::ObjectMeta& metadata = schema::metadataOf(object);
-  // Entries that came with the object stay; an apply has written its own.
-  if (!metadata.managedFields.empty()) return object;
+  // Entries that came with the object count as long as they can be read; what the object has belongs to its creator.
+  Managers managers = apimachinery::decodeManagers(metadata).value_or(Managers());
+  metadata.managedFields = {};
   Arena arena;
   Value next = TRY(codec::parseJsonValue(codec::encodeJson(object.object()), arena));
   dropIdentity(next);
   Manager writer = managerFor(type, manager, false, "", environment);
-  auto managers = apimachinery::trackUpdateFields(type, {}, Value::emptyObject(), next, writer);
-  if (!managers) return object;  // Tracking never fails a write.
-  for (Manager& one : *managers)
+  auto tracked = apimachinery::trackUpdateFields(type, std::move(managers), Value::emptyObject(), next, writer);
+  if (!tracked) return object;  // Tracking never fails a write.
+  for (Manager& one : *tracked)
     if (hasStatus(resource)) dropResetFields(one.fields, "");
-  apimachinery::encodeManagers(*managers, metadata, object.arena());
+  apimachinery::encodeManagers(*tracked, metadata, object.arena());
   return object;
 }
 
@@ -280,9 +298,10 @@ Result<Mut<>> applyPatch(const PatchRequest& request, const Ref<>& old, env::Env
   const schema::TypeInfo& type = *request.resource->info->type;
   Arena arena;
   Value document = TRY(codec::parseJsonValue(codec::encodeJson(old.object()), arena));
-  Value patched = TRY(patchValue(request, type, document, arena));
+  std::vector<std::string> strictErrors;
+  Value patched = TRY(patchValue(request, type, document, arena, strictErrors));
   // A patch that does not speak of the resourceVersion applies to whatever is current; the document carried it in.
-  Mut<> object = TRY(objectFromValue(request, type, patched, warnings));
+  Mut<> object = TRY(objectFromValue(request, type, patched, std::move(strictErrors), warnings));
   TRY(checkPatchedIdentity(request, object));
   return trackUpdate(*request.resource, request.subresource, std::move(object), old, request.manager, environment);
 }

@@ -111,6 +111,9 @@ std::vector<Conflict> takeFromOthers(Managers& managers, const Manager& writer, 
 Result<Managers> decodeManagers(const metav1::ObjectMeta& metadata) {
   Managers managers;
   for (const metav1::ManagedFieldsEntry& entry : metadata.managedFields) {
+    if (entry.operation != "Apply" && entry.operation != "Update") return fail(Reason::BadRequest, "operation must be `Apply` or `Update`");
+    if (entry.apiVersion.empty()) return fail(Reason::BadRequest, "apiVersion must not be empty");
+    if (entry.fieldsType != "FieldsV1") return fail(Reason::BadRequest, fmt::format("invalid fieldsType {}", quote(entry.fieldsType)));
     Manager manager;
     manager.name = entry.manager;
     manager.apply = entry.operation == "Apply";
