@@ -45,17 +45,6 @@ std::string definitionOf(const FieldInfo& field) {
   }
 }
 
-// What explain shows for the members that every object has. Other members have no words here.
-std::string_view descriptionOf(std::string_view json) {
-  if (json == "apiVersion")
-    return "Group and version of the schema that this object is written in.";
-  if (json == "kind") return "Name of the kind of this object, in CamelCase. Cannot be changed.";
-  if (json == "metadata") return "Name, labels and the other data that all objects carry.";
-  if (json == "spec") return "What is wanted.";
-  if (json == "status") return "What was last observed. Filled in by the system.";
-  return "";
-}
-
 }  // namespace
 
 Value Definitions::refTo(std::string_view name) {
@@ -112,11 +101,13 @@ Value Definitions::builtIn(std::string_view name) {
 Value Definitions::schemaOf(const TypeInfo& type) {
   if (type.name.starts_with("apiextensions/v1.JSONSchemaPropsOr")) return Value::emptyObject();
   Value out = make_.object({{"type", make_.text("object")}});
+  if (std::string_view words = descriptions_.ofType(type.name); !words.empty())
+    out.set(make_.arena(), "description", make_.text(words));
   Value properties = Value::emptyObject(), required = Value::emptyArray();
   if (type.hasTypeMeta)
     for (std::string_view name : {"apiVersion", "kind"}) {
       Value member = make_.object(
-          {{"type", make_.text("string")}, {"description", make_.text(descriptionOf(name))}});
+          {{"type", make_.text("string")}, {"description", make_.text(descriptions_.ofField(type.name, name))}});
       properties.set(make_.arena(), name, member);
     }
   addProperties(type, properties, required);
@@ -143,7 +134,7 @@ void Definitions::addProperties(const TypeInfo& type, Value& properties, Value& 
       addProperties(*field.message, properties, required);
       continue;
     }
-    properties.set(make_.arena(), field.json, property(field));
+    properties.set(make_.arena(), field.json, property(type, field));
     if (field.has(schema::kRequired)) required.append(make_.arena(), make_.text(field.json));
   }
 }
@@ -159,7 +150,7 @@ Value Definitions::withAllOf(const Value& schema) {
   return out;
 }
 
-Value Definitions::property(const FieldInfo& field) {
+Value Definitions::property(const TypeInfo& type, const FieldInfo& field) {
   Value out;
   auto set = [&](std::string_view name, const Value& value) {
     out.set(make_.arena(), name, value);
@@ -190,7 +181,7 @@ Value Definitions::property(const FieldInfo& field) {
     set("x-kubernetes-patch-strategy", make_.text(field.patchStrategy));
   if (!field.patchMergeKey.empty())
     set("x-kubernetes-patch-merge-key", make_.text(field.patchMergeKey));
-  if (std::string_view words = descriptionOf(field.json); !words.empty())
+  if (std::string_view words = descriptions_.ofField(type.name, field.json); !words.empty())
     set("description", make_.text(words));
   return withAllOf(out);
 }

@@ -7,7 +7,9 @@
 #include <set>
 #include <sstream>
 
+#include "apimachinery/openapi/descriptions.h"
 #include "codec/value.h"
+#include "schema/type_info.h"
 
 namespace knarr::apimachinery::openapi {
 namespace {
@@ -66,16 +68,16 @@ TEST_F(OpenApi, v3OfTheCoreGroup) {
   const Value* spec = at(*schemas, {"io.k8s.api.core.v1.PodSpec", "properties"});
   ASSERT_NE(spec, nullptr);
   EXPECT_EQ(
-      codec::toJson(*spec->find("containers")),
+      codec::toJson(bare(*spec->find("containers"))),
       R"({"items":{"allOf":[{"$ref":"#/components/schemas/io.k8s.api.core.v1.Container"}],"default":{}},)"
       R"("type":"array","x-kubernetes-list-map-keys":["name"],"x-kubernetes-list-type":"map",)"
       R"("x-kubernetes-patch-merge-key":"name","x-kubernetes-patch-strategy":"merge"})");
-  EXPECT_EQ(codec::toJson(*spec->find("restartPolicy")),
+  EXPECT_EQ(codec::toJson(bare(*spec->find("restartPolicy"))),
             R"({"enum":["Always","Never","OnFailure"],"type":"string"})");
   const Value* port = at(*schemas, {"io.k8s.api.core.v1.ContainerPort", "properties"});
-  EXPECT_EQ(codec::toJson(*port->find("protocol")),
+  EXPECT_EQ(codec::toJson(bare(*port->find("protocol"))),
             R"({"default":"TCP","enum":["SCTP","TCP","UDP"],"type":"string"})");
-  EXPECT_EQ(codec::toJson(*port->find("containerPort")),
+  EXPECT_EQ(codec::toJson(bare(*port->find("containerPort"))),
             R"({"default":0,"format":"int32","type":"integer"})");
   EXPECT_EQ(codec::toJson(*at(*schemas, {"io.k8s.apimachinery.pkg.api.resource.Quantity"})),
             R"({"oneOf":[{"type":"string"},{"type":"number"}]})");
@@ -85,6 +87,44 @@ TEST_F(OpenApi, v3OfTheCoreGroup) {
 }
 
 // Every reference of a document leads to a schema in it.
+bool hasField(const schema::TypeInfo& type, std::string_view json) {
+  for (const schema::FieldInfo& field : type.fields) {
+    if (field.json == json) return true;
+    if (field.json.empty() && field.message && hasField(*field.message, json)) return true;
+  }
+  return type.hasTypeMeta && (json == "kind" || json == "apiVersion");
+}
+
+// Every entry names what is there, once, in a sentence of bounded length.
+TEST_F(OpenApi, descriptionsFitTheTypes) {
+  std::set<std::string> seen;
+  size_t entries = 0;
+  for (const Descriptions::Entry& entry : Descriptions::parse(descriptionsText())) {
+    SCOPED_TRACE(entry.type + " " + entry.field);
+    EXPECT_TRUE(seen.insert(entry.type + " " + entry.field).second) << "stands twice";
+    EXPECT_TRUE(entry.words.ends_with('.'));
+    EXPECT_LE(entry.words.size(), 200u);
+    ++entries;
+    if (entry.type == "*") continue;
+    const schema::TypeInfo* type = schema::findTypeByName(entry.type);
+    ASSERT_NE(type, nullptr);
+    if (!entry.field.empty()) EXPECT_TRUE(hasField(*type, entry.field));
+  }
+  EXPECT_GE(entries, 300u);
+  EXPECT_LT(descriptionsText().size(), 100u * 1024);
+}
+
+TEST_F(OpenApi, descriptionsStandInTheDocument) {
+  Value document = parse(documentV3(builtInGroupVersion("apps", "v1"), "v1.36.3"));
+  const Value* schemas = at(document, {"components", "schemas"});
+  EXPECT_FALSE(at(*schemas, {"io.k8s.api.apps.v1.Deployment", "description"})->string().empty());
+  const Value* spec = at(*schemas, {"io.k8s.api.apps.v1.DeploymentSpec", "properties"});
+  EXPECT_EQ(at(*spec, {"replicas", "description"})->string(), "Number of pods. 1 when absent.");
+  EXPECT_EQ(at(*schemas, {"io.k8s.api.core.v1.Volume", "properties", "emptyDir", "description"})->string(),
+            "An empty directory that lives as long as the pod.")
+      << "of an inlined struct";
+}
+
 TEST_F(OpenApi, v3DocumentsAreClosed) {
   std::set<std::pair<std::string_view, std::string_view>> groupVersions;
   for (const schema::ResourceInfo& resource : schema::allResources())
