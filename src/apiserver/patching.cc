@@ -5,6 +5,7 @@
 #include "api/meta_v1.h"
 #include "apimachinery/patch/managed_fields.h"
 #include "apimachinery/patch/patch.h"
+#include "apimachinery/patch/struct_compare.h"
 #include "apiserver/api.h"
 #include "apiserver/defaulting.h"
 #include "apiserver/registry_write.h"
@@ -227,15 +228,12 @@ Result<Mut<>> trackCreate(const ServedResource& resource, Mut<> object, const st
   // Entries that came with the object count as long as they can be read; what the object has belongs to its creator.
   Managers managers = apimachinery::decodeManagers(metadata).value_or(Managers());
   metadata.managedFields = {};
-  Arena arena;
-  Value next = TRY(codec::parseJsonValue(codec::encodeJson(object.object()), arena));
-  dropIdentity(next);
+  auto comparison = apimachinery::compareStructs(type, nullptr, object.root());
+  if (!comparison) return object;  // Tracking never fails a write.
+  if (hasStatus(resource)) comparison->added.removeSubtree({"f:status"});
   Manager writer = managerFor(type, manager, false, "", environment);
-  auto tracked = apimachinery::trackUpdateFields(type, std::move(managers), Value::emptyObject(), next, writer);
-  if (!tracked) return object;  // Tracking never fails a write.
-  for (Manager& one : *tracked)
-    if (hasStatus(resource)) dropResetFields(one.fields, "");
-  apimachinery::encodeManagers(*tracked, metadata, object.arena());
+  apimachinery::encodeManagers(apimachinery::trackChanges(std::move(managers), std::move(*comparison), writer), metadata,
+                               object.arena());
   return object;
 }
 
@@ -262,21 +260,14 @@ Result<Mut<>> trackUpdate(const ServedResource& resource, const std::string& sub
     if (!managers) return object;
   }
   // Only what this call may write counts: a PUT does not own the status that it carries along.
-  Mut<> effective(type);
-  schema::deepCopy(type, effective.root(), object.root(), effective.arena());
-  for (std::string_view name : {"spec", "status"}) {
-    bool kept = (name == "status") ? (subresource.empty() && hasStatus(resource)) : subresource == "status";
-    const schema::FieldInfo* field = findField(type, name);
-    if (kept && field) schema::copyField(*field, effective.root(), old.root(), effective.arena());
-  }
-  Arena arena;
-  Value live = TRY(liveValue(old, arena));
-  Value next = TRY(codec::parseJsonValue(codec::encodeJson(effective.object()), arena));
-  dropIdentity(next);
-  if (Value* m = next.find("metadata")) m->erase("managedFields");
+  std::vector<std::string_view> unchanged;
+  if (subresource.empty() && hasStatus(resource)) unchanged.push_back("status");
+  if (subresource == "status") unchanged.push_back("spec");
+  auto comparison = apimachinery::compareStructs(type, old.root(), object.root(), unchanged);
+  if (!comparison) return object;  // Tracking never fails a write.
   Manager writer = managerFor(type, manager, false, subresource, environment);
-  auto tracked = apimachinery::trackUpdateFields(type, *managers, live, next, writer);
-  if (tracked) apimachinery::encodeManagers(*tracked, metadata, object.arena());
+  apimachinery::encodeManagers(apimachinery::trackChanges(std::move(*managers), std::move(*comparison), writer), metadata,
+                               object.arena());
   return object;
 }
 

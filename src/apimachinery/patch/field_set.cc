@@ -1,6 +1,7 @@
 #include "apimachinery/patch/field_set.h"
 
 #include "base/strings.h"
+#include "codec/codec.h"
 #include "codec/value.h"
 
 namespace knarr::apimachinery {
@@ -32,14 +33,17 @@ void collectPaths(const FieldSet& set, const std::string& prefix, std::vector<st
   }
 }
 
-Value toValue(const FieldSet& set, Arena& arena) {
-  Value out = Value::emptyObject();
+// Elements stand in byte order, and "." before all of them.
+void appendJson(std::string& out, const FieldSet& set, bool owned) {
+  out += '{';
+  if (owned && !set.empty()) out += "\".\":{}";
   for (const auto& [element, node] : set.nodes()) {
-    Value inner = toValue(node.children, arena);
-    if (node.owned && !node.children.empty()) inner.set(arena, ".", Value::emptyObject());
-    out.set(arena, element, inner);
+    if (out.back() != '{') out += ',';
+    out += codec::quoteJson(element);
+    out += ':';
+    appendJson(out, node.children, node.owned);
   }
-  return out;
+  out += '}';
 }
 
 Result<void> fromValue(const Value& value, FieldSet& set) {
@@ -128,8 +132,9 @@ std::vector<std::string> FieldSet::paths() const {
 }
 
 std::string FieldSet::toJson() const {
-  Arena arena;
-  return codec::toJson(toValue(*this, arena));
+  std::string out;
+  appendJson(out, *this, false);
+  return out;
 }
 
 Result<FieldSet> FieldSet::fromJson(std::string_view json) {

@@ -47,6 +47,7 @@ void capManagers(Managers& managers) {
       into = &merged.back();
     }
     into->fields = FieldSet::unite(into->fields, updates[i]->fields);
+    into->text.clear();
     into->unixSeconds = std::max(into->unixSeconds, updates[i]->unixSeconds);
     updates[i]->fields = {};
   }
@@ -100,8 +101,10 @@ std::vector<Conflict> takeFromOthers(Managers& managers, const Manager& writer, 
     FieldSet theirs = FieldSet::intersect(manager.fields, changed);
     if (!theirs.empty()) conflicts.push_back({&manager, theirs});
     if (!take) continue;
-    manager.fields = FieldSet::subtract(manager.fields, theirs);
-    manager.fields = FieldSet::subtract(manager.fields, comparison.removed);
+    FieldSet gone = FieldSet::intersect(manager.fields, comparison.removed);
+    if (theirs.empty() && gone.empty()) continue;
+    manager.fields = FieldSet::subtract(FieldSet::subtract(manager.fields, theirs), gone);
+    manager.text.clear();
   }
   return conflicts;
 }
@@ -121,6 +124,7 @@ Result<Managers> decodeManagers(const metav1::ObjectMeta& metadata) {
     manager.subresource = entry.subresource;
     manager.unixSeconds = entry.time ? entry.time.value.unixSeconds() : 0;
     manager.fields = TRY(FieldSet::fromJson(entry.fieldsV1.text));
+    manager.text = entry.fieldsV1.text;
     managers.push_back(std::move(manager));
   }
   return managers;
@@ -138,7 +142,7 @@ void encodeManagers(const Managers& managers, metav1::ObjectMeta& metadata, Aren
     entry.apiVersion = arena.copy(manager.apiVersion);
     if (manager.unixSeconds != 0) entry.time = schema::Time::fromUnix(manager.unixSeconds);
     entry.fieldsType = "FieldsV1";
-    entry.fieldsV1.text = arena.copy(manager.fields.toJson());
+    entry.fieldsV1.text = arena.copy(manager.text.empty() ? manager.fields.toJson() : manager.text);
     entry.subresource = arena.copy(manager.subresource);
   }
 }
@@ -159,8 +163,10 @@ void stripMetadata(FieldSet& set) {
 
 Result<Managers> trackUpdateFields(const schema::TypeInfo& type, Managers managers, const Value& live, const Value& next,
                                    const Manager& writer) {
-  SchemaRef schema = SchemaRef::ofType(type);
-  Comparison comparison = TRY(compareTyped(schema, live, next));
+  return trackChanges(std::move(managers), TRY(compareTyped(SchemaRef::ofType(type), live, next)), writer);
+}
+
+Managers trackChanges(Managers managers, Comparison comparison, const Manager& writer) {
   stripMetadata(comparison.added);
   stripMetadata(comparison.modified);
   stripMetadata(comparison.removed);
@@ -174,6 +180,7 @@ Result<Managers> trackUpdateFields(const schema::TypeInfo& type, Managers manage
     mine = &managers.back();
   }
   mine->fields = std::move(own);
+  mine->text.clear();
   mine->unixSeconds = writer.unixSeconds;
   eraseEmpty(managers);
   capManagers(managers);
@@ -209,6 +216,7 @@ Result<ApplyResult> applyConfiguration(const schema::TypeInfo& type, Managers ma
   }
   int64_t keptTime = mine->unixSeconds;
   mine->fields = std::move(wanted);
+  mine->text.clear();
   mine->unixSeconds = result.changed || keptTime == 0 ? applier.unixSeconds : keptTime;
   eraseEmpty(managers);
   result.object = pruned;
