@@ -45,7 +45,9 @@ struct Pair {
   static Manager writer() { return {"bench", false, "v1", "status", 1, {}, {}}; }
 };
 
-Value treeOf(const schema::Mut<>& object, Arena& arena) { return *codec::parseJsonValue(codec::encodeJson(object.object()), arena); }
+Value treeOf(const schema::Mut<>& object, Arena& arena) {
+  return *codec::parseJsonValue(codec::encodeJson(object.object()), arena);
+}
 
 void createFromStructs(benchmark::State& state) {
   Pair pair;
@@ -89,13 +91,11 @@ void statusFromTrees(benchmark::State& state) {
 }
 BENCHMARK(statusFromTrees);
 
-async::Task<void> start(apiserver::ApiServer* server, bool* done) {
-  *done = (co_await server->start()).has_value();
-}
+async::Task<void> start(apiserver::ApiServer* server, bool* done) { *done = (co_await server->start()).has_value(); }
 async::Task<void> createMaps(client::Client* client, const schema::ResourceInfo* maps, int64_t* next, int count, bool* done) {
   for (int i = 0; i < count; ++i) {
-    auto map = codec::decodeJson(*maps->type, fmt::format(R"({{"metadata":{{"name":"m-{}"}},"data":{{"text":"{}"}}}})", (*next)++,
-                                                          std::string(900, 'x')));
+    auto map = codec::decodeJson(
+        *maps->type, fmt::format(R"({{"metadata":{{"name":"m-{}"}},"data":{{"text":"{}"}}}})", (*next)++, std::string(900, 'x')));
     auto made = co_await client->create(*maps, "default", "", std::move(map->object));
     if (!made) std::fprintf(stderr, "%s\n", made.error().describe().c_str());
   }

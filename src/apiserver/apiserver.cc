@@ -210,7 +210,8 @@ class ApiServer::Impl {
       co_return Result<void>();
     }
     // Documents are read only; what answers on plain paths takes any method. Source: go-restful routes and the path mux.
-    bool isDocument = path == "/version" || path == "/api" || path == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/");
+    bool isDocument =
+        path == "/version" || path == "/api" || path == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/");
     if (isDocument && request.method != "GET")
       co_return fail(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
     if (path == "/metrics") {
@@ -278,16 +279,34 @@ class ApiServer::Impl {
     if (readiness) checks.push_back({"shutdown", stopping_ ? "process is shutting down" : ""});
     HealthAnswer answer = answerHealth(path, checks, query.has("verbose"), query.all("exclude"));
     for (const HealthCheck& check : checks)
-      if (answer.code == 500 && !check.failure.empty()) logDebug("apiserver", "{}: {} fails: {}", path, check.name, check.failure);
+      if (answer.code == 500 && !check.failure.empty())
+        logDebug("apiserver", "{}: {} fails: {}", path, check.name, check.failure);
     co_await respondText(call, answer.code, std::move(answer.text));
   }
 
   // All paths that are no objects, in byte order. Source: server/routes/index.go.
   std::string rootPathsJson() const {
-    std::vector<std::string> paths{"/api", "/apis", "/healthz", "/healthz/etcd", "/healthz/log", "/healthz/ping", "/livez",
-                                   "/livez/etcd", "/livez/log", "/livez/ping", "/metrics", "/openapi/v3", "/openapi/v3/",
-                                   "/readyz", "/readyz/etcd", "/readyz/etcd-readiness", "/readyz/informer-sync", "/readyz/log",
-                                   "/readyz/ping", "/readyz/shutdown", "/version"};
+    std::vector<std::string> paths{"/api",
+                                   "/apis",
+                                   "/healthz",
+                                   "/healthz/etcd",
+                                   "/healthz/log",
+                                   "/healthz/ping",
+                                   "/livez",
+                                   "/livez/etcd",
+                                   "/livez/log",
+                                   "/livez/ping",
+                                   "/metrics",
+                                   "/openapi/v3",
+                                   "/openapi/v3/",
+                                   "/readyz",
+                                   "/readyz/etcd",
+                                   "/readyz/etcd-readiness",
+                                   "/readyz/informer-sync",
+                                   "/readyz/log",
+                                   "/readyz/ping",
+                                   "/readyz/shutdown",
+                                   "/version"};
     for (const Discovery::Group& group : discovery_.groups()) {
       std::string base = group.name.empty() ? "/api" : "/apis/" + group.name;
       if (!group.name.empty()) paths.push_back(base);
@@ -295,7 +314,8 @@ class ApiServer::Impl {
     }
     std::sort(paths.begin(), paths.end());
     std::string json = "{\n  \"paths\": [";
-    for (const std::string& path : paths) json += fmt::format("{}\n    {}", json.ends_with('[') ? "" : ",", codec::quoteJson(path));
+    for (const std::string& path : paths)
+      json += fmt::format("{}\n    {}", json.ends_with('[') ? "" : ",", codec::quoteJson(path));
     return json + "\n  ]\n}";
   }
 

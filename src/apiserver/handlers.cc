@@ -18,7 +18,8 @@ Result<int64_t> queryInt(const Query& query, std::string_view name) {
   std::string_view digits = text;
   if (digits.starts_with('-') || digits.starts_with('+')) digits.remove_prefix(1);
   bool number = !digits.empty() && digits.find_first_not_of("0123456789") == std::string_view::npos;
-  return fail(Reason::BadRequest, fmt::format("strconv.ParseInt: parsing {}: {}", quote(text), number ? "value out of range" : "invalid syntax"));
+  return fail(Reason::BadRequest,
+              fmt::format("strconv.ParseInt: parsing {}: {}", quote(text), number ? "value out of range" : "invalid syntax"));
 }
 
 Error invalidOptions(std::string_view kind, apimachinery::FieldErrors errors) {

@@ -84,9 +84,10 @@ HttpFixture::HttpFixture() {
     const wire::KeyAndCertificate* signer;
     int64_t beginsIn = -60, endsIn = 86400;  // seconds
   };
-  for (const Identity& one : {Identity{"admin", {"system:masters"}, &authority}, Identity{"eve", {}, &authority},
-                              Identity{"stranger", {"system:masters"}, &otherAuthority},
-        Identity{"early", {"system:masters"}, &authority, 3600}, Identity{"late", {"system:masters"}, &authority, -7200, -3600}, Identity{"anonymous", {}, nullptr}}) {
+  for (const Identity& one :
+       {Identity{"admin", {"system:masters"}, &authority}, Identity{"eve", {}, &authority},
+        Identity{"stranger", {"system:masters"}, &otherAuthority}, Identity{"early", {"system:masters"}, &authority, 3600},
+        Identity{"late", {"system:masters"}, &authority, -7200, -3600}, Identity{"anonymous", {}, nullptr}}) {
     wire::TlsClientConfig tls;
     tls.caPem = authority.certificatePem;
     if (one.signer) {

@@ -114,9 +114,11 @@ TEST_F(HttpHostileTest, optionsOfEveryVerb) {
            Row{"GET", "/x?resourceVersion=-1", "", "", 500,
                "resourceVersion: Invalid value: \"-1\": strconv.ParseUint: parsing \"-1\": invalid syntax"},
            Row{"GET", "?resourceVersion=-1", "", "", 400,
-               "invalid resource version: resourceVersion: Invalid value: \"-1\": strconv.ParseUint: parsing \"-1\": invalid syntax"},
+               "invalid resource version: resourceVersion: Invalid value: \"-1\": strconv.ParseUint: parsing \"-1\": invalid "
+               "syntax"},
            Row{"GET", "?watch=1&resourceVersionMatch=Exact", "", "", 422,
-               "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch "
+               "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for "
+               "watch "
                "unless sendInitialEvents is provided"},
            Row{"GET", "?watch=1&sendInitialEvents=true&resourceVersionMatch=Exact", "", "", 422,
                "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Unsupported value: \"Exact\": supported values: "
@@ -127,14 +129,17 @@ TEST_F(HttpHostileTest, optionsOfEveryVerb) {
                "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Unsupported value: \"Newest\": supported values: "
                "\"Exact\", \"NotOlderThan\", \"\""},
            Row{"GET", "?resourceVersion=0&resourceVersionMatch=Exact", "", "", 422,
-               "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden "
+               "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is "
+               "forbidden "
                "for resourceVersion \"0\""},
            Row{"GET", "?continue=abc&resourceVersion=5", "", "", 400,
                "specifying resource version is not allowed when using continue"},
            Row{"POST", "?dryRun=All&dryRun=Some", "{}", "application/json", 422,
-               "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"All\",\"Some\"]: supported values: \"All\""},
+               "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"All\",\"Some\"]: supported values: "
+               "\"All\""},
            Row{"POST", "?fieldManager=a%0Ab", "{}", "application/json", 422,
-               "CreateOptions.meta.k8s.io \"\" is invalid: fieldManager: Invalid value: \"a\\nb\": invalid character U+000A (at position 1)"},
+               "CreateOptions.meta.k8s.io \"\" is invalid: fieldManager: Invalid value: \"a\\nb\": invalid character U+000A (at "
+               "position 1)"},
            Row{"PATCH", "/x?force=true", "{}", "application/merge-patch+json", 422,
                "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"},
            Row{"DELETE", "/x?gracePeriodSeconds=soon", "", "", 400, "strconv.ParseInt: parsing \"soon\": invalid syntax"},
@@ -161,7 +166,8 @@ TEST_F(HttpHostileTest, continueTokens) {
            Row{"%21%21", "illegal base64 data at input byte 0"},
            Row{token("{"), "unexpected end of JSON input"},
            Row{token(R"({"v":"v7","rv":5,"start":"a"})"), "server does not recognize this encoded version v7"},
-           Row{token(R"({"v":"meta.k8s.io/v1","start":"a"})"), "incorrect encoded start resourceVersion (version meta.k8s.io/v1)"},
+           Row{token(R"({"v":"meta.k8s.io/v1","start":"a"})"),
+               "incorrect encoded start resourceVersion (version meta.k8s.io/v1)"},
            Row{token(R"({"v":"meta.k8s.io/v1","rv":5})"), "encoded start key empty (version meta.k8s.io/v1)"},
            Row{token(R"({"v":"meta.k8s.io/v1","rv":5,"start":"../../secrets/a"})"), "../../secrets/a"},
        })
@@ -174,7 +180,8 @@ TEST_F(HttpHostileTest, selectorsWithoutEnd) {
   for (int i = 0; i < 20000; ++i) terms += fmt::format("k{}+in+(a,b,c),", i % 7);
   size_t resident = residentBytes();
   auto answer = get(kMaps + "?labelSelector=" + terms + "z");
-  EXPECT_TRUE(answer.status == 200 || answer.status == 400 || answer.status == 431 || answer.status == 414 || !answer.failure.empty())
+  EXPECT_TRUE(answer.status == 200 || answer.status == 400 || answer.status == 431 || answer.status == 414 ||
+              !answer.failure.empty())
       << answer.status;
   EXPECT_LT(residentBytes(), resident + (size_t{64} << 20));
   auto nested = get(kMaps + "?labelSelector=" + std::string(5000, '('));
@@ -203,7 +210,9 @@ TEST_F(HttpHostileTest, patchesBeyondTheirBounds) {
                "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001");
   auto made = post("/api/v1/namespaces", R"({"metadata":{"name":"grow"}})");
   ASSERT_EQ(made.status, 201);
-  ASSERT_EQ(post("/api/v1/namespaces/grow/configmaps", configMap("g", R"(,"data":{"a":")" + std::string(65536, 'x') + "\"}")).status, 201);
+  ASSERT_EQ(
+      post("/api/v1/namespaces/grow/configmaps", configMap("g", R"(,"data":{"a":")" + std::string(65536, 'x') + "\"}")).status,
+      201);
   // Each copy doubles what the next one copies.
   std::string doubling = "[";
   for (int i = 0; i < 40; ++i) doubling += fmt::format(R"({}{{"op":"copy","from":"/data","path":"/data/c{}"}})", i ? "," : "", i);
@@ -221,23 +230,26 @@ TEST_F(HttpHostileTest, patchesBeyondTheirBounds) {
   EXPECT_EQ(ask("admin", "DELETE", "/api/v1/namespaces/grow/configmaps/g").status, 200);
   EXPECT_EQ(ask("admin", "DELETE", "/api/v1/namespaces/grow").status, 200);
   EXPECT_EQ(ask("admin", "PUT", "/api/v1/namespaces/grow/finalize",
-                R"({"kind":"Namespace","apiVersion":"v1","metadata":{"name":"grow"},"spec":{}})").status, 200);
+                R"({"kind":"Namespace","apiVersion":"v1","metadata":{"name":"grow"},"spec":{}})")
+                .status,
+            200);
 }
 
 TEST_F(HttpHostileTest, managedFieldsOfTheClient) {
   const std::string entry =
       R"({"manager":"kubelet","operation":"Update","apiVersion":"v1","time":"2020-01-01T00:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:data":{"f:a":{},"f:gone":{}}}})";
   auto with = [](const std::string& fields) {
-    return fmt::format(R"({{"kind":"ConfigMap","apiVersion":"v1","metadata":{{"name":"m","managedFields":{}}},"data":{{"a":"b"}}}})", fields);
+    return fmt::format(
+        R"({{"kind":"ConfigMap","apiVersion":"v1","metadata":{{"name":"m","managedFields":{}}},"data":{{"a":"b"}}}})", fields);
   };
   auto made = post(kMaps + "?fieldManager=me&dryRun=All", with("[" + entry + "]"));
   EXPECT_EQ(made.status, 201) << made.body;
   EXPECT_NE(made.body.find(R"("manager":"me","operation":"Update")"), std::string::npos) << made.body;
   EXPECT_EQ(made.body.find(R"("f:a":{},"f:gone")"), std::string::npos) << "what the object has belongs to its creator";
-  for (const char* broken : {R"([{"manager":"x","operation":"Steal","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{}}])",
-                             R"([{"manager":"x","operation":"Update","apiVersion":"v1","fieldsType":"FieldsV9","fieldsV1":{}}])",
-                             R"([{"manager":"x","operation":"Update","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"zz":{}}}])",
-                             R"([{}])"}) {
+  for (const char* broken :
+       {R"([{"manager":"x","operation":"Steal","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{}}])",
+        R"([{"manager":"x","operation":"Update","apiVersion":"v1","fieldsType":"FieldsV9","fieldsV1":{}}])",
+        R"([{"manager":"x","operation":"Update","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"zz":{}}}])", R"([{}])"}) {
     auto ignored = post(kMaps + "?fieldManager=me&dryRun=All", with(broken));
     EXPECT_EQ(ignored.status, 201) << ignored.body;
     EXPECT_EQ(field(ignored, "metadata.managedFields.0.manager"), "me");
@@ -249,10 +261,11 @@ TEST_F(HttpHostileTest, managedFieldsOfTheClient) {
 
 TEST_F(HttpHostileTest, strictnessInEveryForm) {
   wire::Headers yaml{{"Content-Type", "application/yaml"}};
-  expectStatus(ask("admin", "POST", kMaps + "?fieldValidation=Strict", "metadata: {name: s}\ndata: {a: b}\ndata: {c: d}\n", yaml), 400,
-               "BadRequest",
-               "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: yaml: unmarshal errors:\n  line 3: "
-               "key \"data\" already set in map");
+  expectStatus(
+      ask("admin", "POST", kMaps + "?fieldValidation=Strict", "metadata: {name: s}\ndata: {a: b}\ndata: {c: d}\n", yaml), 400,
+      "BadRequest",
+      "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: yaml: unmarshal errors:\n  line 3: "
+      "key \"data\" already set in map");
   auto applied = patch(kMaps + "/s?fieldManager=me&fieldValidation=Strict", "apply-patch+yaml",
                        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: s}\nunknown: 1\n");
   EXPECT_EQ(applied.status, 400) << applied.body;
@@ -268,7 +281,8 @@ TEST_F(HttpHostileTest, strictnessInEveryForm) {
   EXPECT_NE(field(operation, "message").find("strict decoding error: json patch unknown field \"[0].colour\""), std::string::npos)
       << operation.body;
   EXPECT_EQ(twice.status, 422) << twice.body;
-  EXPECT_NE(field(twice, "message").find("strict decoding error: duplicate field \"metadata.labels.a\""), std::string::npos) << twice.body;
+  EXPECT_NE(field(twice, "message").find("strict decoding error: duplicate field \"metadata.labels.a\""), std::string::npos)
+      << twice.body;
 }
 
 // A source of chance that always says the same: every generated name is taken.
@@ -326,13 +340,15 @@ TEST(HostileNames, generatedNamesThatAreTaken) {
 TEST_F(HttpHostileTest, plainPaths) {
   EXPECT_EQ(field(get("/"), "paths.0"), "/api");
   EXPECT_NE(get("/").body.find("\"/apis/apps/v1\""), std::string::npos);
-  for (const char* path : {"/healthz/ping", "/livez/ping", "/readyz/etcd", "/livez", "/healthz", "/readyz/poststarthook/rbac/bootstrap-roles"})
+  for (const char* path :
+       {"/healthz/ping", "/livez/ping", "/readyz/etcd", "/livez", "/healthz", "/readyz/poststarthook/rbac/bootstrap-roles"})
     EXPECT_EQ(get(path).body, "ok") << path;
   EXPECT_EQ(get("/livez/shutdown").status, 404);
   EXPECT_EQ(get("/healthz/nothing").body, "404 page not found\n");
   auto verbose = get("/livez?verbose&exclude=etcd&exclude=nothing");
   EXPECT_TRUE(verbose.body.starts_with("[+]ping ok\n[+]log ok\n[+]etcd excluded: ok\n")) << verbose.body;
-  EXPECT_TRUE(verbose.body.ends_with("warn: some health checks cannot be excluded: no matches for \"nothing\"\nlivez check passed\n"))
+  EXPECT_TRUE(
+      verbose.body.ends_with("warn: some health checks cannot be excluded: no matches for \"nothing\"\nlivez check passed\n"))
       << verbose.body;
   EXPECT_EQ(verbose.headers.get("Content-Type"), "text/plain; charset=utf-8");
   EXPECT_EQ(get("/livez?exclude=etcd").body, "ok");

@@ -85,8 +85,9 @@ TEST_F(HttpReadTest, pagesAfterACompaction) {
   auto gone = get(kMaps + "?limit=2&continue=" + token);
   EXPECT_EQ(gone.status, 410);
   EXPECT_EQ(field(gone, "reason"), "Expired");
-  EXPECT_TRUE(field(gone, "message").starts_with("The provided continue parameter is too old to display a consistent list result. "
-                                                 "You can start a new list without the continue parameter, or use the continue token"))
+  EXPECT_TRUE(field(gone, "message")
+                  .starts_with("The provided continue parameter is too old to display a consistent list result. "
+                               "You can start a new list without the continue parameter, or use the continue token"))
       << gone.body;
   auto rest = get(kMaps + "?limit=2&continue=" + field(gone, "metadata.continue"));
   EXPECT_EQ(names(rest), "d e") << rest.body;
@@ -127,8 +128,11 @@ TEST_F(HttpReadTest, bookmarksAndTheEndOfAWatch) {
   auto lines = split(ended.body, '\n');
   ASSERT_EQ(lines.size(), 3u) << ended.body;
   EXPECT_TRUE(lines[0].starts_with(R"({"type":"ADDED")"));
-  EXPECT_EQ(lines[1], fmt::format(R"({{"type":"BOOKMARK","object":{{"kind":"ConfigMap","apiVersion":"v1","metadata":{{"resourceVersion":"{}"}}}}}})",
-                                  newest));
+  EXPECT_EQ(
+      lines[1],
+      fmt::format(
+          R"({{"type":"BOOKMARK","object":{{"kind":"ConfigMap","apiVersion":"v1","metadata":{{"resourceVersion":"{}"}}}}}})",
+          newest));
   auto minutes = get(kMaps + "?watch=1&allowWatchBookmarks=true&timeoutSeconds=150&resourceVersion=" + from);
   EXPECT_EQ(split(minutes.body, '\n').size(), 5u) << "a minute, two, and before the end\n" << minutes.body;
   auto still = get(kMaps + "?watch=1&allowWatchBookmarks=true&timeoutSeconds=90&resourceVersion=" + newest);

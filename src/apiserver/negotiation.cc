@@ -92,7 +92,8 @@ namespace {
 Result<void> checkRoute(std::string_view accept, bool listRoute) {
   for (std::string_view clause : split(accept, ',')) {
     std::string_view type = trim(split(clause, ';')[0]);
-    if (type == "*/*" || type == "application/json" || type == "application/yaml" || type == mediaTypeName(MediaType::Protobuf)) return {};
+    if (type == "*/*" || type == "application/json" || type == "application/yaml" || type == mediaTypeName(MediaType::Protobuf))
+      return {};
   }
   std::string available(kAccepted);
   if (listRoute) available += ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";

@@ -53,7 +53,8 @@ Result<Mut<>> objectFromValue(const PatchRequest& request, const schema::TypeInf
   auto decoded = codec::decodeJson(type, json, options);
   if (!decoded) return decodeFailed("patch", json, decoded.error().message());
   patchErrors.insert(patchErrors.end(), decoded->strictErrors.begin(), decoded->strictErrors.end());
-  if (!patchErrors.empty() && validation == "Strict") return decodeFailed("patch", json, "strict decoding error: " + join(patchErrors, ", "));
+  if (!patchErrors.empty() && validation == "Strict")
+    return decodeFailed("patch", json, "strict decoding error: " + join(patchErrors, ", "));
   if (options.strict) warnings.insert(warnings.end(), patchErrors.begin(), patchErrors.end());
   setDefaults(decoded->object);
   return std::move(decoded->object);

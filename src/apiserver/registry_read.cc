@@ -79,8 +79,9 @@ Error tooOldContinue(const std::string& startKey) {
 Result<int64_t> parseWatchRevision(const std::string& text) {
   auto revision = parseUint(text);
   if (!revision)
-    return Unexpected(Error(Reason::Unknown, fmt::format("resourceVersion: Invalid value: {}: strconv.ParseUint: parsing {}: invalid syntax",
-                                                         quote(text), quote(text))));
+    return Unexpected(
+        Error(Reason::Unknown, fmt::format("resourceVersion: Invalid value: {}: strconv.ParseUint: parsing {}: invalid syntax",
+                                           quote(text), quote(text))));
   return static_cast<int64_t>(*revision);
 }
 

@@ -65,8 +65,7 @@ class Definitions {
 
  private:
   codec::Value schemaOf(const schema::TypeInfo& type);
-  void addProperties(const schema::TypeInfo& type, codec::Value& properties,
-                     codec::Value& required);
+  void addProperties(const schema::TypeInfo& type, codec::Value& properties, codec::Value& required);
   codec::Value property(const schema::TypeInfo& type, const schema::FieldInfo& field);
   codec::Value valueSchema(const schema::FieldInfo& field, bool withDefault);
   codec::Value kindSchema(const schema::FieldInfo& field, bool& opaque);
@@ -81,7 +80,6 @@ class Definitions {
 };
 
 // The path items of one group and version, in the form of v2.
-codec::Value buildPaths(const GroupVersion& groupVersion, Definitions& definitions,
-                        ValueMaker& make);
+codec::Value buildPaths(const GroupVersion& groupVersion, Definitions& definitions, ValueMaker& make);
 
 }  // namespace knarr::apimachinery::openapi

@@ -17,8 +17,7 @@ using schema::TypeInfo;
 namespace {
 
 constexpr std::string_view kMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.";
-constexpr std::string_view kApiExtensions =
-    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.";
+constexpr std::string_view kApiExtensions = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.";
 
 // The definition that stands for a kind with a JSON form of its own; "" for the others.
 std::string definitionOf(const FieldInfo& field) {
@@ -49,9 +48,8 @@ std::string definitionOf(const FieldInfo& field) {
 
 Value Definitions::refTo(std::string_view name) {
   if (known_.emplace(name).second) {
-    if (const TypeInfo* const* at = std::find_if(
-            schema::allTypes().data(), schema::allTypes().data() + schema::allTypes().size(),
-            [&](const TypeInfo* type) { return type->openApiName == name; });
+    if (const TypeInfo* const* at = std::find_if(schema::allTypes().data(), schema::allTypes().data() + schema::allTypes().size(),
+                                                 [&](const TypeInfo* type) { return type->openApiName == name; });
         at != schema::allTypes().data() + schema::allTypes().size()) {
       Value made = schemaOf(**at);
       definitions_.set(make_.arena(), name, made);
@@ -73,8 +71,7 @@ Value Definitions::refTo(const TypeInfo& type) {
 
 void Definitions::add(std::span<const NamedSchema> schemas) {
   for (const NamedSchema& named : schemas)
-    if (known_.emplace(named.name).second)
-      definitions_.set(make_.arena(), named.name, named.schema);
+    if (known_.emplace(named.name).second) definitions_.set(make_.arena(), named.name, named.schema);
 }
 
 // Types with a JSON form of their own, and Patch, which is no type at all.
@@ -91,8 +88,7 @@ Value Definitions::builtIn(std::string_view name) {
   if (name.ends_with(".IntOrString")) {
     Value format = make_.text("int-or-string");
     if (form_ == Form::V2) return make_.object({{"type", string}, {"format", format}});
-    return make_.object(
-        {{"format", format}, {"oneOf", make_.list({typeOnly("integer"), typeOnly("string")})}});
+    return make_.object({{"format", format}, {"oneOf", make_.list({typeOnly("integer"), typeOnly("string")})}});
   }
   if (name.ends_with(".JSON")) return Value::emptyObject();
   return typeOnly("object");
@@ -106,8 +102,8 @@ Value Definitions::schemaOf(const TypeInfo& type) {
   Value properties = Value::emptyObject(), required = Value::emptyArray();
   if (type.hasTypeMeta)
     for (std::string_view name : {"apiVersion", "kind"}) {
-      Value member = make_.object(
-          {{"type", make_.text("string")}, {"description", make_.text(descriptions_.ofField(type.name, name))}});
+      Value member =
+          make_.object({{"type", make_.text("string")}, {"description", make_.text(descriptions_.ofField(type.name, name))}});
       properties.set(make_.arena(), name, member);
     }
   addProperties(type, properties, required);
@@ -120,9 +116,8 @@ Value Definitions::schemaOf(const TypeInfo& type) {
     out.set(make_.arena(), "x-kubernetes-unions", *unions);
   }
   if (type.isRoot()) {
-    Value gvk = make_.object({{"group", make_.text(type.group)},
-                              {"version", make_.text(type.version)},
-                              {"kind", make_.text(type.kind)}});
+    Value gvk =
+        make_.object({{"group", make_.text(type.group)}, {"version", make_.text(type.version)}, {"kind", make_.text(type.kind)}});
     out.set(make_.arena(), "x-kubernetes-group-version-kind", make_.list({gvk}));
   }
   return out;
@@ -152,15 +147,11 @@ Value Definitions::withAllOf(const Value& schema) {
 
 Value Definitions::property(const TypeInfo& type, const FieldInfo& field) {
   Value out;
-  auto set = [&](std::string_view name, const Value& value) {
-    out.set(make_.arena(), name, value);
-  };
+  auto set = [&](std::string_view name, const Value& value) { out.set(make_.arena(), name, value); };
   if (field.shape == Shape::List) {
-    out = make_.object(
-        {{"type", make_.text("array")}, {"items", withAllOf(valueSchema(field, true))}});
+    out = make_.object({{"type", make_.text("array")}, {"items", withAllOf(valueSchema(field, true))}});
   } else if (field.shape == Shape::Map) {
-    out = make_.object({{"type", make_.text("object")},
-                        {"additionalProperties", withAllOf(valueSchema(field, true))}});
+    out = make_.object({{"type", make_.text("object")}, {"additionalProperties", withAllOf(valueSchema(field, true))}});
   } else {
     bool valueOmitted = field.has(schema::kOmitEmpty) && field.kind != Kind::Message;
     out = valueSchema(field, field.shape == Shape::Value && !valueOmitted);
@@ -177,10 +168,8 @@ Value Definitions::property(const TypeInfo& type, const FieldInfo& field) {
   if (!field.listKeys.empty()) set("x-kubernetes-list-map-keys", make_.texts(field.listKeys));
   if (field.atomicMap) set("x-kubernetes-map-type", make_.text("atomic"));
   if (field.granularMap) set("x-kubernetes-map-type", make_.text("granular"));
-  if (!field.patchStrategy.empty())
-    set("x-kubernetes-patch-strategy", make_.text(field.patchStrategy));
-  if (!field.patchMergeKey.empty())
-    set("x-kubernetes-patch-merge-key", make_.text(field.patchMergeKey));
+  if (!field.patchStrategy.empty()) set("x-kubernetes-patch-strategy", make_.text(field.patchStrategy));
+  if (!field.patchMergeKey.empty()) set("x-kubernetes-patch-merge-key", make_.text(field.patchMergeKey));
   if (std::string_view words = descriptions_.ofField(type.name, field.json); !words.empty())
     set("description", make_.text(words));
   return withAllOf(out);
@@ -235,8 +224,7 @@ Value Definitions::kindSchema(const FieldInfo& field, bool& opaque) {
     case Kind::Message:
       if (!field.message->wrapped) return refTo(*field.message);
       opaque = true;
-      return make_.object(
-          {{"type", make_.text("array")}, {"items", valueSchema(field.message->fields[0], true)}});
+      return make_.object({{"type", make_.text("array")}, {"items", valueSchema(field.message->fields[0], true)}});
     default:
       break;
   }

@@ -72,7 +72,8 @@ std::string managerText(const Manager& manager) {
 }
 
 Error conflictOf(std::vector<Conflict> conflicts) {
-  std::sort(conflicts.begin(), conflicts.end(), [](const Conflict& a, const Conflict& b) { return managerText(*a.manager) < managerText(*b.manager); });
+  std::sort(conflicts.begin(), conflicts.end(),
+            [](const Conflict& a, const Conflict& b) { return managerText(*a.manager) < managerText(*b.manager); });
   size_t count = 0;
   std::string lines, single;
   std::vector<Cause> causes;
@@ -94,8 +95,9 @@ Error conflictOf(std::vector<Conflict> conflicts) {
 
 // Takes what changed from every other manager; what they own of it is returned when it was changed, not removed.
 std::vector<Conflict> takeFromOthers(Managers& managers, const Manager& writer, const Comparison& comparison, bool take) {
-  FieldSet changed = FieldSet::unite(comparison.modified, comparison.added);
   std::vector<Conflict> conflicts;
+  if (managers.empty() || (managers.size() == 1 && managers[0].sameIdentity(writer))) return conflicts;
+  FieldSet changed = FieldSet::unite(comparison.modified, comparison.added);
   for (Manager& manager : managers) {
     if (manager.sameIdentity(writer)) continue;
     FieldSet theirs = FieldSet::intersect(manager.fields, changed);
@@ -114,9 +116,11 @@ std::vector<Conflict> takeFromOthers(Managers& managers, const Manager& writer, 
 Result<Managers> decodeManagers(const metav1::ObjectMeta& metadata) {
   Managers managers;
   for (const metav1::ManagedFieldsEntry& entry : metadata.managedFields) {
-    if (entry.operation != "Apply" && entry.operation != "Update") return fail(Reason::BadRequest, "operation must be `Apply` or `Update`");
+    if (entry.operation != "Apply" && entry.operation != "Update")
+      return fail(Reason::BadRequest, "operation must be `Apply` or `Update`");
     if (entry.apiVersion.empty()) return fail(Reason::BadRequest, "apiVersion must not be empty");
-    if (entry.fieldsType != "FieldsV1") return fail(Reason::BadRequest, fmt::format("invalid fieldsType {}", quote(entry.fieldsType)));
+    if (entry.fieldsType != "FieldsV1")
+      return fail(Reason::BadRequest, fmt::format("invalid fieldsType {}", quote(entry.fieldsType)));
     Manager manager;
     manager.name = entry.manager;
     manager.apply = entry.operation == "Apply";
@@ -130,12 +134,11 @@ Result<Managers> decodeManagers(const metav1::ObjectMeta& metadata) {
   return managers;
 }
 
-void encodeManagers(const Managers& managers, metav1::ObjectMeta& metadata, Arena& arena) {
-  Managers sorted = managers;
-  eraseEmpty(sorted);
-  std::sort(sorted.begin(), sorted.end(), before);
+void encodeManagers(Managers managers, metav1::ObjectMeta& metadata, Arena& arena) {
+  eraseEmpty(managers);
+  std::sort(managers.begin(), managers.end(), before);
   metadata.managedFields = {};
-  for (const Manager& manager : sorted) {
+  for (const Manager& manager : managers) {
     metav1::ManagedFieldsEntry& entry = metadata.managedFields.append(arena);
     entry.manager = arena.copy(manager.name);
     entry.operation = manager.apply ? "Apply" : "Update";
@@ -149,8 +152,9 @@ void encodeManagers(const Managers& managers, metav1::ObjectMeta& metadata, Aren
 
 // Source: managedfields/internal/stripmeta.go.
 void stripMetadata(FieldSet& set) {
-  for (const char* name : {"name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
-                           "resourceVersion"})
+  if (!set.find("f:metadata") && !set.find("f:kind") && !set.find("f:apiVersion")) return;
+  for (const char* name : {"name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation",
+                           "managedFields", "resourceVersion"})
     set.removeSubtree({"f:metadata", std::string("f:") + name});
   set.removeSubtree({"f:apiVersion"});
   set.removeSubtree({"f:kind"});
@@ -174,7 +178,7 @@ Managers trackChanges(Managers managers, Comparison comparison, const Manager& w
   takeFromOthers(managers, writer, comparison, true);
   Manager* mine = findManager(managers, writer);
   FieldSet own = mine ? FieldSet::subtract(mine->fields, comparison.removed) : FieldSet();
-  own = FieldSet::unite(own, FieldSet::unite(comparison.modified, comparison.added));
+  own = FieldSet::unite(std::move(own), FieldSet::unite(std::move(comparison.modified), std::move(comparison.added)));
   if (!mine) {
     managers.push_back(writer);
     mine = &managers.back();

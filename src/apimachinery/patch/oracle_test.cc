@@ -86,11 +86,16 @@ struct Upstream {
 
 std::string ourRelation(const SchemaRef& ref) {
   switch (ref.relation) {
-    case SchemaRef::Scalar: return "scalar";
-    case SchemaRef::Atomic: return "atomic";
-    case SchemaRef::Struct: return "struct";
-    case SchemaRef::Map: return "map";
-    case SchemaRef::ListSet: return "set";
+    case SchemaRef::Scalar:
+      return "scalar";
+    case SchemaRef::Atomic:
+      return "atomic";
+    case SchemaRef::Struct:
+      return "struct";
+    case SchemaRef::Map:
+      return "map";
+    case SchemaRef::ListSet:
+      return "set";
     case SchemaRef::ListMap: {
       std::vector<std::string> keys;
       for (std::string_view key : ref.field->listKeys) keys.push_back(quote(key));
@@ -206,8 +211,8 @@ TEST(StrategicPatchOracle, mergeItem) {
                      R"({"mergingIntList":[1,2,3]})"},
            PatchCase{"scalars elsewhere are replaced", R"({"nonMergingIntList":[1,2]})", R"({"nonMergingIntList":[3]})",
                      R"({"nonMergingIntList":[3]})"},
-           PatchCase{"scalars are taken away", R"({"mergingIntList":[1,2,3]})", R"({"$deleteFromPrimitiveList/mergingIntList":[2]})",
-                     R"({"mergingIntList":[1,3]})"},
+           PatchCase{"scalars are taken away", R"({"mergingIntList":[1,2,3]})",
+                     R"({"$deleteFromPrimitiveList/mergingIntList":[2]})", R"({"mergingIntList":[1,3]})"},
            PatchCase{"scalars take an order", R"({"mergingIntList":[1,2,3]})", R"({"$setElementOrder/mergingIntList":[3,1,2]})",
                      R"({"mergingIntList":[3,1,2]})"},
            PatchCase{"items merge by key", R"({"mergingList":[{"name":"1","value":"1"},{"name":"2","value":"2"}]})",
@@ -221,10 +226,12 @@ TEST(StrategicPatchOracle, mergeItem) {
                      R"({"mergingList":[{"name":"3"},{"$patch":"replace"}]})", R"({"mergingList":[{"name":"3"}]})"},
            PatchCase{"a map starts anew", R"({"mergeItemPtr":{"name":"1","value":"1"}})",
                      R"({"mergeItemPtr":{"$patch":"replace","other":"x"}})", R"({"mergeItemPtr":{"other":"x"}})"},
-           PatchCase{"items take an order, those of the server between", R"({"mergingList":[{"name":"1"},{"name":"2"},{"name":"3"}]})",
+           PatchCase{"items take an order, those of the server between",
+                     R"({"mergingList":[{"name":"1"},{"name":"2"},{"name":"3"}]})",
                      R"({"$setElementOrder/mergingList":[{"name":"4"},{"name":"1"}],"mergingList":[{"name":"4"}]})",
                      R"({"mergingList":[{"name":"2"},{"name":"3"},{"name":"4"},{"name":"1"}]})"},
-           PatchCase{"lists inside items of lists", R"({"mergingList":[{"name":"1","mergingList":[{"name":"1","value":"a"},{"name":"2"}]}]})",
+           PatchCase{"lists inside items of lists",
+                     R"({"mergingList":[{"name":"1","mergingList":[{"name":"1","value":"a"},{"name":"2"}]}]})",
                      R"({"mergingList":[{"name":"1","mergingList":[{"name":"1","value":"b"}]}]})",
                      R"({"mergingList":[{"mergingList":[{"name":"1","value":"b"},{"name":"2"}],"name":"1"}]})"},
            PatchCase{"keys that stay", R"({"retainKeysMap":{"name":"foo","value":"bar"}})",
@@ -236,8 +243,8 @@ TEST(StrategicPatchOracle, mergeItem) {
                      R"({"mergingList":[],"name":"a"})"},
            PatchCase{"kinds differ", R"({"simpleMap":{"a":"b"}})", R"({"simpleMap":"c"})", R"({"simpleMap":"c"})"},
        }) {
-    auto merged = applyStrategicMergePatch(type, *codec::parseJsonValue(one.original, arena), *codec::parseJsonValue(one.patch, arena),
-                                           arena);
+    auto merged = applyStrategicMergePatch(type, *codec::parseJsonValue(one.original, arena),
+                                           *codec::parseJsonValue(one.patch, arena), arena);
     ASSERT_TRUE(merged) << one.what << ": " << merged.error().message();
     EXPECT_EQ(codec::toJson(*merged), one.result) << one.what;
   }
@@ -245,22 +252,25 @@ TEST(StrategicPatchOracle, mergeItem) {
     const char *original, *patch, *message;
   };
   for (const Refusal& one :
-       {Refusal{R"({"mergingList":[{"name":"1"}]})", R"({"mergingList":[{"value":"1"}]})", "does not contain declared merge key: name"},
+       {Refusal{R"({"mergingList":[{"name":"1"}]})", R"({"mergingList":[{"value":"1"}]})",
+                "does not contain declared merge key: name"},
         Refusal{R"({"mergingList":[{"name":"1"}]})", R"({"mergingList":[{"$patch":"merge","name":"1"}]})",
                 "merging lists cannot yet be specified in the patch"},
         Refusal{R"({"name":"1"})", R"({"$patch":"sideways"})", "unknown patch type: sideways in map: "},
-        Refusal{R"({"retainKeysMap":{"name":"a"}})", R"({"retainKeysMap":{"$retainKeys":5}})", "invalid patch format of retainKeys"},
+        Refusal{R"({"retainKeysMap":{"name":"a"}})", R"({"retainKeysMap":{"$retainKeys":5}})",
+                "invalid patch format of retainKeys"},
         Refusal{R"({"mergingIntList":[1]})", R"({"$deleteFromPrimitiveList/mergingIntList":{"a":1}})",
                 "invalid patch format of primitive list"},
         Refusal{R"({"mergingList":[{"name":"1"}]})",
                 R"({"$setElementOrder/mergingList":[{"name":"1"},{"name":"2"}],"mergingList":[{"name":"2"},{"name":"1"}]})",
-                "The order in patch list:\n[map[name:2] map[name:1]]\n doesn't match $setElementOrder list:\n[map[name:1] map[name:2]]\n"},
+                "The order in patch list:\n[map[name:2] map[name:1]]\n doesn't match $setElementOrder list:\n[map[name:1] "
+                "map[name:2]]\n"},
         Refusal{R"({"mergingIntList":[1]})", R"({"$setElementOrder/mergingIntList":[1],"mergingIntList":[2]})",
                 "The order in patch list:\n[2]\n doesn't match $setElementOrder list:\n[1]\n"},
         Refusal{R"({"mergingList":[{"name":"1"}]})", R"({"$setElementOrder/mergingList":5})",
                 "invalid patch format of setElementOrder list"}}) {
-    auto merged = applyStrategicMergePatch(type, *codec::parseJsonValue(one.original, arena), *codec::parseJsonValue(one.patch, arena),
-                                           arena);
+    auto merged = applyStrategicMergePatch(type, *codec::parseJsonValue(one.original, arena),
+                                           *codec::parseJsonValue(one.patch, arena), arena);
     ASSERT_FALSE(merged) << one.patch;
     EXPECT_NE(merged.error().message().find(one.message), std::string::npos) << merged.error().message();
   }
@@ -301,7 +311,8 @@ TEST(StrategicPatchOracle, strategiesAreUpstreams) {
       // Strategies mean something on lists and maps only.
       if (!field || strategy.empty() || field->kind == schema::Kind::String) continue;
       EXPECT_EQ(field->patchStrategy, strategy) << definition.name << "." << property.name;
-      EXPECT_EQ(field->patchMergeKey, textAt(property.value, "x-kubernetes-patch-merge-key")) << definition.name << "." << property.name;
+      EXPECT_EQ(field->patchMergeKey, textAt(property.value, "x-kubernetes-patch-merge-key"))
+          << definition.name << "." << property.name;
       ++compared;
     }
   }

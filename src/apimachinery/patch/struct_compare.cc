@@ -174,8 +174,8 @@ void adopt(Comparison& out, const std::string& element, Comparison below) {
   if (!below.removed.empty()) out.removed.child(element) = std::move(below.removed);
 }
 
-void compareStruct(Walk& walk, const TypeInfo& type, const void* before, const void* after, std::span<const std::string_view> unchanged,
-                   Comparison& out);
+void compareStruct(Walk& walk, const TypeInfo& type, const void* before, const void* after,
+                   std::span<const std::string_view> unchanged, Comparison& out);
 
 std::string textOf(const FieldInfo& field, const void* value) {
   std::string out;
@@ -184,7 +184,8 @@ std::string textOf(const FieldInfo& field, const void* value) {
 }
 
 // An element that only one side has.
-void collectElement(Walk& walk, bool structs, const FieldInfo& field, const std::string& element, const void* value, FieldSet& into) {
+void collectElement(Walk& walk, bool structs, const FieldInfo& field, const std::string& element, const void* value,
+                    FieldSet& into) {
   into.insertHere(element);
   FieldSet below;
   if (structs) collectStruct(walk, *field.message, value, below);
@@ -193,7 +194,8 @@ void collectElement(Walk& walk, bool structs, const FieldInfo& field, const std:
 
 // Items of a list or entries of a map, by their elements.
 void compareElements(Walk& walk, const SchemaRef& inner, bool values, const FieldInfo& field,
-                     const std::map<std::string, const void*>& before, const std::map<std::string, const void*>& after, Comparison& out) {
+                     const std::map<std::string, const void*>& before, const std::map<std::string, const void*>& after,
+                     Comparison& out) {
   bool structs = inner.relation == SchemaRef::Struct;
   walk.failed = walk.failed || (!structs && !isLeaf(inner));
   for (const auto& [element, value] : before)
@@ -245,8 +247,8 @@ void compareMember(Walk& walk, const FieldInfo& field, const void* before, const
   adopt(out, element, std::move(below));
 }
 
-void compareStruct(Walk& walk, const TypeInfo& type, const void* before, const void* after, std::span<const std::string_view> unchanged,
-                   Comparison& out) {
+void compareStruct(Walk& walk, const TypeInfo& type, const void* before, const void* after,
+                   std::span<const std::string_view> unchanged, Comparison& out) {
   for (const FieldInfo& field : type.fields) {
     if (walk.failed) return;
     const void *old = schema::at(before, field), *now = schema::at(after, field);

@@ -26,7 +26,8 @@ fs::path sourceDir() {
 const schema::TypeInfo* typeOfStem(const std::string& stem) {
   size_t kindAt = stem.rfind('.'), versionAt = stem.rfind('.', kindAt - 1);
   std::string group = stem.substr(0, versionAt);
-  return schema::findType(group == "core" ? "" : group, stem.substr(versionAt + 1, kindAt - versionAt - 1), stem.substr(kindAt + 1));
+  return schema::findType(group == "core" ? "" : group, stem.substr(versionAt + 1, kindAt - versionAt - 1),
+                          stem.substr(kindAt + 1));
 }
 
 Value treeOf(const schema::Mut<>& object, Arena& arena) {
