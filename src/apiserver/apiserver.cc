@@ -9,9 +9,11 @@
 #include "apiserver/authenticator.h"
 #include "apiserver/authorizer.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/compactor.h"
 #include "apiserver/component_statuses.h"
 #include "apiserver/discovery.h"
 #include "apiserver/handlers.h"
+#include "apiserver/health.h"
 #include "apiserver/impersonation.h"
 #include "apiserver/metrics.h"
 #include "apiserver/near_client.h"
@@ -57,6 +59,7 @@ class ApiServer::Impl {
  public:
   Impl(env::Env environment, store::Store& store, ApiServerConfig config)
       : env_(environment),
+        store_(store),
         config_(std::move(config)),
         resources_(servedResources(config_.servedGroupVersions)),
         registry_(environment, store, admission_),
@@ -85,6 +88,7 @@ class ApiServer::Impl {
         *client, BootstrapConfig{config_.serviceClusterIpRange, config_.advertiseAddress, config_.securePort, priorityClasses}));
     auto kubelet = wire::TlsClientContext::make(env_.clock, config_.kubeletClient);
     if (kubelet) streaming_ = std::make_unique<Streaming>(env_, registry_, *kubelet);
+    gate_.spawn(runCompactor(env_, store_, config_.compactionInterval, stop_.token()));
     ready_ = true;
     co_return Result<void>();
   }
@@ -102,7 +106,7 @@ class ApiServer::Impl {
   std::unique_ptr<client::Client> clientFor(UserInfo user) { return makeNearClient(api_, authorizer_, std::move(user)); }
 
   Task<void> stop(env::Duration grace) {
-    ready_ = false;
+    stopping_ = true;
     if (server_) co_await server_->shutdown(grace);
     // The pump waits for the store and ends with this object.
     stop_.requestStop();
@@ -205,6 +209,11 @@ class ApiServer::Impl {
       co_await respondHealth(call, path, query);
       co_return Result<void>();
     }
+    // Documents are read only; what answers on plain paths takes any method. Source: go-restful routes and the path mux.
+    bool isDocument =
+        path == "/version" || path == "/api" || path == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/");
+    if (isDocument && request.method != "GET")
+      co_return fail(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
     if (path == "/metrics") {
       co_await respondText(call, 200, metrics_.text(registry_), "text/plain; version=0.0.4; charset=utf-8; escaping=underscores");
       co_return Result<void>();
@@ -226,9 +235,7 @@ class ApiServer::Impl {
       if (wantsAggregated(accept)) co_return co_await respondAggregated(call, discovery_.aggregatedGroups());
       document = discovery_.apiGroupList();
     } else if (path == "/") {
-      document =
-          "{\"paths\":[\"/api\",\"/api/v1\",\"/apis\",\"/healthz\",\"/livez\",\"/metrics\",\"/openapi/v3\",\"/readyz\",\"/"
-          "version\"]}";
+      document = rootPathsJson();
     } else {
       auto parts = split(std::string_view(path).substr(1), '/');
       if (parts.size() == 2 && parts[0] == "api") document = discovery_.apiResourceList("", parts[1]);
@@ -255,14 +262,61 @@ class ApiServer::Impl {
     co_return Result<void>();
   }
 
+  // The checks in upstream's order; the hooks are what start() makes.
   Task<void> respondHealth(HttpCallPtr call, std::string path, Query query) {
     bool readiness = path.starts_with("/readyz");
-    bool healthy = ready_ || !readiness;
-    std::string_view name = std::string_view(path).substr(1, path.find('/', 1) - 1);
-    std::string text = healthy ? "ok" : "[-]poststarthook failed: reason withheld\nreadyz check failed\n";
-    if (healthy && query.has("verbose"))
-      text = fmt::format("[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]informer-sync ok\n{} check passed\n", name);
-    co_await respondText(call, healthy ? 200 : 500, std::move(text));
+    auto reached = co_await store_.currentRevision();
+    std::string store = reached ? "" : fmt::format("failed to reach the store: {}", reached.error().message());
+    std::string started = ready_ ? "" : "not finished";
+    std::vector<HealthCheck> checks{{"ping", ""}, {"log", ""}, {"etcd", store}};
+    if (readiness) {
+      checks.push_back({"etcd-readiness", store});
+      checks.push_back({"informer-sync", started});
+    }
+    for (const char* hook : {"start-system-namespaces-controller", "bootstrap-controller", "rbac/bootstrap-roles",
+                             "scheduling/bootstrap-system-priority-classes"})
+      checks.push_back({fmt::format("poststarthook/{}", hook), started});
+    if (readiness) checks.push_back({"shutdown", stopping_ ? "process is shutting down" : ""});
+    HealthAnswer answer = answerHealth(path, checks, query.has("verbose"), query.all("exclude"));
+    for (const HealthCheck& check : checks)
+      if (answer.code == 500 && !check.failure.empty())
+        logDebug("apiserver", "{}: {} fails: {}", path, check.name, check.failure);
+    co_await respondText(call, answer.code, std::move(answer.text));
+  }
+
+  // All paths that are no objects, in byte order. Source: server/routes/index.go.
+  std::string rootPathsJson() const {
+    std::vector<std::string> paths{"/api",
+                                   "/apis",
+                                   "/healthz",
+                                   "/healthz/etcd",
+                                   "/healthz/log",
+                                   "/healthz/ping",
+                                   "/livez",
+                                   "/livez/etcd",
+                                   "/livez/log",
+                                   "/livez/ping",
+                                   "/metrics",
+                                   "/openapi/v3",
+                                   "/openapi/v3/",
+                                   "/readyz",
+                                   "/readyz/etcd",
+                                   "/readyz/etcd-readiness",
+                                   "/readyz/informer-sync",
+                                   "/readyz/log",
+                                   "/readyz/ping",
+                                   "/readyz/shutdown",
+                                   "/version"};
+    for (const Discovery::Group& group : discovery_.groups()) {
+      std::string base = group.name.empty() ? "/api" : "/apis/" + group.name;
+      if (!group.name.empty()) paths.push_back(base);
+      for (const std::string& version : group.versions) paths.push_back(fmt::format("{}/{}", base, version));
+    }
+    std::sort(paths.begin(), paths.end());
+    std::string json = "{\n  \"paths\": [";
+    for (const std::string& path : paths)
+      json += fmt::format("{}\n    {}", json.ends_with('[') ? "" : ",", codec::quoteJson(path));
+    return json + "\n  ]\n}";
   }
 
   static std::string versionJson() {
@@ -273,6 +327,7 @@ class ApiServer::Impl {
   }
 
   env::Env env_;
+  store::Store& store_;
   ApiServerConfig config_;
   std::vector<ApiServerConfig::ComponentProbe> componentProbes_;
   std::vector<const schema::ResourceInfo*> resources_;
@@ -289,7 +344,8 @@ class ApiServer::Impl {
   async::Gate gate_;
   std::unique_ptr<Streaming> streaming_;
   std::unique_ptr<wire::HttpServer> server_;
-  bool ready_ = false;
+  bool ready_ = false;  // what every cluster has is there
+  bool stopping_ = false;
 };
 
 ApiServer::ApiServer(env::Env environment, store::Store& store, ApiServerConfig config)

@@ -39,6 +39,8 @@ struct ApiServerConfig {
     std::function<async::Task<Result<std::string>>()> probe;
   };
   std::vector<ComponentProbe> componentProbes;
+  // How often the store is compacted; zero for never. Upstream's --etcd-compaction-interval.
+  env::Duration compactionInterval = std::chrono::minutes(5);
   // Groups and versions to serve, "apps/v1"; empty serves defaultServedGroupVersions().
   std::vector<std::string> servedGroupVersions;
 };

@@ -31,7 +31,7 @@ Task<Result<void>> answer(HttpCallPtr call, const RequestInfo& info, const std::
   const schema::ResourceInfo& resource = *schema::findResource("", "v1", "componentstatuses");
   if (info.verb != "get" && info.verb != "list")
     co_return fail(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
-  call->negotiated = CO_TRY(negotiate(call->exchange->request().headers.get("Accept"), false, true));
+  call->negotiated = CO_TRY(negotiate(call->exchange->request().headers.get("Accept"), false, true, true));
   call->negotiationDone = true;
   if (info.verb == "get") {
     auto found = std::find_if(probes.begin(), probes.end(), [&](const Probe& probe) { return probe.name == info.name; });

@@ -11,11 +11,15 @@ namespace knarr::apiserver {
 namespace {
 
 Result<int64_t> queryInt(const Query& query, std::string_view name) {
+  if (!query.has(name)) return int64_t{0};
   std::string text = query.get(name);
-  if (text.empty()) return int64_t{0};
-  auto value = parseInt(text);
-  if (!value) return fail(Reason::BadRequest, fmt::format("strconv.ParseInt: parsing {}: invalid syntax", quote(text)));
-  return *value;
+  auto value = parseInt(text.starts_with('+') ? std::string_view(text).substr(1) : std::string_view(text));
+  if (value) return *value;
+  std::string_view digits = text;
+  if (digits.starts_with('-') || digits.starts_with('+')) digits.remove_prefix(1);
+  bool number = !digits.empty() && digits.find_first_not_of("0123456789") == std::string_view::npos;
+  return fail(Reason::BadRequest,
+              fmt::format("strconv.ParseInt: parsing {}: {}", quote(text), number ? "value out of range" : "invalid syntax"));
 }
 
 Error invalidOptions(std::string_view kind, apimachinery::FieldErrors errors) {
@@ -74,15 +78,37 @@ constexpr size_t kFieldManagerBytesMax = 128;
 
 // Whether nothing is to be stored. Whoever asks for a dry run in words we do not know gets an error and no write.
 bool readDryRun(const std::vector<std::string>& values, apimachinery::FieldErrors& errors) {
-  bool dryRun = false;
+  std::vector<std::string> quoted;
+  bool known = true;
   for (const std::string& one : values) {
-    if (one == "All")
-      dryRun = true;
-    else
-      errors.push_back({apimachinery::FieldError::NotSupported, "dryRun",
-                        fmt::format("Unsupported value: [{}]: supported values: \"All\"", quote(one))});
+    known = known && one == "All";
+    quoted.push_back(codec::quoteJson(one));
   }
-  return dryRun;
+  if (!known)
+    errors.push_back({apimachinery::FieldError::NotSupported, "dryRun",
+                      fmt::format("Unsupported value: [{}]: supported values: \"All\"", join(quoted, ","))});
+  return known && !values.empty();
+}
+
+struct Unprintable {
+  uint32_t character;
+  size_t position;  // in bytes
+};
+
+// The first character that Go's unicode.IsPrint refuses among those that can hide in a name: controls, blanks other than the
+// space, marks of direction and width.
+std::optional<Unprintable> firstUnprintable(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    auto lead = static_cast<uint8_t>(text[i]);
+    size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    uint32_t c = length == 1 ? lead : lead & (0x7fU >> length);
+    for (size_t k = 1; k < length; ++k) c = c << 6 | (i + k < text.size() ? static_cast<uint8_t>(text[i + k]) & 0x3fU : 0);
+    bool blank = c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200f) || (c >= 0x2028 && c <= 0x202f) ||
+                 (c >= 0x205f && c <= 0x206f) || c == 0x3000 || c == 0xfeff;
+    if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || blank) return Unprintable{c, i};
+    i += length;
+  }
+  return std::nullopt;
 }
 
 Result<client::WriteOptions> writeOptionsOf(const Query& query, std::string_view kind, bool isApply) {
@@ -95,6 +121,9 @@ Result<client::WriteOptions> writeOptionsOf(const Query& query, std::string_view
   options.dryRun = readDryRun(query.all("dryRun"), errors);
   if (options.fieldManager.size() > kFieldManagerBytesMax)
     errors.push_back(tooLongError(FieldPath("fieldManager"), static_cast<int64_t>(kFieldManagerBytesMax)));
+  if (auto at = firstUnprintable(options.fieldManager))
+    errors.push_back(invalidError(FieldPath("fieldManager"), options.fieldManager,
+                                  fmt::format("invalid character U+{:04X} (at position {})", at->character, at->position)));
   if (kind == "PatchOptions") {
     if (isApply && options.fieldManager.empty())
       errors.push_back(requiredError(FieldPath("fieldManager"), "is required for apply patch"));
@@ -400,7 +429,8 @@ Result<Mut<>> decodeBody(const schema::TypeInfo& type, std::string_view contentT
 
 Task<void> handleResource(HttpCallPtr call, Api* api, RequestInfo info, Query query, const ServedResource* served,
                           const schema::ResourceInfo* resource, env::Env environment) {
-  auto negotiated = negotiate(call->exchange->request().headers.get("Accept"), info.verb == "watch", true);
+  bool listRoute = info.verb == "watch" || info.verb == "list";
+  auto negotiated = negotiate(call->exchange->request().headers.get("Accept"), info.verb == "watch", listRoute, true);
   if (!negotiated) {
     co_await respondError(call, std::move(negotiated).error());
     co_return;

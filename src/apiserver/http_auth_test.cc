@@ -67,6 +67,12 @@ TEST_F(HttpAuthTest, aCertificateOfAnotherAuthority) {
   expectUnauthorized(ask("stranger", "GET", "/readyz"));
 }
 
+TEST_F(HttpAuthTest, aCertificateOutsideItsTime) {
+  for (const char* who : {"early", "late"}) expectUnauthorized(ask(who, "GET", kMaps));
+  sim_.runFor(std::chrono::hours(2));
+  EXPECT_EQ(ask("early", "GET", kMaps).status, 200) << "its hour has come";
+}
+
 TEST_F(HttpAuthTest, tokens) {
   std::string token = tokenOf("default", 600);
   expectStatus(

@@ -82,13 +82,19 @@ HttpFixture::HttpFixture() {
     std::string name;
     std::vector<std::string> groups;
     const wire::KeyAndCertificate* signer;
+    int64_t beginsIn = -60, endsIn = 86400;  // seconds
   };
-  for (const Identity& one : {Identity{"admin", {"system:masters"}, &authority}, Identity{"eve", {}, &authority},
-                              Identity{"stranger", {"system:masters"}, &otherAuthority}, Identity{"anonymous", {}, nullptr}}) {
+  for (const Identity& one :
+       {Identity{"admin", {"system:masters"}, &authority}, Identity{"eve", {}, &authority},
+        Identity{"stranger", {"system:masters"}, &otherAuthority}, Identity{"early", {"system:masters"}, &authority, 3600},
+        Identity{"late", {"system:masters"}, &authority, -7200, -3600}, Identity{"anonymous", {}, nullptr}}) {
     wire::TlsClientConfig tls;
     tls.caPem = authority.certificatePem;
     if (one.signer) {
-      auto own = *wire::issueCertificate(*one.signer, specOf(env_, one.name, one.groups));
+      wire::CertificateSpec spec = specOf(env_, one.name, one.groups);
+      spec.notBeforeUnixSeconds = now + one.beginsIn;
+      spec.notAfterUnixSeconds = now + one.endsIn;
+      auto own = *wire::issueCertificate(*one.signer, spec);
       tls.certificatePem = own.certificatePem;
       tls.privateKeyPem = own.privateKeyPem;
     }

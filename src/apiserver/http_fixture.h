@@ -27,7 +27,8 @@ class HttpFixture : public testing::Test {
   ~HttpFixture() override;
 
   // Identities: "admin" (system:masters), "eve" (no rights), "stranger" (calls itself an admin, from another CA),
-  // "anonymous" (no certificate).
+  // "early" (calls itself an admin, its certificate begins in an hour), "late" (its certificate ended an hour ago), "anonymous"
+  // (no certificate).
   HttpAnswer ask(const std::string& who, const std::string& method, const std::string& target, const std::string& body = "",
                  wire::Headers headers = {});
   // As the administrator, with JSON bodies.

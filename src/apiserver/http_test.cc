@@ -153,9 +153,15 @@ TEST_F(HttpTest, methods) {
 }
 
 TEST_F(HttpTest, acceptHeaders) {
-  expectStatus(
-      get(kMaps, {{"Accept", "text/html"}}), 406, "NotAcceptable",
-      "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf");
+  const std::string types = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+  const std::string streams = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+  // The router refuses what no clause names, the handler what a clause asks for too much.
+  expectStatus(get(kMaps, {{"Accept", "text/html"}}), 406, "NotAcceptable",
+               "406: Not Acceptable\n\nAvailable representations: " + types + streams);
+  expectStatus(get(kMaps + "/x", {{"Accept", "application/*"}}), 406, "NotAcceptable",
+               "406: Not Acceptable\n\nAvailable representations: " + types);
+  expectStatus(get(kMaps, {{"Accept", "application/json;as=Nonsense;g=meta.k8s.io;v=v1"}}), 406, "NotAcceptable",
+               "only the following media types are accepted: " + types);
   EXPECT_EQ(get(kMaps, {{"Accept", "text/html, */*;q=0.1"}}).status, 200);
   EXPECT_EQ(get(kMaps, {{"Accept", "application/yaml"}}).headers.get("Content-Type"), "application/yaml");
   EXPECT_EQ(get(kMaps, {{"Accept", "application/json;as=Nonsense;g=meta.k8s.io;v=v1"}}).status, 406);

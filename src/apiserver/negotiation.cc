@@ -86,9 +86,26 @@ std::vector<AcceptClause> parseAccept(std::string_view header) {
   return clauses;
 }
 
-Result<Negotiated> negotiate(std::string_view accept, bool isWatch, bool allowTransforms) {
+namespace {
+
+// The router looks first: one clause, its parameters cut off, must name a type of the route. Source: go-restful, Route.
+Result<void> checkRoute(std::string_view accept, bool listRoute) {
+  for (std::string_view clause : split(accept, ',')) {
+    std::string_view type = trim(split(clause, ';')[0]);
+    if (type == "*/*" || type == "application/json" || type == "application/yaml" || type == mediaTypeName(MediaType::Protobuf))
+      return {};
+  }
+  std::string available(kAccepted);
+  if (listRoute) available += ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+  return fail(Reason::NotAcceptable, "406: Not Acceptable\n\nAvailable representations: " + available);
+}
+
+}  // namespace
+
+Result<Negotiated> negotiate(std::string_view accept, bool isWatch, bool listRoute, bool allowTransforms) {
   Negotiated out;
   if (trim(accept).empty()) return out;
+  TRY(checkRoute(accept, listRoute));
   constexpr MediaType kTypes[] = {MediaType::Json, MediaType::Yaml, MediaType::Protobuf};
   for (const AcceptClause& clause : parseAccept(accept)) {
     for (MediaType type : kTypes) {

@@ -33,7 +33,8 @@ struct AcceptClause {
 std::vector<AcceptClause> parseAccept(std::string_view header);
 
 // NotAcceptable when nothing fits. `isWatch` leaves out YAML.
-Result<Negotiated> negotiate(std::string_view accept, bool isWatch, bool allowTransforms);
+// `listRoute`: the path is that of a collection, which is listed and watched.
+Result<Negotiated> negotiate(std::string_view accept, bool isWatch, bool listRoute, bool allowTransforms);
 // The form of a request body; empty is JSON. UnsupportedMediaType otherwise.
 Result<MediaType> contentTypeOf(std::string_view header);
 // Whether the client looks like a person: query parameter pretty, or a browser or curl.

@@ -14,17 +14,24 @@ namespace openapi = apimachinery::openapi;
 namespace {
 constexpr std::string_view kServerVersion = "v1.36.3";
 }
-const OpenApiDocuments::Document* OpenApiDocuments::document(const std::string& path) {
-  if (auto found = documents_.find(path); found != documents_.end()) return &found->second;
+
+wire::Bytes OpenApiDocuments::document(const std::string& path) {
+  if (wire::Bytes held = inUse_[path].lock()) return held;
   for (const Discovery::Group& group : discovery_.groups())
     for (const std::string& version : group.versions) {
       if (openapi::pathOf(group.name, version) != path) continue;
-      std::string json = openapi::documentV3(openapi::builtInGroupVersion(group.name, version), kServerVersion);
-      std::string hash = openapi::hashOf(json);
-      Document document{std::make_shared<const std::string>(std::move(json)), std::move(hash)};
-      return &documents_.emplace(path, std::move(document)).first->second;
+      wire::Bytes made = wire::makeBytes(openapi::documentV3(openapi::builtInGroupVersion(group.name, version), kServerVersion));
+      inUse_[path] = made;
+      return made;
     }
+  inUse_.erase(path);
   return nullptr;
+}
+
+std::string OpenApiDocuments::hashAt(const std::string& path) {
+  if (auto known = hashes_.find(path); known != hashes_.end()) return known->second;
+  wire::Bytes made = document(path);
+  return made ? hashes_.emplace(path, openapi::hashOf(*made)).first->second : "";
 }
 
 std::string OpenApiDocuments::index() {
@@ -32,7 +39,7 @@ std::string OpenApiDocuments::index() {
   for (const Discovery::Group& group : discovery_.groups())
     for (const std::string& version : group.versions) {
       std::string path = openapi::pathOf(group.name, version);
-      paths.emplace_back(path, document(path)->hash);
+      paths.emplace_back(path, hashAt(path));
     }
   return openapi::indexV3(paths);
 }
@@ -49,13 +56,11 @@ Task<void> OpenApiDocuments::respond(HttpCallPtr call, std::string path, Query q
     hash = openapi::hashOf(json);
     body = wire::makeBytes(std::move(json));
   } else {
-    const Document* found = document(path);
-    if (!found) {
+    hash = hashAt(path);
+    if (hash.empty()) {
       co_await respondText(call, 404, "404 page not found\n");
       co_return;
     }
-    hash = found->hash;
-    body = found->json;
     if (query.has("hash") && query.get("hash") != hash) {
       headers.add("Location", fmt::format("/openapi/v3/{}?hash={}", path, hash));
       co_await call->exchange->respond(301, std::move(headers), std::string());
@@ -66,6 +71,7 @@ Task<void> OpenApiDocuments::respond(HttpCallPtr call, std::string path, Query q
   std::string etag = fmt::format("\"{}\"", hash);
   headers.add("ETag", etag);
   bool same = call->exchange->request().headers.get("If-None-Match") == etag;
+  if (!same && !body) body = document(path);
   co_await call->exchange->respond(same ? 304 : 200, std::move(headers), same ? wire::makeBytes("") : body);
 }
 

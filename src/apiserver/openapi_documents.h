@@ -18,16 +18,16 @@ class OpenApiDocuments {
   Task<void> respond(HttpCallPtr call, std::string path, Query query);
 
  private:
-  struct Document {
-    std::shared_ptr<const std::string> json;
-    std::string hash;
-  };
-  // Null for a group and version that is not served.
-  const Document* document(const std::string& path);
+  // The document at a path; null for a group and version that is not served. It is made when it is asked for and goes when the
+  // last answer that holds it is sent: clients keep it under its hash, and all documents together are some megabytes.
+  wire::Bytes document(const std::string& path);
+  // "" for a group and version that is not served.
+  std::string hashAt(const std::string& path);
   std::string index();
 
   const Discovery& discovery_;
-  std::map<std::string, Document> documents_;
+  std::map<std::string, std::string> hashes_;
+  std::map<std::string, std::weak_ptr<const std::string>> inUse_;
 };
 
 }  // namespace knarr::apiserver

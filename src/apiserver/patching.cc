@@ -5,6 +5,7 @@
 #include "api/meta_v1.h"
 #include "apimachinery/patch/managed_fields.h"
 #include "apimachinery/patch/patch.h"
+#include "apimachinery/patch/struct_compare.h"
 #include "apiserver/api.h"
 #include "apiserver/defaulting.h"
 #include "apiserver/registry_write.h"
@@ -42,26 +43,43 @@ Unexpected decodeFailed(std::string_view what, const std::string& json, std::str
 }
 
 // The patched JSON tree back as an object, with defaults and with the strictness asked for.
+// `patchErrors`: what is doubtful about the patch itself.
 Result<Mut<>> objectFromValue(const PatchRequest& request, const schema::TypeInfo& type, const Value& value,
-                              std::vector<std::string>& warnings) {
+                              std::vector<std::string> patchErrors, std::vector<std::string>& warnings) {
   std::string json = codec::toJson(value);
   codec::DecodeOptions options;
   const std::string& validation = request.options.fieldValidation;
   options.strict = validation != "Ignore";
   auto decoded = codec::decodeJson(type, json, options);
   if (!decoded) return decodeFailed("patch", json, decoded.error().message());
-  if (!decoded->strictErrors.empty()) {
-    if (validation == "Strict") return decodeFailed("patch", json, "strict decoding error: " + join(decoded->strictErrors, ", "));
-    warnings.insert(warnings.end(), decoded->strictErrors.begin(), decoded->strictErrors.end());
-  }
+  patchErrors.insert(patchErrors.end(), decoded->strictErrors.begin(), decoded->strictErrors.end());
+  if (!patchErrors.empty() && validation == "Strict")
+    return decodeFailed("patch", json, "strict decoding error: " + join(patchErrors, ", "));
+  if (options.strict) warnings.insert(warnings.end(), patchErrors.begin(), patchErrors.end());
   setDefaults(decoded->object);
   return std::move(decoded->object);
 }
 
-Result<Value> patchValue(const PatchRequest& request, const schema::TypeInfo& type, const Value& document, Arena& arena) {
-  std::vector<std::string> duplicates;
-  auto patch = codec::parseJsonValue(request.body, arena, &duplicates);
+// Members that no operation of a JSON patch has.
+void collectUnknownMembers(const Value& patch, std::vector<std::string>& out) {
+  if (!patch.isArray()) return;
+  for (size_t i = 0; i < patch.size(); ++i) {
+    if (!patch.items()[i].isObject()) continue;
+    for (const codec::Member& member : patch.items()[i].members())
+      if (member.name != "op" && member.name != "path" && member.name != "from" && member.name != "value")
+        out.push_back(fmt::format("unknown field \"[{}].{}\"", i, member.name));
+  }
+}
+
+// `strictErrors` receives what is doubtful about the patch.
+Result<Value> patchValue(const PatchRequest& request, const schema::TypeInfo& type, const Value& document, Arena& arena,
+                         std::vector<std::string>& strictErrors) {
+  auto patch = codec::parseJsonValue(request.body, arena, &strictErrors);
   if (!patch) return fail(Reason::BadRequest, fmt::format("error decoding patch: {}", patch.error().message()));
+  if (request.type == client::PatchType::Json) {
+    collectUnknownMembers(*patch, strictErrors);
+    for (std::string& one : strictErrors) one = "json patch " + one;
+  }
   switch (request.type) {
     case client::PatchType::Json:
       return apimachinery::applyJsonPatch(document, *patch, arena);
@@ -81,8 +99,9 @@ Result<Mut<>> patchScale(const PatchRequest& request, const Ref<>& old, env::Env
   Mut<> scale = TRY(scaleOf(old));
   Arena arena;
   Value document = TRY(codec::parseJsonValue(codec::encodeJson(scale.object()), arena));
-  Value patched = TRY(patchValue(request, scale.type(), document, arena));
-  Mut<> wanted = TRY(objectFromValue(request, scale.type(), patched, warnings));
+  std::vector<std::string> strictErrors;
+  Value patched = TRY(patchValue(request, scale.type(), document, arena, strictErrors));
+  Mut<> wanted = TRY(objectFromValue(request, scale.type(), patched, std::move(strictErrors), warnings));
   Mut<> next = TRY(withScale(old, wanted.object()));
   return trackUpdate(*request.resource, "scale", std::move(next), old, request.manager, environment);
 }
@@ -207,17 +226,15 @@ Result<void> checkUpdateTarget(const ServedResource& resource, const std::string
 Result<Mut<>> trackCreate(const ServedResource& resource, Mut<> object, const std::string& manager, env::Env environment) {
   const schema::TypeInfo& type = object.type();
   metav1::ObjectMeta& metadata = schema::metadataOf(object);
-  // Entries that came with the object stay; an apply has written its own.
-  if (!metadata.managedFields.empty()) return object;
-  Arena arena;
-  Value next = TRY(codec::parseJsonValue(codec::encodeJson(object.object()), arena));
-  dropIdentity(next);
+  // Entries that came with the object count as long as they can be read; what the object has belongs to its creator.
+  Managers managers = apimachinery::decodeManagers(metadata).value_or(Managers());
+  metadata.managedFields = {};
+  auto comparison = apimachinery::compareStructs(type, nullptr, object.root());
+  if (!comparison) return object;  // Tracking never fails a write.
+  if (hasStatus(resource)) comparison->added.removeSubtree({"f:status"});
   Manager writer = managerFor(type, manager, false, "", environment);
-  auto managers = apimachinery::trackUpdateFields(type, {}, Value::emptyObject(), next, writer);
-  if (!managers) return object;  // Tracking never fails a write.
-  for (Manager& one : *managers)
-    if (hasStatus(resource)) dropResetFields(one.fields, "");
-  apimachinery::encodeManagers(*managers, metadata, object.arena());
+  apimachinery::encodeManagers(apimachinery::trackChanges(std::move(managers), std::move(*comparison), writer), metadata,
+                               object.arena());
   return object;
 }
 
@@ -244,21 +261,14 @@ Result<Mut<>> trackUpdate(const ServedResource& resource, const std::string& sub
     if (!managers) return object;
   }
   // Only what this call may write counts: a PUT does not own the status that it carries along.
-  Mut<> effective(type);
-  schema::deepCopy(type, effective.root(), object.root(), effective.arena());
-  for (std::string_view name : {"spec", "status"}) {
-    bool kept = (name == "status") ? (subresource.empty() && hasStatus(resource)) : subresource == "status";
-    const schema::FieldInfo* field = findField(type, name);
-    if (kept && field) schema::copyField(*field, effective.root(), old.root(), effective.arena());
-  }
-  Arena arena;
-  Value live = TRY(liveValue(old, arena));
-  Value next = TRY(codec::parseJsonValue(codec::encodeJson(effective.object()), arena));
-  dropIdentity(next);
-  if (Value* m = next.find("metadata")) m->erase("managedFields");
+  std::vector<std::string_view> unchanged;
+  if (subresource.empty() && hasStatus(resource)) unchanged.push_back("status");
+  if (subresource == "status") unchanged.push_back("spec");
+  auto comparison = apimachinery::compareStructs(type, old.root(), object.root(), unchanged);
+  if (!comparison) return object;  // Tracking never fails a write.
   Manager writer = managerFor(type, manager, false, subresource, environment);
-  auto tracked = apimachinery::trackUpdateFields(type, *managers, live, next, writer);
-  if (tracked) apimachinery::encodeManagers(*tracked, metadata, object.arena());
+  apimachinery::encodeManagers(apimachinery::trackChanges(std::move(*managers), std::move(*comparison), writer), metadata,
+                               object.arena());
   return object;
 }
 
@@ -280,9 +290,10 @@ Result<Mut<>> applyPatch(const PatchRequest& request, const Ref<>& old, env::Env
   const schema::TypeInfo& type = *request.resource->info->type;
   Arena arena;
   Value document = TRY(codec::parseJsonValue(codec::encodeJson(old.object()), arena));
-  Value patched = TRY(patchValue(request, type, document, arena));
+  std::vector<std::string> strictErrors;
+  Value patched = TRY(patchValue(request, type, document, arena, strictErrors));
   // A patch that does not speak of the resourceVersion applies to whatever is current; the document carried it in.
-  Mut<> object = TRY(objectFromValue(request, type, patched, warnings));
+  Mut<> object = TRY(objectFromValue(request, type, patched, std::move(strictErrors), warnings));
   TRY(checkPatchedIdentity(request, object));
   return trackUpdate(*request.resource, request.subresource, std::move(object), old, request.manager, environment);
 }

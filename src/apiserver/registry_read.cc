@@ -14,7 +14,10 @@ namespace {
 // Sent about once a minute to every watcher that asked for bookmarks. Source: cacher, bookmarkFrequency.
 constexpr env::Duration kBookmarkPeriod = std::chrono::seconds(60);
 constexpr size_t kWatchBatch = 500;
+// A watch with a deadline gets its last bookmark this long before it. Source: cacheWatcher.nextBookmarkTime.
+constexpr env::Duration kBookmarkBeforeEnd = std::chrono::seconds(2);
 constexpr std::string_view kContinueVersion = "meta.k8s.io/v1";
+constexpr int64_t kNewestRevision = -1;  // of a token: no snapshot any more
 
 struct ContinueToken {
   int64_t revision = 0;
@@ -59,10 +62,27 @@ Result<ContinueToken> decodeContinue(const std::string& text) {
   return ContinueToken{revision, std::string(start)};
 }
 
-Error tooOldContinue() {
-  return Error(Reason::Expired,
-               "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
-               "the continue parameter.");
+// The answer carries a token that goes on from the same key at whatever revision is then newest.
+// Source: storage/etcd3/errors.go, handleCompactedErrorForPaging.
+Error tooOldContinue(const std::string& startKey) {
+  Error error(Reason::Expired,
+              "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+              "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+              "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+              "deleted between the time the first chunk was returned and now may show up in the list.");
+  ErrorDetails details;
+  details.continueToken = encodeContinue({kNewestRevision, startKey});
+  return std::move(error).withDetails(std::move(details));
+}
+
+// Of a watch, and of a get: text that is no number is no BadRequest there. Source: the 500 of an error that is no Status.
+Result<int64_t> parseWatchRevision(const std::string& text) {
+  auto revision = parseUint(text);
+  if (!revision)
+    return Unexpected(
+        Error(Reason::Unknown, fmt::format("resourceVersion: Invalid value: {}: strconv.ParseUint: parsing {}: invalid syntax",
+                                           quote(text), quote(text))));
+  return static_cast<int64_t>(*revision);
 }
 
 }  // namespace
@@ -145,7 +165,7 @@ Task<Result<ListResult>> Registry::listAtRevision(const ServedResource& resource
   if (!page) {
     if (!store::isCompacted(page.error())) co_return Unexpected(std::move(page).error());
     if (startKey.empty()) co_return fail(Reason::Expired, "The resourceVersion for the provided list is too old.");
-    co_return Unexpected(tooOldContinue());
+    co_return Unexpected(tooOldContinue(startKey));
   }
   ListResult result;
   result.revision = revision;
@@ -176,11 +196,13 @@ class CacheWatch : public RegistryWatch {
              std::vector<WatchEvent> initial, bool bookmarks, env::Instant deadline)
       : env_(environment),
         cursor_(*resource.cache, after),
+        after_(after),
         selection_(std::move(selection)),
         initial_(std::move(initial)),
         bookmarks_(bookmarks),
-        deadline_(deadline),
-        nextBookmark_(environment.clock.now() + kBookmarkPeriod) {}
+        deadline_(deadline) {
+    planBookmark();
+  }
 
   Task<Result<std::vector<WatchEvent>>> next(async::StopToken stop) override {
     if (!initial_.empty()) co_return std::exchange(initial_, {});
@@ -193,14 +215,23 @@ class CacheWatch : public RegistryWatch {
       env::Instant now = env_.clock.now();
       if (now >= deadline_ || stop.stopRequested()) co_return std::vector<WatchEvent>();
       if (bookmarks_ && now >= nextBookmark_) {
-        nextBookmark_ = now + kBookmarkPeriod;
-        co_return std::vector<WatchEvent>{{WatchEvent::Bookmark, {}, cursor_.revision(), false}};
+        planBookmark();
+        // Without progress there is nothing to tell.
+        if (cursor_.revision() > after_) co_return std::vector<WatchEvent>{{WatchEvent::Bookmark, {}, cursor_.revision(), false}};
+        continue;
       }
       co_await waitUntil(bookmarks_ ? std::min(deadline_, nextBookmark_) : deadline_, stop);
     }
   }
 
  private:
+  // The next bookmark is due in a minute, or shortly before the end when that comes first.
+  void planBookmark() {
+    env::Instant now = env_.clock.now(), last = deadline_ - kBookmarkBeforeEnd;
+    nextBookmark_ = now + kBookmarkPeriod;
+    if (last > now && nextBookmark_ > last) nextBookmark_ = last;
+  }
+
   // Resumes on a change, at `until` or on stop, whichever comes first.
   Task<void> waitUntil(env::Instant until, async::StopToken stop) {
     async::Promise<bool> woken(env_.executor);
@@ -229,11 +260,22 @@ class CacheWatch : public RegistryWatch {
 
   env::Env env_;
   CacheCursor cursor_;
+  int64_t after_;  // where the watch began
   Selection selection_;
   std::vector<WatchEvent> initial_;
   bool bookmarks_;
   env::Instant deadline_;
-  env::Instant nextBookmark_;
+  env::Instant nextBookmark_{};
+};
+
+// A watch that only says why it cannot be: the answer has begun with 200, so the error is an event.
+class FailedWatch : public RegistryWatch {
+ public:
+  explicit FailedWatch(Error error) : error_(std::move(error)) {}
+  Task<Result<std::vector<WatchEvent>>> next(async::StopToken) override { co_return Unexpected(error_); }
+
+ private:
+  Error error_;
 };
 
 }  // namespace
@@ -249,9 +291,10 @@ Task<Result<std::unique_ptr<RegistryWatch>>> Registry::watch(const ServedResourc
   } else if (options.resourceVersion == "0") {
     after = hub_.revision();
   } else {
-    after = CO_TRY(parseRevision(options.resourceVersion));
+    after = CO_TRY(parseWatchRevision(options.resourceVersion));
     if (initialEvents) {
-      CO_TRY(co_await hub_.waitFor(after));
+      auto there = co_await hub_.waitFor(after);
+      if (!there) co_return std::make_unique<FailedWatch>(std::move(there).error());
       after = hub_.revision();
     }
   }

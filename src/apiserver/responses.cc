@@ -87,6 +87,7 @@ std::string statusJson(const Error& error) {
   status->message = status.str(error.message());
   status->reason = reasonName(error.reason());
   status->code = error.code();
+  status->metadata.continue_ = status.str(error.details().continueToken);
   const ErrorDetails& from = error.details();
   bool bare = from.group.empty() && from.kind.empty() && from.name.empty() && from.uid.empty() && from.retryAfterSeconds == 0;
   if (!bare || !error.causes().empty()) {

@@ -60,6 +60,8 @@ struct ErrorDetails {
   std::string name;
   std::string uid;
   int32_t retryAfterSeconds = 0;
+  // Status.metadata.continue: where a list that cannot be gone on with consistently can be gone on with.
+  std::string continueToken = {};
 };
 
 class [[nodiscard]] Error {

@@ -122,6 +122,15 @@ void writeJsonList(const ListHead& head, std::span<const Ref<void>> items, const
 // The same in protobuf, with the envelope.
 void writeProtobufList(const ListHead& head, std::span<const Ref<void>> items, const Sink& sink);
 
+// ---- single fields, for walks over structs that see what their JSON would hold
+// Whether the struct's JSON has this member at all.
+bool isWrittenInJson(const schema::FieldInfo& field, const void* member);
+// Whether a member of Shape::Value is written as something else than null.
+bool isJsonValuePresent(const schema::FieldInfo& field, const void* member);
+// The member, or one element of a list or map field.
+void appendJsonFieldMember(std::string& out, const schema::FieldInfo& field, const void* member);
+void appendJsonFieldValue(std::string& out, const schema::FieldInfo& field, const void* value);
+
 // "text" as a JSON string with Go's escapes.
 std::string quoteJson(std::string_view text);
 

@@ -310,6 +310,33 @@ std::string encodeJson(const Object& object) {
   return out;
 }
 
+bool isWrittenInJson(const FieldInfo& field, const void* member) { return !isOmitted(field, member); }
+
+bool isJsonValuePresent(const FieldInfo& field, const void* member) {
+  switch (field.kind) {
+    case Kind::Time:
+      return !as<Time>(member).isZero() && hasRfc3339Year(as<Time>(member).unixSeconds());
+    case Kind::MicroTime: {
+      std::string text;
+      appendMicroTime(text, as<MicroTime>(member));
+      return text != "null";
+    }
+    case Kind::Bytes:
+      return !as<Bytes>(member).isNil();
+    case Kind::RawExtension:
+    case Kind::FieldsV1:
+    case Kind::Json:
+      return !as<RawJson>(member).text.empty();
+    case Kind::Message:
+      return !field.message->wrapped || as<AnyList>(member).data != nullptr;
+    default:
+      return true;
+  }
+}
+
+void appendJsonFieldMember(std::string& out, const FieldInfo& field, const void* member) { appendMember(out, field, member); }
+void appendJsonFieldValue(std::string& out, const FieldInfo& field, const void* value) { appendValue(out, field, value); }
+
 std::string encodeJsonPretty(const Object& object) { return indentJson(encodeJson(object)); }
 
 void appendJsonValue(std::string& out, const TypeInfo& type, const void* value) {

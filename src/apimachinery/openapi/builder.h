@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "apimachinery/openapi/descriptions.h"
 #include "apimachinery/openapi/openapi.h"
 #include "base/arena.h"
 #include "codec/value.h"
@@ -64,14 +65,14 @@ class Definitions {
 
  private:
   codec::Value schemaOf(const schema::TypeInfo& type);
-  void addProperties(const schema::TypeInfo& type, codec::Value& properties,
-                     codec::Value& required);
-  codec::Value property(const schema::FieldInfo& field);
+  void addProperties(const schema::TypeInfo& type, codec::Value& properties, codec::Value& required);
+  codec::Value property(const schema::TypeInfo& type, const schema::FieldInfo& field);
   codec::Value valueSchema(const schema::FieldInfo& field, bool withDefault);
   codec::Value kindSchema(const schema::FieldInfo& field, bool& opaque);
   codec::Value builtIn(std::string_view name);
   codec::Value withAllOf(const codec::Value& schema);
 
+  Descriptions descriptions_;
   Form form_;
   ValueMaker& make_;
   std::set<std::string, std::less<>> known_;
@@ -79,7 +80,6 @@ class Definitions {
 };
 
 // The path items of one group and version, in the form of v2.
-codec::Value buildPaths(const GroupVersion& groupVersion, Definitions& definitions,
-                        ValueMaker& make);
+codec::Value buildPaths(const GroupVersion& groupVersion, Definitions& definitions, ValueMaker& make);
 
 }  // namespace knarr::apimachinery::openapi

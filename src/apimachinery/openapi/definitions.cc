@@ -17,8 +17,7 @@ using schema::TypeInfo;
 namespace {
 
 constexpr std::string_view kMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.";
-constexpr std::string_view kApiExtensions =
-    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.";
+constexpr std::string_view kApiExtensions = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.";
 
 // The definition that stands for a kind with a JSON form of its own; "" for the others.
 std::string definitionOf(const FieldInfo& field) {
@@ -45,24 +44,12 @@ std::string definitionOf(const FieldInfo& field) {
   }
 }
 
-// What explain shows for the members that every object has. Other members have no words here.
-std::string_view descriptionOf(std::string_view json) {
-  if (json == "apiVersion")
-    return "Group and version of the schema that this object is written in.";
-  if (json == "kind") return "Name of the kind of this object, in CamelCase. Cannot be changed.";
-  if (json == "metadata") return "Name, labels and the other data that all objects carry.";
-  if (json == "spec") return "What is wanted.";
-  if (json == "status") return "What was last observed. Filled in by the system.";
-  return "";
-}
-
 }  // namespace
 
 Value Definitions::refTo(std::string_view name) {
   if (known_.emplace(name).second) {
-    if (const TypeInfo* const* at = std::find_if(
-            schema::allTypes().data(), schema::allTypes().data() + schema::allTypes().size(),
-            [&](const TypeInfo* type) { return type->openApiName == name; });
+    if (const TypeInfo* const* at = std::find_if(schema::allTypes().data(), schema::allTypes().data() + schema::allTypes().size(),
+                                                 [&](const TypeInfo* type) { return type->openApiName == name; });
         at != schema::allTypes().data() + schema::allTypes().size()) {
       Value made = schemaOf(**at);
       definitions_.set(make_.arena(), name, made);
@@ -84,8 +71,7 @@ Value Definitions::refTo(const TypeInfo& type) {
 
 void Definitions::add(std::span<const NamedSchema> schemas) {
   for (const NamedSchema& named : schemas)
-    if (known_.emplace(named.name).second)
-      definitions_.set(make_.arena(), named.name, named.schema);
+    if (known_.emplace(named.name).second) definitions_.set(make_.arena(), named.name, named.schema);
 }
 
 // Types with a JSON form of their own, and Patch, which is no type at all.
@@ -102,8 +88,7 @@ Value Definitions::builtIn(std::string_view name) {
   if (name.ends_with(".IntOrString")) {
     Value format = make_.text("int-or-string");
     if (form_ == Form::V2) return make_.object({{"type", string}, {"format", format}});
-    return make_.object(
-        {{"format", format}, {"oneOf", make_.list({typeOnly("integer"), typeOnly("string")})}});
+    return make_.object({{"format", format}, {"oneOf", make_.list({typeOnly("integer"), typeOnly("string")})}});
   }
   if (name.ends_with(".JSON")) return Value::emptyObject();
   return typeOnly("object");
@@ -112,11 +97,13 @@ Value Definitions::builtIn(std::string_view name) {
 Value Definitions::schemaOf(const TypeInfo& type) {
   if (type.name.starts_with("apiextensions/v1.JSONSchemaPropsOr")) return Value::emptyObject();
   Value out = make_.object({{"type", make_.text("object")}});
+  if (std::string_view words = descriptions_.ofType(type.name); !words.empty())
+    out.set(make_.arena(), "description", make_.text(words));
   Value properties = Value::emptyObject(), required = Value::emptyArray();
   if (type.hasTypeMeta)
     for (std::string_view name : {"apiVersion", "kind"}) {
-      Value member = make_.object(
-          {{"type", make_.text("string")}, {"description", make_.text(descriptionOf(name))}});
+      Value member =
+          make_.object({{"type", make_.text("string")}, {"description", make_.text(descriptions_.ofField(type.name, name))}});
       properties.set(make_.arena(), name, member);
     }
   addProperties(type, properties, required);
@@ -129,9 +116,8 @@ Value Definitions::schemaOf(const TypeInfo& type) {
     out.set(make_.arena(), "x-kubernetes-unions", *unions);
   }
   if (type.isRoot()) {
-    Value gvk = make_.object({{"group", make_.text(type.group)},
-                              {"version", make_.text(type.version)},
-                              {"kind", make_.text(type.kind)}});
+    Value gvk =
+        make_.object({{"group", make_.text(type.group)}, {"version", make_.text(type.version)}, {"kind", make_.text(type.kind)}});
     out.set(make_.arena(), "x-kubernetes-group-version-kind", make_.list({gvk}));
   }
   return out;
@@ -143,7 +129,7 @@ void Definitions::addProperties(const TypeInfo& type, Value& properties, Value& 
       addProperties(*field.message, properties, required);
       continue;
     }
-    properties.set(make_.arena(), field.json, property(field));
+    properties.set(make_.arena(), field.json, property(type, field));
     if (field.has(schema::kRequired)) required.append(make_.arena(), make_.text(field.json));
   }
 }
@@ -159,17 +145,13 @@ Value Definitions::withAllOf(const Value& schema) {
   return out;
 }
 
-Value Definitions::property(const FieldInfo& field) {
+Value Definitions::property(const TypeInfo& type, const FieldInfo& field) {
   Value out;
-  auto set = [&](std::string_view name, const Value& value) {
-    out.set(make_.arena(), name, value);
-  };
+  auto set = [&](std::string_view name, const Value& value) { out.set(make_.arena(), name, value); };
   if (field.shape == Shape::List) {
-    out = make_.object(
-        {{"type", make_.text("array")}, {"items", withAllOf(valueSchema(field, true))}});
+    out = make_.object({{"type", make_.text("array")}, {"items", withAllOf(valueSchema(field, true))}});
   } else if (field.shape == Shape::Map) {
-    out = make_.object({{"type", make_.text("object")},
-                        {"additionalProperties", withAllOf(valueSchema(field, true))}});
+    out = make_.object({{"type", make_.text("object")}, {"additionalProperties", withAllOf(valueSchema(field, true))}});
   } else {
     bool valueOmitted = field.has(schema::kOmitEmpty) && field.kind != Kind::Message;
     out = valueSchema(field, field.shape == Shape::Value && !valueOmitted);
@@ -186,11 +168,9 @@ Value Definitions::property(const FieldInfo& field) {
   if (!field.listKeys.empty()) set("x-kubernetes-list-map-keys", make_.texts(field.listKeys));
   if (field.atomicMap) set("x-kubernetes-map-type", make_.text("atomic"));
   if (field.granularMap) set("x-kubernetes-map-type", make_.text("granular"));
-  if (!field.patchStrategy.empty())
-    set("x-kubernetes-patch-strategy", make_.text(field.patchStrategy));
-  if (!field.patchMergeKey.empty())
-    set("x-kubernetes-patch-merge-key", make_.text(field.patchMergeKey));
-  if (std::string_view words = descriptionOf(field.json); !words.empty())
+  if (!field.patchStrategy.empty()) set("x-kubernetes-patch-strategy", make_.text(field.patchStrategy));
+  if (!field.patchMergeKey.empty()) set("x-kubernetes-patch-merge-key", make_.text(field.patchMergeKey));
+  if (std::string_view words = descriptions_.ofField(type.name, field.json); !words.empty())
     set("description", make_.text(words));
   return withAllOf(out);
 }
@@ -244,8 +224,7 @@ Value Definitions::kindSchema(const FieldInfo& field, bool& opaque) {
     case Kind::Message:
       if (!field.message->wrapped) return refTo(*field.message);
       opaque = true;
-      return make_.object(
-          {{"type", make_.text("array")}, {"items", valueSchema(field.message->fields[0], true)}});
+      return make_.object({{"type", make_.text("array")}, {"items", valueSchema(field.message->fields[0], true)}});
     default:
       break;
   }

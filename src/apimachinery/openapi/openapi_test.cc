@@ -7,7 +7,9 @@
 #include <set>
 #include <sstream>
 
+#include "apimachinery/openapi/descriptions.h"
 #include "codec/value.h"
+#include "schema/type_info.h"
 
 namespace knarr::apimachinery::openapi {
 namespace {
@@ -38,8 +40,7 @@ class OpenApi : public testing::Test {
     if (!value.isObject()) return value;
     Value out = Value::emptyObject();
     for (const Member& member : value.members())
-      if (member.name != "description" || !member.value.isString())
-        out.set(arena_, member.name, bare(member.value));
+      if (member.name != "description" || !member.value.isString()) out.set(arena_, member.name, bare(member.value));
     return out;
   }
   Arena arena_{size_t{1} << 20};
@@ -48,47 +49,73 @@ class OpenApi : public testing::Test {
 TEST_F(OpenApi, v3OfTheCoreGroup) {
   Value document = parse(documentV3(builtInGroupVersion("", "v1"), "v1.36.3"));
   EXPECT_EQ(document.find("openapi")->string(), "3.0.0");
-  const Value* pods =
-      at(document, {"paths", "/api/v1/namespaces/{namespace}/pods/{name}", "patch"});
+  const Value* pods = at(document, {"paths", "/api/v1/namespaces/{namespace}/pods/{name}", "patch"});
   ASSERT_NE(pods, nullptr);
-  EXPECT_EQ(codec::toJson(*pods->find("x-kubernetes-group-version-kind")),
-            R"({"group":"","kind":"Pod","version":"v1"})");
+  EXPECT_EQ(codec::toJson(*pods->find("x-kubernetes-group-version-kind")), R"({"group":"","kind":"Pod","version":"v1"})");
   std::set<std::string_view> query;
-  for (const Value& parameter : pods->find("parameters")->items())
-    query.insert(parameter.find("name")->string());
-  EXPECT_EQ(query,
-            (std::set<std::string_view>{"dryRun", "fieldManager", "fieldValidation", "force"}));
-  EXPECT_NE(at(*pods, {"requestBody", "content", "application/strategic-merge-patch+json", "schema",
-                       "$ref"}),
-            nullptr);
+  for (const Value& parameter : pods->find("parameters")->items()) query.insert(parameter.find("name")->string());
+  EXPECT_EQ(query, (std::set<std::string_view>{"dryRun", "fieldManager", "fieldValidation", "force"}));
+  EXPECT_NE(at(*pods, {"requestBody", "content", "application/strategic-merge-patch+json", "schema", "$ref"}), nullptr);
 
   const Value* schemas = at(document, {"components", "schemas"});
   const Value* spec = at(*schemas, {"io.k8s.api.core.v1.PodSpec", "properties"});
   ASSERT_NE(spec, nullptr);
-  EXPECT_EQ(
-      codec::toJson(*spec->find("containers")),
-      R"({"items":{"allOf":[{"$ref":"#/components/schemas/io.k8s.api.core.v1.Container"}],"default":{}},)"
-      R"("type":"array","x-kubernetes-list-map-keys":["name"],"x-kubernetes-list-type":"map",)"
-      R"("x-kubernetes-patch-merge-key":"name","x-kubernetes-patch-strategy":"merge"})");
-  EXPECT_EQ(codec::toJson(*spec->find("restartPolicy")),
-            R"({"enum":["Always","Never","OnFailure"],"type":"string"})");
+  EXPECT_EQ(codec::toJson(bare(*spec->find("containers"))),
+            R"({"items":{"allOf":[{"$ref":"#/components/schemas/io.k8s.api.core.v1.Container"}],"default":{}},)"
+            R"("type":"array","x-kubernetes-list-map-keys":["name"],"x-kubernetes-list-type":"map",)"
+            R"("x-kubernetes-patch-merge-key":"name","x-kubernetes-patch-strategy":"merge"})");
+  EXPECT_EQ(codec::toJson(bare(*spec->find("restartPolicy"))), R"({"enum":["Always","Never","OnFailure"],"type":"string"})");
   const Value* port = at(*schemas, {"io.k8s.api.core.v1.ContainerPort", "properties"});
-  EXPECT_EQ(codec::toJson(*port->find("protocol")),
-            R"({"default":"TCP","enum":["SCTP","TCP","UDP"],"type":"string"})");
-  EXPECT_EQ(codec::toJson(*port->find("containerPort")),
-            R"({"default":0,"format":"int32","type":"integer"})");
+  EXPECT_EQ(codec::toJson(bare(*port->find("protocol"))), R"({"default":"TCP","enum":["SCTP","TCP","UDP"],"type":"string"})");
+  EXPECT_EQ(codec::toJson(bare(*port->find("containerPort"))), R"({"default":0,"format":"int32","type":"integer"})");
   EXPECT_EQ(codec::toJson(*at(*schemas, {"io.k8s.apimachinery.pkg.api.resource.Quantity"})),
             R"({"oneOf":[{"type":"string"},{"type":"number"}]})");
-  EXPECT_EQ(codec::toJson(
-                *at(*schemas, {"io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", "required"})),
+  EXPECT_EQ(codec::toJson(*at(*schemas, {"io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", "required"})),
             R"(["apiVersion","kind","name","uid"])");
 }
 
 // Every reference of a document leads to a schema in it.
+bool hasField(const schema::TypeInfo& type, std::string_view json) {
+  for (const schema::FieldInfo& field : type.fields) {
+    if (field.json == json) return true;
+    if (field.json.empty() && field.message && hasField(*field.message, json)) return true;
+  }
+  return type.hasTypeMeta && (json == "kind" || json == "apiVersion");
+}
+
+// Every entry names what is there, once, in a sentence of bounded length.
+TEST_F(OpenApi, descriptionsFitTheTypes) {
+  std::set<std::string> seen;
+  size_t entries = 0;
+  for (const Descriptions::Entry& entry : Descriptions::parse(descriptionsText())) {
+    SCOPED_TRACE(entry.type + " " + entry.field);
+    EXPECT_TRUE(seen.insert(entry.type + " " + entry.field).second) << "stands twice";
+    EXPECT_TRUE(entry.words.ends_with('.'));
+    EXPECT_LE(entry.words.size(), 200u);
+    ++entries;
+    if (entry.type == "*") continue;
+    const schema::TypeInfo* type = schema::findTypeByName(entry.type);
+    ASSERT_NE(type, nullptr);
+    if (!entry.field.empty()) EXPECT_TRUE(hasField(*type, entry.field));
+  }
+  EXPECT_GE(entries, 300u);
+  EXPECT_LT(descriptionsText().size(), 100u * 1024);
+}
+
+TEST_F(OpenApi, descriptionsStandInTheDocument) {
+  Value document = parse(documentV3(builtInGroupVersion("apps", "v1"), "v1.36.3"));
+  const Value* schemas = at(document, {"components", "schemas"});
+  EXPECT_FALSE(at(*schemas, {"io.k8s.api.apps.v1.Deployment", "description"})->string().empty());
+  const Value* spec = at(*schemas, {"io.k8s.api.apps.v1.DeploymentSpec", "properties"});
+  EXPECT_EQ(at(*spec, {"replicas", "description"})->string(), "Number of pods. 1 when absent.");
+  EXPECT_EQ(at(*schemas, {"io.k8s.api.core.v1.Volume", "properties", "emptyDir", "description"})->string(),
+            "An empty directory that lives as long as the pod.")
+      << "of an inlined struct";
+}
+
 TEST_F(OpenApi, v3DocumentsAreClosed) {
   std::set<std::pair<std::string_view, std::string_view>> groupVersions;
-  for (const schema::ResourceInfo& resource : schema::allResources())
-    groupVersions.emplace(resource.group, resource.version);
+  for (const schema::ResourceInfo& resource : schema::allResources()) groupVersions.emplace(resource.group, resource.version);
   EXPECT_GT(groupVersions.size(), 30u);
   for (auto [group, version] : groupVersions) {
     std::string text = documentV3(builtInGroupVersion(group, version), "v1.36.3");
@@ -123,28 +150,21 @@ TEST_F(OpenApi, customResources) {
   boats.type = &boat;
   boats.listType = &boatList;
   Value schema = parse(R"({"type":"object","properties":{"spec":{"type":"object"}}})");
-  GroupVersion group{"example.com",
-                     "v1",
-                     {&boats},
-                     {{"com.example.v1.Boat", schema}, {"com.example.v1.BoatList", schema}}};
+  GroupVersion group{"example.com", "v1", {&boats}, {{"com.example.v1.Boat", schema}, {"com.example.v1.BoatList", schema}}};
   group.custom = true;
   Value document = parse(documentV3(group, "v1.36.3"));
   EXPECT_EQ(*at(document, {"components", "schemas", "com.example.v1.Boat"}), schema);
-  const Value* patch =
-      at(document, {"paths", "/apis/example.com/v1/namespaces/{namespace}/boats/{name}", "patch"});
+  const Value* patch = at(document, {"paths", "/apis/example.com/v1/namespaces/{namespace}/boats/{name}", "patch"});
   ASSERT_NE(patch, nullptr);
   EXPECT_EQ(patch->find("operationId")->string(), "patchExampleComV1NamespacedBoat");
-  EXPECT_EQ(at(*patch, {"requestBody", "content", "application/strategic-merge-patch+json"}),
-            nullptr);
+  EXPECT_EQ(at(*patch, {"requestBody", "content", "application/strategic-merge-patch+json"}), nullptr);
 }
 
 TEST_F(OpenApi, index) {
   EXPECT_EQ(hashOf("").substr(0, 8), "CF83E135");
-  std::pair<std::string, std::string> paths[] = {{pathOf("apps", "v1"), "B"},
-                                                 {pathOf("", "v1"), "A"}};
-  EXPECT_EQ(indexV3(paths),
-            R"({"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=A"},)"
-            R"("apis/apps/v1":{"serverRelativeURL":"/openapi/v3/apis/apps/v1?hash=B"}}})");
+  std::pair<std::string, std::string> paths[] = {{pathOf("apps", "v1"), "B"}, {pathOf("", "v1"), "A"}};
+  EXPECT_EQ(indexV3(paths), R"({"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=A"},)"
+                            R"("apis/apps/v1":{"serverRelativeURL":"/openapi/v3/apis/apps/v1?hash=B"}}})");
 }
 
 // The published v2 document says the same, where it lies beside the tree.
@@ -161,19 +181,16 @@ class PublishedOpenApi : public OpenApi {
     for (const schema::ResourceInfo& resource : schema::allResources())
       if (resource.group != "metrics.k8s.io") served.emplace(resource.group, resource.version);
     std::vector<GroupVersion> groupVersions;
-    for (auto [group, version] : served)
-      groupVersions.push_back(builtInGroupVersion(group, version));
+    for (auto [group, version] : served) groupVersions.push_back(builtInGroupVersion(group, version));
     made_ = bare(parse(documentV2(groupVersions, "unversioned")));
   }
   // Lists in which order carries no meaning, put in order; shared parameters put in place.
   Value normalised(const Value& value, std::string_view name = {}) {
     if (value.isObject()) {
-      if (const Value* ref = value.find("$ref");
-          ref && ref->stringOr().starts_with("#/parameters/"))
+      if (const Value* ref = value.find("$ref"); ref && ref->stringOr().starts_with("#/parameters/"))
         return normalised(*published_.find("parameters")->find(ref->string().substr(13)));
       Value out = Value::emptyObject();
-      for (const Member& member : value.members())
-        out.set(arena_, member.name, normalised(member.value, member.name));
+      for (const Member& member : value.members()) out.set(arena_, member.name, normalised(member.value, member.name));
       return out;
     }
     if (!value.isArray()) return value;
@@ -183,14 +200,12 @@ class PublishedOpenApi : public OpenApi {
       items.emplace_back(codec::toJson(copy), copy);
     }
     if (name == "parameters" || name == "consumes" || name == "produces" || name == "required")
-      std::sort(items.begin(), items.end(),
-                [](const auto& a, const auto& b) { return a.first < b.first; });
+      std::sort(items.begin(), items.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     Value out = Value::emptyArray();
     for (auto& [text, item] : items) out.append(arena_, item);
     return out;
   }
-  void compare(const Value& made, const Value& published,
-               const std::function<bool(std::string_view)>& skip) {
+  void compare(const Value& made, const Value& published, const std::function<bool(std::string_view)>& skip) {
     std::set<std::string_view> names;
     for (const Member& member : made.members()) names.insert(member.name);
     for (const Member& member : published.members()) names.insert(member.name);
@@ -200,8 +215,7 @@ class PublishedOpenApi : public OpenApi {
       if (skip(name)) continue;
       ++compared;
       const Value *a = made.find(name), *b = published.find(name);
-      std::string x = a ? codec::toJson(normalised(*a)) : "absent",
-                  y = b ? codec::toJson(normalised(*b)) : "absent";
+      std::string x = a ? codec::toJson(normalised(*a)) : "absent", y = b ? codec::toJson(normalised(*b)) : "absent";
       if (x != y && ++differences < 10) EXPECT_EQ(x, y) << name;
     }
     EXPECT_EQ(differences, 0);
@@ -219,9 +233,8 @@ TEST_F(PublishedOpenApi, definitions) {
     // Registered in many groups, also in those that are no longer served.
     if (name.ends_with(".DeleteOptions") || name.ends_with(".WatchEvent")) return true;
     // Only paths outside of resources refer to these.
-    return name.ends_with(".APIGroup") || name.ends_with(".APIGroupList") ||
-           name.ends_with(".APIVersions") || name.ends_with("version.Info") ||
-           name.ends_with(".GroupVersionForDiscovery") ||
+    return name.ends_with(".APIGroup") || name.ends_with(".APIGroupList") || name.ends_with(".APIVersions") ||
+           name.ends_with("version.Info") || name.ends_with(".GroupVersionForDiscovery") ||
            name.ends_with(".ServerAddressByClientCIDR");
   });
 }

@@ -1,12 +1,17 @@
 #include "apimachinery/patch/field_set.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
+#include "codec/codec.h"
 #include "codec/value.h"
 
 namespace knarr::apimachinery {
 namespace {
 
 using codec::Value;
+
+bool before(const FieldSet::Entry& entry, const std::string& element) { return entry.element < element; }
 
 std::string elementText(const std::string& element) {
   std::string_view body = std::string_view(element).substr(2);
@@ -32,14 +37,17 @@ void collectPaths(const FieldSet& set, const std::string& prefix, std::vector<st
   }
 }
 
-Value toValue(const FieldSet& set, Arena& arena) {
-  Value out = Value::emptyObject();
+// Elements stand in byte order, and "." before all of them.
+void appendJson(std::string& out, const FieldSet& set, bool owned) {
+  out += '{';
+  if (owned && !set.empty()) out += "\".\":{}";
   for (const auto& [element, node] : set.nodes()) {
-    Value inner = toValue(node.children, arena);
-    if (node.owned && !node.children.empty()) inner.set(arena, ".", Value::emptyObject());
-    out.set(arena, element, inner);
+    if (out.back() != '{') out += ',';
+    out += codec::quoteJson(element);
+    out += ':';
+    appendJson(out, node.children, node.owned);
   }
-  return out;
+  out += '}';
 }
 
 Result<void> fromValue(const Value& value, FieldSet& set) {
@@ -58,8 +66,16 @@ Result<void> fromValue(const Value& value, FieldSet& set) {
 
 }  // namespace
 
-FieldSet& FieldSet::child(const std::string& element) { return nodes_[element].children; }
-void FieldSet::insertHere(const std::string& element) { nodes_[element].owned = true; }
+FieldSet::Node& FieldSet::nodeAt(const std::string& element) {
+  // Most sets are made in order.
+  if (nodes_.empty() || nodes_.back().element < element) return nodes_.emplace_back(Entry{element, {}}).node;
+  auto at = std::lower_bound(nodes_.begin(), nodes_.end(), element, before);
+  if (at == nodes_.end() || at->element != element) at = nodes_.insert(at, Entry{element, {}});
+  return at->node;
+}
+
+FieldSet& FieldSet::child(const std::string& element) { return nodeAt(element).children; }
+void FieldSet::insertHere(const std::string& element) { nodeAt(element).owned = true; }
 
 void FieldSet::insert(const std::vector<std::string>& path) {
   FieldSet* at = this;
@@ -68,23 +84,26 @@ void FieldSet::insert(const std::vector<std::string>& path) {
 }
 
 const FieldSet::Node* FieldSet::find(const std::string& element) const {
-  auto found = nodes_.find(element);
-  return found == nodes_.end() ? nullptr : &found->second;
+  auto at = std::lower_bound(nodes_.begin(), nodes_.end(), element, before);
+  return at == nodes_.end() || at->element != element ? nullptr : &at->node;
 }
 
-void FieldSet::prune() {
-  for (auto at = nodes_.begin(); at != nodes_.end();) {
-    at->second.children.prune();
-    at = !at->second.owned && at->second.children.empty() ? nodes_.erase(at) : std::next(at);
-  }
-}
-
-FieldSet FieldSet::unite(const FieldSet& a, const FieldSet& b) {
-  FieldSet out = a;
-  for (const auto& [element, node] : b.nodes_) {
-    Node& into = out.nodes_[element];
-    into.owned = into.owned || node.owned;
-    into.children = unite(into.children, node.children);
+FieldSet FieldSet::unite(FieldSet a, FieldSet b) {
+  if (a.empty()) return b;
+  if (b.empty()) return a;
+  FieldSet out;
+  out.nodes_.reserve(a.nodes_.size() + b.nodes_.size());
+  auto x = a.nodes_.begin(), y = b.nodes_.begin();
+  while (x != a.nodes_.end() || y != b.nodes_.end()) {
+    if (y == b.nodes_.end() || (x != a.nodes_.end() && x->element < y->element)) {
+      out.nodes_.push_back(std::move(*x++));
+    } else if (x == a.nodes_.end() || y->element < x->element) {
+      out.nodes_.push_back(std::move(*y++));
+    } else {
+      Node both{x->node.owned || y->node.owned, unite(std::move(x->node.children), std::move(y->node.children))};
+      out.nodes_.push_back({std::move(x->element), std::move(both)});
+      ++x, ++y;
+    }
   }
   return out;
 }
@@ -95,7 +114,7 @@ FieldSet FieldSet::intersect(const FieldSet& a, const FieldSet& b) {
     const Node* other = b.find(element);
     if (!other) continue;
     Node both{node.owned && other->owned, intersect(node.children, other->children)};
-    if (both.owned || !both.children.empty()) out.nodes_.emplace(element, std::move(both));
+    if (both.owned || !both.children.empty()) out.nodes_.push_back({element, std::move(both)});
   }
   return out;
 }
@@ -105,20 +124,19 @@ FieldSet FieldSet::subtract(const FieldSet& a, const FieldSet& b) {
   for (const auto& [element, node] : a.nodes_) {
     const Node* other = b.find(element);
     Node rest = other ? Node{node.owned && !other->owned, subtract(node.children, other->children)} : node;
-    if (rest.owned || !rest.children.empty()) out.nodes_.emplace(element, std::move(rest));
+    if (rest.owned || !rest.children.empty()) out.nodes_.push_back({element, std::move(rest)});
   }
   return out;
 }
 
-void FieldSet::removeSubtree(const std::vector<std::string>& path) {
-  FieldSet* at = this;
-  for (size_t i = 0; i + 1 < path.size(); ++i) {
-    auto found = at->nodes_.find(path[i]);
-    if (found == at->nodes_.end()) return;
-    at = &found->second.children;
-  }
-  at->nodes_.erase(path.back());
-  prune();
+void FieldSet::removeSubtree(const std::vector<std::string>& path) { removePath(path, 0); }
+
+// What is left without owner and children goes with it. Tells whether this set became empty.
+bool FieldSet::removePath(const std::vector<std::string>& path, size_t depth) {
+  auto at = std::lower_bound(nodes_.begin(), nodes_.end(), path[depth], before);
+  if (at == nodes_.end() || at->element != path[depth]) return false;
+  if (depth + 1 == path.size() || (at->node.children.removePath(path, depth + 1) && !at->node.owned)) nodes_.erase(at);
+  return nodes_.empty();
 }
 
 std::vector<std::string> FieldSet::paths() const {
@@ -128,8 +146,9 @@ std::vector<std::string> FieldSet::paths() const {
 }
 
 std::string FieldSet::toJson() const {
-  Arena arena;
-  return codec::toJson(toValue(*this, arena));
+  std::string out;
+  appendJson(out, *this, false);
+  return out;
 }
 
 Result<FieldSet> FieldSet::fromJson(std::string_view json) {
@@ -144,7 +163,7 @@ Result<FieldSet> FieldSet::fromJson(std::string_view json) {
 bool operator==(const FieldSet& a, const FieldSet& b) {
   if (a.nodes_.size() != b.nodes_.size()) return false;
   for (auto x = a.nodes_.begin(), y = b.nodes_.begin(); x != a.nodes_.end(); ++x, ++y)
-    if (x->first != y->first || x->second.owned != y->second.owned || !(x->second.children == y->second.children)) return false;
+    if (x->element != y->element || x->node.owned != y->node.owned || !(x->node.children == y->node.children)) return false;
   return true;
 }
 

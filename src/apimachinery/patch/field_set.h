@@ -5,7 +5,6 @@
 // Source: sigs.k8s.io/structured-merge-diff/v6/fieldpath; KEP-555.
 #pragma once
 
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,17 +16,19 @@ namespace knarr::apimachinery {
 class FieldSet {
  public:
   struct Node;
+  struct Entry;
   bool empty() const { return nodes_.empty(); }
   // Owns the node at `path` itself.
   void insert(const std::vector<std::string>& path);
-  // The node under `element` of this set; made when absent.
+  // The node under `element` of this set; made when absent. The reference lasts until this set gets another element.
   FieldSet& child(const std::string& element);
   void insertHere(const std::string& element);
   // Whether anything at or below `element` is owned.
   const Node* find(const std::string& element) const;
-  const std::map<std::string, Node>& nodes() const { return nodes_; }
+  // In byte order of the elements.
+  const std::vector<Entry>& nodes() const { return nodes_; }
 
-  static FieldSet unite(const FieldSet& a, const FieldSet& b);
+  static FieldSet unite(FieldSet a, FieldSet b);
   static FieldSet intersect(const FieldSet& a, const FieldSet& b);
   // What `a` owns and `b` does not own at the same path.
   static FieldSet subtract(const FieldSet& a, const FieldSet& b);
@@ -43,13 +44,19 @@ class FieldSet {
   friend bool operator==(const FieldSet& a, const FieldSet& b);
 
  private:
-  void prune();
-  std::map<std::string, Node> nodes_;
+  Node& nodeAt(const std::string& element);
+  bool removePath(const std::vector<std::string>& path, size_t depth);
+  std::vector<Entry> nodes_;
 };
 
 struct FieldSet::Node {
   bool owned = false;
   FieldSet children;
+};
+
+struct FieldSet::Entry {
+  std::string element;
+  Node node;
 };
 
 }  // namespace knarr::apimachinery

@@ -47,6 +47,7 @@ void capManagers(Managers& managers) {
       into = &merged.back();
     }
     into->fields = FieldSet::unite(into->fields, updates[i]->fields);
+    into->text.clear();
     into->unixSeconds = std::max(into->unixSeconds, updates[i]->unixSeconds);
     updates[i]->fields = {};
   }
@@ -71,7 +72,8 @@ std::string managerText(const Manager& manager) {
 }
 
 Error conflictOf(std::vector<Conflict> conflicts) {
-  std::sort(conflicts.begin(), conflicts.end(), [](const Conflict& a, const Conflict& b) { return managerText(*a.manager) < managerText(*b.manager); });
+  std::sort(conflicts.begin(), conflicts.end(),
+            [](const Conflict& a, const Conflict& b) { return managerText(*a.manager) < managerText(*b.manager); });
   size_t count = 0;
   std::string lines, single;
   std::vector<Cause> causes;
@@ -93,15 +95,18 @@ Error conflictOf(std::vector<Conflict> conflicts) {
 
 // Takes what changed from every other manager; what they own of it is returned when it was changed, not removed.
 std::vector<Conflict> takeFromOthers(Managers& managers, const Manager& writer, const Comparison& comparison, bool take) {
-  FieldSet changed = FieldSet::unite(comparison.modified, comparison.added);
   std::vector<Conflict> conflicts;
+  if (managers.empty() || (managers.size() == 1 && managers[0].sameIdentity(writer))) return conflicts;
+  FieldSet changed = FieldSet::unite(comparison.modified, comparison.added);
   for (Manager& manager : managers) {
     if (manager.sameIdentity(writer)) continue;
     FieldSet theirs = FieldSet::intersect(manager.fields, changed);
     if (!theirs.empty()) conflicts.push_back({&manager, theirs});
     if (!take) continue;
-    manager.fields = FieldSet::subtract(manager.fields, theirs);
-    manager.fields = FieldSet::subtract(manager.fields, comparison.removed);
+    FieldSet gone = FieldSet::intersect(manager.fields, comparison.removed);
+    if (theirs.empty() && gone.empty()) continue;
+    manager.fields = FieldSet::subtract(FieldSet::subtract(manager.fields, theirs), gone);
+    manager.text.clear();
   }
   return conflicts;
 }
@@ -111,6 +116,11 @@ std::vector<Conflict> takeFromOthers(Managers& managers, const Manager& writer, 
 Result<Managers> decodeManagers(const metav1::ObjectMeta& metadata) {
   Managers managers;
   for (const metav1::ManagedFieldsEntry& entry : metadata.managedFields) {
+    if (entry.operation != "Apply" && entry.operation != "Update")
+      return fail(Reason::BadRequest, "operation must be `Apply` or `Update`");
+    if (entry.apiVersion.empty()) return fail(Reason::BadRequest, "apiVersion must not be empty");
+    if (entry.fieldsType != "FieldsV1")
+      return fail(Reason::BadRequest, fmt::format("invalid fieldsType {}", quote(entry.fieldsType)));
     Manager manager;
     manager.name = entry.manager;
     manager.apply = entry.operation == "Apply";
@@ -118,32 +128,33 @@ Result<Managers> decodeManagers(const metav1::ObjectMeta& metadata) {
     manager.subresource = entry.subresource;
     manager.unixSeconds = entry.time ? entry.time.value.unixSeconds() : 0;
     manager.fields = TRY(FieldSet::fromJson(entry.fieldsV1.text));
+    manager.text = entry.fieldsV1.text;
     managers.push_back(std::move(manager));
   }
   return managers;
 }
 
-void encodeManagers(const Managers& managers, metav1::ObjectMeta& metadata, Arena& arena) {
-  Managers sorted = managers;
-  eraseEmpty(sorted);
-  std::sort(sorted.begin(), sorted.end(), before);
+void encodeManagers(Managers managers, metav1::ObjectMeta& metadata, Arena& arena) {
+  eraseEmpty(managers);
+  std::sort(managers.begin(), managers.end(), before);
   metadata.managedFields = {};
-  for (const Manager& manager : sorted) {
+  for (const Manager& manager : managers) {
     metav1::ManagedFieldsEntry& entry = metadata.managedFields.append(arena);
     entry.manager = arena.copy(manager.name);
     entry.operation = manager.apply ? "Apply" : "Update";
     entry.apiVersion = arena.copy(manager.apiVersion);
     if (manager.unixSeconds != 0) entry.time = schema::Time::fromUnix(manager.unixSeconds);
     entry.fieldsType = "FieldsV1";
-    entry.fieldsV1.text = arena.copy(manager.fields.toJson());
+    entry.fieldsV1.text = arena.copy(manager.text.empty() ? manager.fields.toJson() : manager.text);
     entry.subresource = arena.copy(manager.subresource);
   }
 }
 
 // Source: managedfields/internal/stripmeta.go.
 void stripMetadata(FieldSet& set) {
-  for (const char* name : {"name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
-                           "resourceVersion"})
+  if (!set.find("f:metadata") && !set.find("f:kind") && !set.find("f:apiVersion")) return;
+  for (const char* name : {"name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation",
+                           "managedFields", "resourceVersion"})
     set.removeSubtree({"f:metadata", std::string("f:") + name});
   set.removeSubtree({"f:apiVersion"});
   set.removeSubtree({"f:kind"});
@@ -156,8 +167,10 @@ void stripMetadata(FieldSet& set) {
 
 Result<Managers> trackUpdateFields(const schema::TypeInfo& type, Managers managers, const Value& live, const Value& next,
                                    const Manager& writer) {
-  SchemaRef schema = SchemaRef::ofType(type);
-  Comparison comparison = TRY(compareTyped(schema, live, next));
+  return trackChanges(std::move(managers), TRY(compareTyped(SchemaRef::ofType(type), live, next)), writer);
+}
+
+Managers trackChanges(Managers managers, Comparison comparison, const Manager& writer) {
   stripMetadata(comparison.added);
   stripMetadata(comparison.modified);
   stripMetadata(comparison.removed);
@@ -165,12 +178,13 @@ Result<Managers> trackUpdateFields(const schema::TypeInfo& type, Managers manage
   takeFromOthers(managers, writer, comparison, true);
   Manager* mine = findManager(managers, writer);
   FieldSet own = mine ? FieldSet::subtract(mine->fields, comparison.removed) : FieldSet();
-  own = FieldSet::unite(own, FieldSet::unite(comparison.modified, comparison.added));
+  own = FieldSet::unite(std::move(own), FieldSet::unite(std::move(comparison.modified), std::move(comparison.added)));
   if (!mine) {
     managers.push_back(writer);
     mine = &managers.back();
   }
   mine->fields = std::move(own);
+  mine->text.clear();
   mine->unixSeconds = writer.unixSeconds;
   eraseEmpty(managers);
   capManagers(managers);
@@ -206,6 +220,7 @@ Result<ApplyResult> applyConfiguration(const schema::TypeInfo& type, Managers ma
   }
   int64_t keptTime = mine->unixSeconds;
   mine->fields = std::move(wanted);
+  mine->text.clear();
   mine->unixSeconds = result.changed || keptTime == 0 ? applier.unixSeconds : keptTime;
   eraseEmpty(managers);
   result.object = pruned;

@@ -21,9 +21,11 @@ struct Manager {
   std::string subresource;
   int64_t unixSeconds = 0;
   FieldSet fields;
+  std::string text = {};  // FieldsV1 of `fields` as it was read; "" once they changed
 
   bool sameIdentity(const Manager& other) const {
-    return name == other.name && apply == other.apply && subresource == other.subresource && (apply || apiVersion == other.apiVersion);
+    return name == other.name && apply == other.apply && subresource == other.subresource &&
+           (apply || apiVersion == other.apiVersion);
   }
 };
 using Managers = std::vector<Manager>;
@@ -31,14 +33,16 @@ using Managers = std::vector<Manager>;
 // The entries of metadata.managedFields; BadRequest when one does not parse.
 Result<Managers> decodeManagers(const metav1::ObjectMeta& metadata);
 // Replaces metadata.managedFields, in upstream's order.
-void encodeManagers(const Managers& managers, metav1::ObjectMeta& metadata, Arena& arena);
+void encodeManagers(Managers managers, metav1::ObjectMeta& metadata, Arena& arena);
 
 // What nobody owns: identity, system fields, managedFields themselves.
 void stripMetadata(FieldSet& set);
 
-// A write that is no apply: what it changed becomes its own. `live` and `next` are the objects as JSON values.
-Result<Managers> trackUpdateFields(const schema::TypeInfo& type, Managers managers, const codec::Value& live, const codec::Value& next,
-                                   const Manager& writer);
+// A write that is no apply: what it changed becomes its own.
+Managers trackChanges(Managers managers, Comparison comparison, const Manager& writer);
+// The same from the objects as JSON values.
+Result<Managers> trackUpdateFields(const schema::TypeInfo& type, Managers managers, const codec::Value& live,
+                                   const codec::Value& next, const Manager& writer);
 
 struct ApplyResult {
   codec::Value object;

@@ -50,8 +50,9 @@ Value withoutDirectives(const Value& value, Arena& arena) {
   if (value.isObject()) {
     Value out = Value::emptyObject();
     for (const Member& member : value.members()) {
-      if (member.name.starts_with('$') && (member.name == kDirective || member.name == kRetainKeys ||
-                                           member.name.starts_with(kDeleteFromPrimitiveList) || member.name.starts_with(kSetElementOrder)))
+      if (member.name.starts_with('$') &&
+          (member.name == kDirective || member.name == kRetainKeys || member.name.starts_with(kDeleteFromPrimitiveList) ||
+           member.name.starts_with(kSetElementOrder)))
         continue;
       if (member.value.isNull()) continue;
       if (directiveOf(member.value) == "delete") continue;
@@ -71,7 +72,8 @@ Value withoutDirectives(const Value& value, Arena& arena) {
 Result<Value> mergeMap(const TypeInfo* type, const Value& original, const Value& patch, Arena& arena);
 
 Unexpected noMergeKey(const Value& map, std::string_view key) {
-  return Unexpected(Error(Reason::Unknown, fmt::format("map: {} does not contain declared merge key: {}", codec::toJson(map), key)));
+  return Unexpected(
+      Error(Reason::Unknown, fmt::format("map: {} does not contain declared merge key: {}", codec::toJson(map), key)));
 }
 
 // Items of the patch without their directives, applied to the items of the document.
@@ -109,7 +111,8 @@ Result<MergeList> mergeMaps(const FieldInfo& field, const Value& original, const
       });
       continue;
     }
-    if (!directive.empty()) return Unexpected(Error(Reason::Unknown, fmt::format("unknown patch type: {} in map: {}", directive, codec::toJson(item))));
+    if (!directive.empty())
+      return Unexpected(Error(Reason::Unknown, fmt::format("unknown patch type: {} in map: {}", directive, codec::toJson(item))));
     out.patchOrder.push_back(*wanted);
     if (Value* have = replace ? nullptr : findByKey(out.items, key, *wanted))
       *have = TRY(mergeMap(field.message, *have, item, arena));
@@ -139,12 +142,10 @@ void orderItems(std::vector<Value>& items, const std::vector<Value>& order, cons
     for (const Value& item : original.items()) live.push_back(identity(item));
   std::vector<Value> named, serverOnly;
   for (const Value& item : items) (indexIn(order, identity(item)) >= 0 ? named : serverOnly).push_back(item);
-  std::stable_sort(named.begin(), named.end(), [&](const Value& a, const Value& b) {
-    return indexIn(order, identity(a)) < indexIn(order, identity(b));
-  });
-  std::stable_sort(serverOnly.begin(), serverOnly.end(), [&](const Value& a, const Value& b) {
-    return indexIn(live, identity(a)) < indexIn(live, identity(b));
-  });
+  std::stable_sort(named.begin(), named.end(),
+                   [&](const Value& a, const Value& b) { return indexIn(order, identity(a)) < indexIn(order, identity(b)); });
+  std::stable_sort(serverOnly.begin(), serverOnly.end(),
+                   [&](const Value& a, const Value& b) { return indexIn(live, identity(a)) < indexIn(live, identity(b)); });
   // Interleave by the live places where both are known; an item new to the document comes after the server's own.
   std::vector<Value> out;
   size_t i = 0, j = 0;
@@ -164,6 +165,53 @@ Value arrayOf(const std::vector<Value>& items, Arena& arena) {
   return out;
 }
 
+// A value as Go's %v prints it.
+std::string goText(const Value& value) {
+  std::string out;
+  if (value.isArray()) {
+    for (const Value& item : value.items()) out += (out.empty() ? "" : " ") + goText(item);
+    return "[" + out + "]";
+  }
+  if (value.isObject()) {
+    for (const Member& member : value.members())
+      out += fmt::format("{}{}:{}", out.empty() ? "" : " ", member.name, goText(member.value));
+    return "map[" + out + "]";
+  }
+  if (value.isNull()) return "<nil>";
+  return value.isString() ? std::string(value.string()) : codec::toJson(value);
+}
+
+// What the patch lists must stand in the same order in the order that it asks for. Source: validatePatchWithSetOrderList.
+Result<void> checkPatchOrder(const Value* patch, const Value& order, std::string_view key) {
+  if (!patch || !patch->isArray()) return {};
+  size_t at = 0;
+  for (const Value& item : patch->items()) {
+    if (!key.empty() && !directiveOf(item).empty()) continue;
+    const Value* wanted = key.empty() ? &item : item.find(key);
+    if (!wanted) return noMergeKey(item, key);
+    for (; at < order.size(); ++at) {
+      const Value* named = key.empty() ? &order.items()[at] : order.items()[at].find(key);
+      if (named && *named == *wanted) break;
+    }
+    if (at++ >= order.size())
+      return Unexpected(
+          Error(Reason::Unknown, fmt::format("The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
+                                             goText(*patch), goText(order))));
+  }
+  return {};
+}
+
+Result<void> checkDirectives(const FieldInfo& field, const Value* patch, const Value* deletions, const Value* order) {
+  if (deletions && !deletions->isArray()) return fail(Reason::BadRequest, "invalid patch format of primitive list");
+  if (!order) return {};
+  if (!order->isArray()) return fail(Reason::BadRequest, "invalid patch format of setElementOrder list");
+  bool ofMaps = field.kind == schema::Kind::Message;
+  for (const Value& item : order->items())
+    if (ofMaps && (!item.isObject() || !item.find(field.patchMergeKey)))
+      return fail(Reason::BadRequest, "invalid patch format of setElementOrder list");
+  return checkPatchOrder(patch, *order, ofMaps ? field.patchMergeKey : std::string_view());
+}
+
 // A list whose elements are scalars: a union, with removals and an order asked for.
 Value mergeScalars(const Value& original, const Value* patch, const Value* deletions, const Value* order, Arena& arena) {
   std::vector<Value> items;
@@ -176,24 +224,22 @@ Value mergeScalars(const Value& original, const Value* patch, const Value* delet
     for (const Value& item : patch->items()) addUnique(item);
   if (deletions && deletions->isArray())
     for (const Value& gone : deletions->items()) std::erase_if(items, [&](const Value& have) { return have == gone; });
-  if (order && order->isArray()) orderItems(items, std::vector<Value>(order->items().begin(), order->items().end()), original, "");
+  if (order && order->isArray())
+    orderItems(items, std::vector<Value>(order->items().begin(), order->items().end()), original, "");
   return arrayOf(items, arena);
 }
 
-Result<Value> mergeList(const FieldInfo* field, const Value& original, const Value* patch, const Value* deletions, const Value* order,
-                        Arena& arena) {
+Result<Value> mergeList(const FieldInfo* field, const Value& original, const Value* patch, const Value* deletions,
+                        const Value* order, Arena& arena) {
   if (!hasStrategy(field, "merge")) return withoutDirectives(patch ? *patch : Value::emptyArray(), arena);
+  TRY(checkDirectives(*field, patch, deletions, order));
   if (field->kind != schema::Kind::Message) return mergeScalars(original, patch, deletions, order, arena);
   if (field->patchMergeKey.empty()) return withoutDirectives(patch ? *patch : Value::emptyArray(), arena);
   MergeList merged = TRY(mergeMaps(*field, original, patch ? *patch : Value::emptyArray(), arena));
   std::vector<Value> keys = merged.patchOrder;
   if (order && order->isArray()) {
     keys.clear();
-    for (const Value& item : order->items()) {
-      const Value* key = item.find(field->patchMergeKey);
-      if (!key) return fail(Reason::BadRequest, "invalid patch format of setElementOrder list");
-      keys.push_back(*key);
-    }
+    for (const Value& item : order->items()) keys.push_back(*item.find(field->patchMergeKey));
   }
   orderItems(merged.items, keys, original, field->patchMergeKey);
   return arrayOf(merged.items, arena);

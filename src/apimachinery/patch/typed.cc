@@ -114,7 +114,8 @@ Result<void> collectNode(const SchemaRef& schema, const Value& value, const std:
   return {};
 }
 
-Result<void> compareNode(const SchemaRef& schema, const Value& before, const Value& after, const std::string& element, Comparison& out);
+Result<void> compareNode(const SchemaRef& schema, const Value& before, const Value& after, const std::string& element,
+                         Comparison& out);
 
 Result<void> compareMembers(const SchemaRef& schema, const Value& before, const Value& after, Comparison& out) {
   bool inMap = schema.relation == SchemaRef::Map;
@@ -158,10 +159,13 @@ Result<void> compareItems(const SchemaRef& schema, const Value& before, const Va
   return {};
 }
 
-Result<void> compareNode(const SchemaRef& schema, const Value& before, const Value& after, const std::string& element, Comparison& out) {
+Result<void> compareNode(const SchemaRef& schema, const Value& before, const Value& after, const std::string& element,
+                         Comparison& out) {
   if (before == after) return {};
-  bool mapLike = (schema.relation == SchemaRef::Struct || schema.relation == SchemaRef::Map) && before.isObject() && after.isObject();
-  bool listLike = (schema.relation == SchemaRef::ListMap || schema.relation == SchemaRef::ListSet) && before.isArray() && after.isArray();
+  bool mapLike =
+      (schema.relation == SchemaRef::Struct || schema.relation == SchemaRef::Map) && before.isObject() && after.isObject();
+  bool listLike =
+      (schema.relation == SchemaRef::ListMap || schema.relation == SchemaRef::ListSet) && before.isArray() && after.isArray();
   if (!mapLike && !listLike) {
     out.modified.insertHere(element);
     return {};
@@ -224,6 +228,8 @@ SchemaRef SchemaRef::ofField(const FieldInfo& field) {
   }
   if (field.shape == Shape::Map) return {field.atomicMap ? Atomic : Map, field.message, &field};
   if (field.atomicMap) return {Atomic, nullptr, nullptr};
+  // A field may ask for members of their own although its type is replaced as a whole elsewhere.
+  if (field.granularMap && isStructKind(field.kind)) return {Struct, field.message, nullptr};
   return elementOf(field);
 }
 
@@ -252,8 +258,10 @@ Result<std::string> itemElement(const SchemaRef& list, const Value& item, Arena&
     }
   }
   if (keys.size() == 0)
-    return fail(Reason::Unknown, fmt::format("element: associative list with keys has an element that omits key field {} (and doesn't have default value)",
-                                             quote(list.field->listKeys.empty() ? "" : list.field->listKeys[0])));
+    return fail(
+        Reason::Unknown,
+        fmt::format("element: associative list with keys has an element that omits key field {} (and doesn't have default value)",
+                    quote(list.field->listKeys.empty() ? "" : list.field->listKeys[0])));
   return "k:" + codec::toJson(keys);
 }
 
@@ -270,17 +278,20 @@ Result<Comparison> compareTyped(const SchemaRef& schema, const Value& before, co
 }
 
 Result<Value> mergeTyped(const SchemaRef& schema, const Value& live, const Value& config, Arena& arena) {
-  bool mapLike = (schema.relation == SchemaRef::Struct || schema.relation == SchemaRef::Map) && live.isObject() && config.isObject();
+  bool mapLike =
+      (schema.relation == SchemaRef::Struct || schema.relation == SchemaRef::Map) && live.isObject() && config.isObject();
   if (mapLike) {
     Value out = codec::deepCopyValue(live, arena);
     for (const Member& member : config.members()) {
       const Value* have = live.find(member.name);
       out.set(arena, member.name,
-              have ? TRY(mergeTyped(schema.member(member.name), *have, member.value, arena)) : codec::deepCopyValue(member.value, arena));
+              have ? TRY(mergeTyped(schema.member(member.name), *have, member.value, arena))
+                   : codec::deepCopyValue(member.value, arena));
     }
     return out;
   }
-  bool listLike = (schema.relation == SchemaRef::ListMap || schema.relation == SchemaRef::ListSet) && live.isArray() && config.isArray();
+  bool listLike =
+      (schema.relation == SchemaRef::ListMap || schema.relation == SchemaRef::ListSet) && live.isArray() && config.isArray();
   if (listLike) return mergeItems(schema, live, config, arena);
   return codec::deepCopyValue(config, arena);
 }
@@ -301,7 +312,8 @@ Value removeTyped(const SchemaRef& schema, const Value& value, const FieldSet& g
   if ((schema.relation == SchemaRef::Struct || schema.relation == SchemaRef::Map) && value.isObject()) {
     Value out = Value::emptyObject();
     for (const Member& member : value.members())
-      if (auto left = decide(fieldElement(member.name), schema.member(member.name), member.value)) out.set(arena, member.name, *left);
+      if (auto left = decide(fieldElement(member.name), schema.member(member.name), member.value))
+        out.set(arena, member.name, *left);
     return out;
   }
   if ((schema.relation == SchemaRef::ListMap || schema.relation == SchemaRef::ListSet) && value.isArray()) {
