@@ -64,6 +64,11 @@ void Resources::atLeast(const Resources& other) {
   for (const auto& [name, amount] : other.extended) extended[name] = std::max(extended[name], amount);
 }
 
+int64_t Resources::extendedOf(const std::string& name) const {
+  auto found = extended.find(name);
+  return found == extended.end() ? 0 : found->second;
+}
+
 Resources resourcesOf(const schema::Map<schema::Quantity>& list) {
   Resources out;
   for (const auto& [name, quantity] : list) {
@@ -80,6 +85,11 @@ Resources resourcesOf(const schema::Map<schema::Quantity>& list) {
   return out;
 }
 
+int64_t allowedPodsOf(const corev1::Node& node) {
+  const schema::Quantity* pods = node.status.allocatable.find("pods");
+  return pods ? schema::amountOf(*pods).value() : 0;
+}
+
 Resources podRequests(const corev1::Pod& pod) { return requestsOf(pod, false); }
 Resources podRequestsNonZero(const corev1::Pod& pod) { return requestsOf(pod, true); }
 
@@ -88,8 +98,8 @@ std::vector<HostPort> hostPortsOf(const corev1::Pod& pod) {
   auto collect = [&](const corev1::Container& container) {
     for (const auto& port : container.ports)
       if (port.hostPort > 0)
-        ports.push_back({port.hostIP.empty() ? "0.0.0.0" : std::string(port.hostIP), port.protocol.empty() ? "TCP" : std::string(port.protocol),
-                         port.hostPort});
+        ports.push_back({port.hostIP.empty() ? "0.0.0.0" : std::string(port.hostIP),
+                         port.protocol.empty() ? "TCP" : std::string(port.protocol), port.hostPort});
   };
   for (const auto& container : pod.spec.containers) collect(container);
   for (const auto& container : pod.spec.initContainers)
@@ -105,8 +115,18 @@ bool conflicts(const HostPort& a, const HostPort& b) {
 void NodeInfo::setNode(Ref<corev1::Node> object) {
   node = std::move(object);
   allocatable = node ? resourcesOf(node->status.allocatable) : Resources();
-  const schema::Quantity* podsQuantity = node ? node->status.allocatable.find("pods") : nullptr;
-  allowedPods = podsQuantity ? schema::amountOf(*podsQuantity).value() : 0;
+  allowedPods = node ? allowedPodsOf(*node) : 0;
+  images_.clear();
+  if (!node) return;
+  for (const auto& image : node->status.images)
+    for (schema::Str name : image.names) images_.emplace_back(name, image.sizeBytes);
+  std::sort(images_.begin(), images_.end());
+}
+
+int64_t NodeInfo::imageBytes(std::string_view image) const {
+  auto found = std::lower_bound(images_.begin(), images_.end(), image,
+                                [](const auto& one, std::string_view name) { return one.first < name; });
+  return found != images_.end() && found->first == image ? found->second : 0;
 }
 
 void NodeInfo::addPod(const Ref<corev1::Pod>& pod) {
@@ -114,6 +134,7 @@ void NodeInfo::addPod(const Ref<corev1::Pod>& pod) {
   removePod(uid);
   requested.add(podRequests(*pod));
   requestedNonZero.add(podRequestsNonZero(*pod));
+  for (HostPort& port : hostPortsOf(*pod)) usedPorts.push_back(std::move(port));
   pods.emplace(std::move(uid), pod);
 }
 
@@ -122,6 +143,8 @@ void NodeInfo::removePod(const std::string& uid) {
   if (found == pods.end()) return;
   requested.add(podRequests(*found->second), -1);
   requestedNonZero.add(podRequestsNonZero(*found->second), -1);
+  for (const HostPort& port : hostPortsOf(*found->second))
+    if (auto at = std::find(usedPorts.begin(), usedPorts.end(), port); at != usedPorts.end()) usedPorts.erase(at);
   pods.erase(found);
 }
 

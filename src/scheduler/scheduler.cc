@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "client/event_recorder.h"
 #include "scheduler/framework.h"
+#include "scheduler/plugins/plugins.h"
 #include "scheduler/scheduling_queue.h"
 
 namespace knarr::scheduler {
@@ -19,7 +20,9 @@ using schema::Mut;
 namespace {
 // Source: pkg/scheduler/schedule_one.go, truncateMessage: the longest note of an event.
 constexpr size_t kNoteBytesMax = 1024;
-std::string shortened(const std::string& note) { return note.size() <= kNoteBytesMax ? note : note.substr(0, kNoteBytesMax - 4) + " ..."; }
+std::string shortened(const std::string& note) {
+  return note.size() <= kNoteBytesMax ? note : note.substr(0, kNoteBytesMax - 4) + " ...";
+}
 }  // namespace
 
 class Scheduler::Impl {
@@ -30,12 +33,15 @@ class Scheduler::Impl {
         config_(std::move(config)),
         informers_(informers),
         pods_(informers.informer<Pod>()),
-        queue_(environment, config_.backOffInitial, config_.backOffMax),
+        framework_(defaultPlugins()),
+        queue_(environment, framework_.queueSort(), config_.backOffInitial, config_.backOffMax),
         recorder_(environment, client, config_.schedulerName, ""),
         gate_(environment.executor) {
-    informers.informer<Node>().addHandler({[this](const schema::Ref<>& node) { nodeChanged(node); },
-                                           [this](const schema::Ref<>&, const schema::Ref<>& node) { nodeChanged(node); },
-                                           [this](const schema::Ref<>& node) { nodeGone(node); }});
+    informers.informer<Node>().addHandler({[this](const schema::Ref<>& node) { nodeAdded(schema::Ref<Node>(node)); },
+                                           [this](const schema::Ref<>& before, const schema::Ref<>& node) {
+                                             nodeChanged(schema::Ref<Node>(before), schema::Ref<Node>(node));
+                                           },
+                                           [this](const schema::Ref<>& node) { nodeGone(schema::Ref<Node>(node)); }});
     pods_.addHandler({[this](const schema::Ref<>& pod) { podChanged(nullptr, schema::Ref<Pod>(pod)); },
                       [this](const schema::Ref<>& before, const schema::Ref<>& pod) {
                         podChanged(schema::Ref<Pod>(before), schema::Ref<Pod>(pod));
@@ -60,64 +66,58 @@ class Scheduler::Impl {
   bool isOurs(const Pod& pod) const { return pod.spec.schedulerName == config_.schedulerName; }
   static bool isDone(const Pod& pod) { return pod.status.phase == "Succeeded" || pod.status.phase == "Failed"; }
 
-  void nodeChanged(const schema::Ref<>& node) {
-    nodes_[client::keyOf(node)].setNode(schema::Ref<Node>(node));
-    queue_.moveAllToActive();
+  // Pods that wait in the pool are tried again when a plugin that refused them says that the event may help.
+  void moveOn(const ClusterEvent& event) {
+    if (!framework_.isInteresting(event)) return;
+    queue_.moveIf([&](const std::string& key, PluginSet rejectedBy) {
+      schema::Ref<Pod> pod(pods_.get(key));
+      return pod && framework_.isWorthRequeuing(*pod, rejectedBy, event);
+    });
   }
-  void nodeGone(const schema::Ref<>& node) {
-    auto found = nodes_.find(client::keyOf(node));
-    if (found == nodes_.end()) return;
-    found->second.setNode(nullptr);
-    if (found->second.pods.empty()) nodes_.erase(found);
-  }
+  void moveOnGone(const Pod& pod) { moveOn({.resource = EventResource::kAssignedPod, .action = kDelete, .podBefore = &pod}); }
 
-  // The one place a pod takes room in; a former one is given up.
-  void place(const schema::Ref<Pod>& pod, const std::string& node) {
-    std::string uid(pod->metadata.uid);
-    auto [at, fresh] = placed_.try_emplace(uid, node);
-    if (!fresh && at->second != node) {
-      giveUpRoom(uid, at->second);
-      at->second = node;
-    }
-    nodes_[node].addPod(pod);
+  void nodeAdded(const schema::Ref<Node>& node) {
+    cache_.setNode(node);
+    moveOn({.resource = EventResource::kNode, .action = kAdd, .node = &*node});
   }
-  // Whether it took any room.
-  bool unplace(const std::string& uid) {
-    auto found = placed_.find(uid);
-    if (found == placed_.end()) return false;
-    giveUpRoom(uid, found->second);
-    placed_.erase(found);
-    return true;
+  void nodeChanged(const schema::Ref<Node>& before, const schema::Ref<Node>& node) {
+    cache_.setNode(node);
+    for (ActionType action : nodeUpdateActions(*before, *node))
+      moveOn({.resource = EventResource::kNode, .action = action, .nodeBefore = &*before, .node = &*node});
   }
-  void giveUpRoom(const std::string& uid, const std::string& node) {
-    auto found = nodes_.find(node);
-    if (found == nodes_.end()) return;
-    found->second.removePod(uid);
-    if (!found->second.node && found->second.pods.empty()) nodes_.erase(found);
+  void nodeGone(const schema::Ref<Node>& node) {
+    moveOn({.resource = EventResource::kNode, .action = kDelete, .nodeBefore = &*node});
+    cache_.removeNode(std::string(node->metadata.name));
   }
 
   void podChanged(schema::Ref<Pod> before, schema::Ref<Pod> pod) {
+    if (pod->spec.nodeName.empty()) return unassignedPodChanged(before, pod);
     std::string uid(pod->metadata.uid);
-    if (!pod->spec.nodeName.empty()) {
-      assumed_.erase(uid);
-      queue_.remove(client::keyOf(pod));
-      if (isDone(*pod))
-        forget(uid);
-      else
-        place(pod, std::string(pod->spec.nodeName));
+    assumed_.erase(uid);
+    queue_.remove(client::keyOf(pod));
+    if (isDone(*pod)) {
+      // It takes no room any more, as if it were gone.
+      if (cache_.removePod(uid)) moveOnGone(*pod);
       return;
     }
-    if (!isOurs(*pod) || pod->metadata.deletionTimestamp || !pod->spec.schedulingGates.empty() || assumed_.contains(uid)) return;
-    // A status write of our own is no reason to try again at once.
-    if (before && schema::equal(before->spec, pod->spec) && before->metadata.labels.size() == pod->metadata.labels.size()) {
-      queue_.keep(client::keyOf(pod), pod->spec.priority.valueOr(0));
-      return;
-    }
-    queue_.add(client::keyOf(pod), pod->spec.priority.valueOr(0));
+    cache_.addPod(pod, std::string(pod->spec.nodeName));
+    if (!before || before->spec.nodeName.empty())
+      return moveOn({.resource = EventResource::kAssignedPod, .action = kAdd, .pod = &*pod});
+    for (ActionType action : podUpdateActions(*before, *pod))
+      moveOn({.resource = EventResource::kAssignedPod, .action = action, .podBefore = &*before, .pod = &*pod});
   }
 
-  void forget(const std::string& uid) {
-    if (unplace(uid)) queue_.moveAllToActive();
+  void unassignedPodChanged(const schema::Ref<Pod>& before, const schema::Ref<Pod>& pod) {
+    if (!isOurs(*pod) || assumed_.contains(std::string(pod->metadata.uid))) return;
+    std::string key = client::keyOf(pod);
+    if (isDone(*pod)) return queue_.remove(key);
+    if (framework_.preEnqueue(*pod)) return;
+    if (!before || !queue_.contains(key)) return queue_.add(key, pod->spec.priority.valueOr(0));
+    for (ActionType action : podUpdateActions(*before, *pod)) {
+      ClusterEvent event{.resource = EventResource::kUnscheduledPod, .action = action, .podBefore = &*before, .pod = &*pod};
+      queue_.moveIf(
+          key, [&](const std::string&, PluginSet rejectedBy) { return framework_.isWorthRequeuing(*pod, rejectedBy, event); });
+    }
   }
 
   // The last known object may be from before its binding: the room is found by uid.
@@ -125,65 +125,79 @@ class Scheduler::Impl {
     std::string uid(pod->metadata.uid);
     queue_.remove(client::keyOf(pod));
     assumed_.erase(uid);
-    forget(uid);
+    const schema::Ref<Pod>* placed = cache_.findPod(uid);
+    if (!placed) return;
+    schema::Ref<Pod> held = *placed;
+    cache_.removePod(uid);
+    moveOnGone(*held);
   }
 
   Task<void> scheduleOne(std::string key) {
     schema::Ref<Pod> pod(pods_.get(key));
-    if (!pod || !pod->spec.nodeName.empty() || pod->metadata.deletionTimestamp) co_return;
-    Decision decision = schedulePod(*pod, nodes_, [this](size_t n) { return static_cast<size_t>(env_.random.below(n)); });
+    if (!pod || !pod->spec.nodeName.empty() || assumed_.contains(std::string(pod->metadata.uid))) co_return;
+    if (pod->metadata.deletionTimestamp) {
+      recorder_.event(pod, "Warning", "FailedScheduling", fmt::format("skip schedule deleting pod: {}", key));
+      co_return;
+    }
+    Decision decision =
+        framework_.schedulePod(*pod, cache_, [this](size_t n) { return static_cast<size_t>(env_.random.below(n)); });
     if (decision.node.empty()) {
-      co_await reportUnschedulable(pod, decision.message);
+      queue_.addUnschedulable(key, pod->spec.priority.valueOr(0), decision.rejectedBy);
+      co_await reportFailure(this, pod, std::move(decision.message), "Unschedulable");
+      co_return;
+    }
+    if (auto refused = framework_.reserve(*pod, decision.node)) {
+      queue_.addBackOff(key, pod->spec.priority.valueOr(0));
+      co_await reportFailure(this, pod, fmt::format("0/1 nodes are available: 1 {}.", *refused), "Unschedulable");
       co_return;
     }
     // Assumed before the write is answered, so that the next pod sees the room taken.
     Mut<Pod> assumed = schema::edit(pod);
     assumed->spec.nodeName = assumed.str(decision.node);
-    schema::Ref<Pod> placed = std::move(assumed).publish();
-    place(placed, decision.node);
+    cache_.addPod(std::move(assumed).publish(), decision.node);
     assumed_.insert(std::string(pod->metadata.uid));
     gate_.spawn(bind(this, pod, decision.node));
   }
 
   static Task<void> bind(Impl* self, schema::Ref<Pod> pod, std::string node) {
-    Mut<corev1::Binding> binding = schema::newObject<corev1::Binding>();
-    binding->metadata.name = binding.str(pod->metadata.name);
-    binding->metadata.namespace_ = binding.str(pod->metadata.namespace_);
-    binding->metadata.uid = binding.str(pod->metadata.uid);
-    binding->target.kind = "Node";
-    binding->target.name = binding.str(node);
-    std::string nameSpace(pod->metadata.namespace_), name(pod->metadata.name), uid(pod->metadata.uid);
-    auto bound = co_await self->client_.create(client::resourceOf<Pod>("binding"), nameSpace, name, std::move(binding));
+    std::string key = client::keyOf(pod), uid(pod->metadata.uid);
+    auto bound = co_await self->framework_.bind(&self->client_, pod, node);
     if (bound) {
-      self->queue_.forget(client::keyOf(pod));
-      self->recorder_.event(pod, "Normal", "Scheduled", fmt::format("Successfully assigned {}/{} to {}", nameSpace, name, node));
+      self->queue_.remove(key);
+      self->recorder_.event(pod, "Normal", "Scheduled", fmt::format("Successfully assigned {} to {}", key, node));
       co_return;
     }
+    self->framework_.unreserve(*pod, node);
     // Assumed no more: the watch has told meanwhile where the pod is, or that it is gone.
     if (self->assumed_.erase(uid) == 0) co_return;
-    self->forget(uid);
-    if (isNotFound(bound.error())) co_return;
-    logWarning("scheduler", "binding {}/{} to {} failed: {}", nameSpace, name, node, bound.error().describe());
-    self->recorder_.event(pod, "Warning", "FailedScheduling", fmt::format("binding rejected: {}", bound.error().message()));
-    self->queue_.addBackOff(client::keyOf(pod), pod->spec.priority.valueOr(0));
+    if (const schema::Ref<Pod>* placed = self->cache_.findPod(uid)) {
+      schema::Ref<Pod> held = *placed;
+      self->cache_.removePod(uid);
+      self->moveOnGone(*held);
+    }
+    schema::Ref<Pod> now(self->pods_.get(key));
+    if (isNotFound(bound.error()) || !now || now->metadata.uid != uid) co_return;
+    logWarning("scheduler", "binding {} to {} failed: {}", key, node, bound.error().describe());
+    self->queue_.addBackOff(key, now->spec.priority.valueOr(0));
+    co_await reportFailure(self, now, fmt::format("binding rejected: {}", bound.error().message()), "SchedulerError");
   }
 
-  Task<void> reportUnschedulable(schema::Ref<Pod> pod, std::string message) {
-    queue_.addUnschedulable(client::keyOf(pod), pod->spec.priority.valueOr(0));
-    recorder_.event(pod, "Warning", "FailedScheduling", shortened(message));
+  // The event, and the condition when it says something new. Source: schedule_one.go, handleSchedulingFailure.
+  static Task<void> reportFailure(Impl* self, schema::Ref<Pod> pod, std::string message, std::string reason) {
+    self->recorder_.event(pod, "Warning", "FailedScheduling", shortened(message));
     Mut<Pod> next = schema::edit(pod);
     corev1::PodCondition* condition = nullptr;
     for (auto& one : next->status.conditions)
       if (one.type == "PodScheduled") condition = &one;
-    if (condition && condition->status == "False" && condition->reason == "Unschedulable" && condition->message == message) co_return;
+    if (condition && condition->status == "False" && condition->reason == reason && condition->message == message) co_return;
     if (!condition) condition = &next->status.conditions.append(next.arena());
-    if (condition->status != "False") condition->lastTransitionTime = schema::Time::fromUnix(env_.clock.unixSeconds());
+    if (condition->status != "False") condition->lastTransitionTime = schema::Time::fromUnix(self->env_.clock.unixSeconds());
     condition->type = "PodScheduled";
     condition->status = "False";
-    condition->reason = "Unschedulable";
+    condition->reason = next.str(reason);
     condition->message = next.str(message);
     condition->observedGeneration = pod->metadata.generation;
-    auto updated = co_await client::updateStatus<Pod>(client_, std::move(next));
+    auto updated = co_await client::updateStatus<Pod>(self->client_, std::move(next));
     if (!updated && !isNotFound(updated.error()) && !isConflict(updated.error()))
       logWarning("scheduler", "writing the condition of {}: {}", client::keyOf(pod), updated.error().describe());
   }
@@ -193,12 +207,12 @@ class Scheduler::Impl {
   SchedulerConfig config_;
   client::InformerFactory& informers_;
   client::Informer& pods_;
+  Framework framework_;
   SchedulingQueue queue_;
   client::EventRecorder recorder_;
   async::Gate gate_;
-  Nodes nodes_;
-  std::set<std::string> assumed_;               // uids of pods whose binding is under way
-  std::map<std::string, std::string> placed_;  // uid to the node whose room the pod takes
+  Cache cache_;
+  std::set<std::string> assumed_;  // uids of pods whose binding is under way
 };
 
 Scheduler::Scheduler(env::Env environment, client::Client& client, client::InformerFactory& informers, SchedulerConfig config)

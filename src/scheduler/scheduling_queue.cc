@@ -5,71 +5,129 @@
 namespace knarr::scheduler {
 namespace {
 // Source: scheduling_queue.go, DefaultPodMaxInUnschedulablePodsDuration.
-constexpr env::Duration kUnschedulableMax = std::chrono::minutes(5);
+constexpr env::Duration kPoolMax = std::chrono::minutes(5);
 }  // namespace
 
-SchedulingQueue::SchedulingQueue(env::Env environment, env::Duration backOffInitial, env::Duration backOffMax)
-    : env_(environment), backOffInitial_(backOffInitial), backOffMax_(backOffMax), changed_(environment.executor) {}
+SchedulingQueue::SchedulingQueue(env::Env environment, const QueueSortPlugin& sort, env::Duration backOffInitial,
+                                 env::Duration backOffMax)
+    : env_(environment),
+      backOffInitial_(backOffInitial),
+      backOffMax_(backOffMax),
+      active_(ActiveOrder{&sort}),
+      changed_(environment.executor) {}
 SchedulingQueue::~SchedulingQueue() {
   if (timer_) env_.executor.cancelTimer(timer_);
 }
 
-void SchedulingQueue::add(const std::string& key, int32_t priority) {
-  if (closed_) return;
-  waiting_.erase(key);
-  if (activeByKey_.contains(key)) return;
-  Active entry{priority, ++sequence_, key};
-  active_.insert(entry);
-  activeByKey_.emplace(key, entry);
+bool SchedulingQueue::contains(const std::string& key) const {
+  auto found = records_.find(key);
+  return found != records_.end() && found->second.place != Place::kNowhere;
+}
+
+// Takes a pod out of where it is; its record stays.
+SchedulingQueue::Record& SchedulingQueue::leave(const std::string& key) {
+  Record& record = records_[key];
+  if (record.place == Place::kActive) active_.erase({record.sortedBy, key});
+  if (record.place == Place::kBackOff) backOff_.erase({record.due, key});
+  if (record.place == Place::kErrorBackOff) errorBackOff_.erase({record.due, key});
+  if (record.place == Place::kPool) pool_.erase({record.poolSince, key});
+  record.place = Place::kNowhere;
+  return record;
+}
+
+void SchedulingQueue::activate(const std::string& key) {
+  Record& record = leave(key);
+  record.place = Place::kActive;
+  active_.emplace(record.sortedBy, key);
   changed_.notifyAll();
 }
 
-void SchedulingQueue::keep(const std::string& key, int32_t priority) {
-  if (!activeByKey_.contains(key) && !waiting_.contains(key)) add(key, priority);
+void SchedulingQueue::add(const std::string& key, int32_t priority) {
+  if (closed_ || contains(key)) return;
+  records_[key].sortedBy = {priority, ++order_};
+  activate(key);
 }
 
-env::Duration SchedulingQueue::backOff(const std::string& key) {
-  int attempt = attempts_[key]++;
+// Source: backoff_queue.go, calculateBackoffDuration.
+env::Duration SchedulingQueue::backOff(const Record& record) const {
+  int count = record.errors > 0 ? record.errors : record.unschedulable;
+  if (count == 0) return env::Duration(0);
   env::Duration delay = backOffInitial_;
-  for (int i = 0; i < attempt && delay < backOffMax_; ++i) delay *= 2;
+  for (int i = 1; i < count && delay < backOffMax_; ++i) delay *= 2;
   return std::min(delay, backOffMax_);
+}
+
+SchedulingQueue::Record& SchedulingQueue::comeBack(const std::string& key, int32_t priority) {
+  Record& record = leave(key);
+  record.sortedBy = {priority, ++order_};
+  return record;
 }
 
 void SchedulingQueue::addBackOff(const std::string& key, int32_t priority) {
   if (closed_) return;
-  waiting_[key] = Waiting{priority, env_.clock.now() + backOff(key), false};
+  Record& record = comeBack(key, priority);
+  ++record.errors;
+  record.rejectedBy = 0;
+  record.due = env_.clock.now() + backOff(record);
+  record.place = Place::kErrorBackOff;
+  errorBackOff_.emplace(record.due, key);
   armTimer();
 }
 
-void SchedulingQueue::addUnschedulable(const std::string& key, int32_t priority) {
+void SchedulingQueue::addUnschedulable(const std::string& key, int32_t priority, PluginSet rejectedBy) {
   if (closed_) return;
-  waiting_[key] = Waiting{priority, env_.clock.now() + backOff(key), true};
+  if (rejectedBy == 0) return addBackOff(key, priority);
+  Record& record = comeBack(key, priority);
+  ++record.unschedulable;
+  record.errors = 0;
+  record.rejectedBy = rejectedBy;
+  record.poolSince = env_.clock.now();
+  record.due = record.poolSince + backOff(record);
+  record.place = Place::kPool;
+  pool_.emplace(record.poolSince, key);
   armTimer();
 }
 
-// A change may make room: pods no node fitted wait out their back-off and are tried.
-void SchedulingQueue::moveAllToActive() {
-  for (auto& [key, waiting] : waiting_) waiting.unschedulable = false;
-  activateDue();
+void SchedulingQueue::afterBackOff(const std::string& key) {
+  if (records_[key].due <= env_.clock.now()) return activate(key);
+  Record& record = leave(key);
+  record.place = Place::kBackOff;
+  backOff_.emplace(record.due, key);
+  changed_.notifyAll();
+}
+
+void SchedulingQueue::moveIf(const Worth& worth) {
+  std::vector<std::string> moved;
+  for (const auto& [since, key] : pool_)
+    if (worth(key, records_[key].rejectedBy)) moved.push_back(key);
+  for (const std::string& key : moved) afterBackOff(key);
+  if (!moved.empty()) armTimer();
+}
+
+void SchedulingQueue::moveIf(const std::string& key, const Worth& worth) {
+  auto found = records_.find(key);
+  if (found == records_.end() || found->second.place != Place::kPool || !worth(key, found->second.rejectedBy)) return;
+  afterBackOff(key);
+  armTimer();
 }
 
 void SchedulingQueue::activateDue() {
   env::Instant now = env_.clock.now();
-  std::vector<std::pair<std::string, int32_t>> due;
-  for (const auto& [key, waiting] : waiting_) {
-    env::Instant when = waiting.unschedulable ? waiting.due + kUnschedulableMax : waiting.due;
-    if (when <= now) due.emplace_back(key, waiting.priority);
-  }
-  for (const auto& [key, priority] : due) add(key, priority);
+  for (ByTime* waiting : {&backOff_, &errorBackOff_})
+    while (!waiting->empty() && waiting->begin()->first <= now) activate(std::string(waiting->begin()->second));
+  while (!pool_.empty() && pool_.begin()->first + kPoolMax <= now) afterBackOff(std::string(pool_.begin()->second));
   armTimer();
 }
 
 void SchedulingQueue::armTimer() {
   if (timer_) env_.executor.cancelTimer(timer_);
   timer_ = 0;
-  if (waiting_.empty() || closed_) return;
+  if (closed_) return;
   env::Instant first = env::Instant::max();
-  for (const auto& [key, waiting] : waiting_) first = std::min(first, waiting.unschedulable ? waiting.due + kUnschedulableMax : waiting.due);
+  if (!backOff_.empty()) first = std::min(first, backOff_.begin()->first);
+  if (!errorBackOff_.empty()) first = std::min(first, errorBackOff_.begin()->first);
+  if (!pool_.empty()) first = std::min(first, pool_.begin()->first + kPoolMax);
+  if (first == env::Instant::max()) return;
   timer_ = env_.executor.at(first, [this] {
     timer_ = 0;
     activateDue();
@@ -77,20 +135,17 @@ void SchedulingQueue::armTimer() {
 }
 
 void SchedulingQueue::remove(const std::string& key) {
-  waiting_.erase(key);
-  attempts_.erase(key);
-  auto found = activeByKey_.find(key);
-  if (found == activeByKey_.end()) return;
-  active_.erase(found->second);
-  activeByKey_.erase(found);
+  if (!records_.contains(key)) return;
+  leave(key);
+  records_.erase(key);
 }
 
 async::Task<std::optional<std::string>> SchedulingQueue::pop() {
-  while (active_.empty() && !closed_) co_await changed_.wait();
-  if (active_.empty()) co_return std::nullopt;
-  std::string key = active_.begin()->key;
-  active_.erase(active_.begin());
-  activeByKey_.erase(key);
+  while (active_.empty() && backOff_.empty() && !closed_) co_await changed_.wait();
+  if (closed_) co_return std::nullopt;
+  // Nothing else to do: who waits out a back-off first goes first. Source: scheduling_queue.go, SchedulerPopFromBackoffQ.
+  std::string key = active_.empty() ? backOff_.begin()->second : active_.begin()->second;
+  leave(key);
   co_return key;
 }
 
@@ -98,8 +153,9 @@ void SchedulingQueue::close() {
   closed_ = true;
   if (timer_) env_.executor.cancelTimer(timer_);
   timer_ = 0;
+  records_.clear();
   active_.clear();
-  activeByKey_.clear();
+  for (ByTime* waiting : {&backOff_, &errorBackOff_, &pool_}) waiting->clear();
   changed_.notifyAll();
 }
 
