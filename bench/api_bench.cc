@@ -43,7 +43,8 @@ struct Bench {
     if (!text) return 0;
     auto words = split(std::string_view(*text).substr(text->rfind(')') + 2), ' ');
     if (words.size() < 13) return 0;
-    return static_cast<double>(parseInt(words[11]).value_or(0) + parseInt(words[12]).value_or(0)) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+    return static_cast<double>(parseInt(words[11]).value_or(0) + parseInt(words[12]).value_or(0)) /
+           static_cast<double>(::sysconf(_SC_CLK_TCK));
   }
 };
 
@@ -65,7 +66,8 @@ Task<int> send(wire::HttpClient* client, std::string method, std::string target,
 }
 
 std::string configMap(const std::string& name) {
-  return fmt::format(R"({{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{}"}},"data":{{"text":"{}"}}}})", name, std::string(900, 'x'));
+  return fmt::format(R"({{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{}"}},"data":{{"text":"{}"}}}})", name,
+                     std::string(900, 'x'));
 }
 
 Task<void> createMany(Bench* bench, wire::HttpClient* client, std::string prefix, int count) {
@@ -83,12 +85,13 @@ Task<void> measureCreates(Bench* bench, int connections, int each, std::string r
   double cpu = bench->cpuSeconds();
   env::Instant start = environment.clock.now();
   async::Gate gate(environment.executor);
-  for (int i = 0; i < connections; ++i) gate.spawn(createMany(bench, clients[static_cast<size_t>(i)].get(), fmt::format("{}-{}-{}", round, connections, i), each));
+  for (int i = 0; i < connections; ++i)
+    gate.spawn(createMany(bench, clients[static_cast<size_t>(i)].get(), fmt::format("{}-{}-{}", round, connections, i), each));
   co_await gate.close();
   double wall = seconds(environment.clock.now() - start);
   int total = connections * each;
-  std::printf("durable creates of 1 KB, %2d connections: %6.0f /s  (%d in %.2f s, server CPU %.0f us each)\n", connections, total / wall, total, wall,
-              (bench->cpuSeconds() - cpu) * 1e6 / total);
+  std::printf("durable creates of 1 KB, %2d connections: %6.0f /s  (%d in %.2f s, server CPU %.0f us each)\n", connections,
+              total / wall, total, wall, (bench->cpuSeconds() - cpu) * 1e6 / total);
 }
 
 struct WatchCount {
@@ -99,7 +102,9 @@ struct WatchCount {
 
 Task<void> watchOne(wire::HttpClient* client, std::shared_ptr<WatchCount> count, async::StopToken stop) {
   wire::ClientRequest request;
-  request.target = "/api/v1/namespaces/bench/configmaps?watch=true&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+  request.target =
+      "/api/v1/namespaces/bench/"
+      "configmaps?watch=true&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
   auto response = co_await client->send(std::move(request), stop);
   if (!response) co_return;
   for (;;) {
@@ -129,15 +134,16 @@ Task<void> measureWatch(Bench* bench, int watchers, int creates) {
   co_await enough.wait();
   environment.executor.cancelTimer(timer);
   double wall = seconds(environment.clock.now() - start);
-  std::printf("watch events, %d watchers, %d creates: %.0f events/s  (%d of %d seen in %.2f s, server CPU %.2f s)\n", watchers, creates,
-              count->events / wall, count->events, count->wanted, wall, bench->cpuSeconds() - cpu);
+  std::printf("watch events, %d watchers, %d creates: %.0f events/s  (%d of %d seen in %.2f s, server CPU %.2f s)\n", watchers,
+              creates, count->events / wall, count->events, count->wanted, wall, bench->cpuSeconds() - cpu);
   stop.requestStop();
   co_await gate.close();
 }
 
 Task<void> runAll(Bench* bench) {
   auto admin = bench->client(wire::ClientProtocol::Automatic, 1);
-  co_await send(admin.get(), "POST", "/api/v1/namespaces", R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"bench"}})");
+  co_await send(admin.get(), "POST", "/api/v1/namespaces",
+                R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"bench"}})");
   for (const char* round : {"a", "b", "c"}) {
     co_await measureCreates(bench, 1, 400, round);
     co_await measureCreates(bench, 16, 200, round);

@@ -47,8 +47,7 @@ double cpuSeconds() {
 
 // From its construction on.
 struct Meter {
-  explicit Meter(env::Env environment)
-      : env(environment), start(environment.clock.now()), cpu(cpuSeconds()) {}
+  explicit Meter(env::Env environment) : env(environment), start(environment.clock.now()), cpu(cpuSeconds()) {}
   double wall() const { return std::chrono::duration<double>(env.clock.now() - start).count(); }
   double cpuUsed() const { return cpuSeconds() - cpu; }
   env::Env env;
@@ -60,8 +59,7 @@ Task<void> writer(Client* client, int writes) {
   for (int i = 0; i < writes; ++i) {
     auto decoded = codec::decodeJson(schema::typeInfoOf<Pod>(), kPod);
     if (!decoded) die(decoded.error().describe());
-    auto made = co_await client::create<Pod>(*client, "default",
-                                             schema::Mut<Pod>(std::move(decoded->object)));
+    auto made = co_await client::create<Pod>(*client, "default", schema::Mut<Pod>(std::move(decoded->object)));
     if (!made) die(made.error().describe());
   }
 }
@@ -79,8 +77,8 @@ Task<void> measureCreates(env::Env environment, Client* client, int writers, int
   Meter meter(environment);
   for (int i = 0; i < writers; ++i) gate.spawn(writer(client, writes / writers));
   co_await gate.close();
-  fmt::print("creates   writers={:<3} {:.0f}/s  cpu {:.0f} us each\n", writers,
-             writes / meter.wall(), meter.cpuUsed() * 1e6 / writes);
+  fmt::print("creates   writers={:<3} {:.0f}/s  cpu {:.0f} us each\n", writers, writes / meter.wall(),
+             meter.cpuUsed() * 1e6 / writes);
 }
 
 Task<void> measureFanOut(env::Env environment, Client* client, int watchers, int writes) {
@@ -101,9 +99,8 @@ Task<void> measureFanOut(env::Env environment, Client* client, int watchers, int
   for (int i = 0; i < kWriters; ++i) gate.spawn(writer(client, writes / kWriters));
   co_await gate.close();
   double events = static_cast<double>(writes) * watchers;
-  fmt::print(
-      "fan-out   watchers={:<3} {:.0f} events/s  cpu {:.2f} us per event, the creates included\n",
-      watchers, events / meter.wall(), meter.cpuUsed() * 1e6 / events);
+  fmt::print("fan-out   watchers={:<3} {:.0f} events/s  cpu {:.2f} us per event, the creates included\n", watchers,
+             events / meter.wall(), meter.cpuUsed() * 1e6 / events);
 }
 
 Task<void> measureMemory(env::Env environment, Client* client, int pods) {
@@ -119,8 +116,7 @@ Task<void> measureMemory(env::Env environment, Client* client, int pods) {
   fmt::print(
       "memory    {} bytes an object, {} bytes of heap for each further pod (store history "
       "included), {} bytes of JSON\n",
-      objects / list->items.size(), grown / static_cast<size_t>(pods),
-      codec::encodeJson(list->items.back().object()).size());
+      objects / list->items.size(), grown / static_cast<size_t>(pods), codec::encodeJson(list->items.back().object()).size());
 }
 
 Task<void> measure(env::PosixEnv* posix, ApiServer* server, Client* client) {
@@ -128,9 +124,7 @@ Task<void> measure(env::PosixEnv* posix, ApiServer* server, Client* client) {
   if (auto started = co_await server->start(); !started) die(started.error().describe());
   auto account = schema::newObject<corev1::ServiceAccount>();
   account->metadata.name = "default";
-  if (auto made =
-          co_await client::create<corev1::ServiceAccount>(*client, "default", std::move(account));
-      !made)
+  if (auto made = co_await client::create<corev1::ServiceAccount>(*client, "default", std::move(account)); !made)
     die(made.error().describe());
   co_await measureMemory(environment, client, 4000);
   co_await measureCreates(environment, client, 1, 1000);

@@ -44,10 +44,7 @@ const std::string& podJson() {
   }();
   return json;
 }
-schema::Ref<void> pod() {
-  return std::move(codec::decodeJson(schema::typeInfoOf<corev1::Pod>(), podJson())->object)
-      .publish();
-}
+schema::Ref<void> pod() { return std::move(codec::decodeJson(schema::typeInfoOf<corev1::Pod>(), podJson())->object).publish(); }
 
 // Runs `operation` and reports bytes per second of `bytes` and allocations per run.
 template <class Operation>
@@ -71,8 +68,7 @@ BENCHMARK(decodeJsonPod);
 
 void decodeJsonPodStrict(benchmark::State& state) {
   measure(state, podJson().size(), [] {
-    auto decoded =
-        codec::decodeJson(schema::typeInfoOf<corev1::Pod>(), podJson(), {.strict = true});
+    auto decoded = codec::decodeJson(schema::typeInfoOf<corev1::Pod>(), podJson(), {.strict = true});
     benchmark::DoNotOptimize(decoded);
   });
 }
@@ -80,8 +76,7 @@ BENCHMARK(decodeJsonPodStrict);
 
 void encodeJsonPod(benchmark::State& state) {
   auto object = pod();
-  measure(state, podJson().size(),
-          [&] { benchmark::DoNotOptimize(codec::encodeJson(object.object())); });
+  measure(state, podJson().size(), [&] { benchmark::DoNotOptimize(codec::encodeJson(object.object())); });
 }
 BENCHMARK(encodeJsonPod);
 
@@ -91,8 +86,8 @@ void decodeProtobufPod(benchmark::State& state) {
     auto decoded = codec::decodeProtobuf(schema::typeInfoOf<corev1::Pod>(), bytes);
     benchmark::DoNotOptimize(decoded);
   });
-  state.counters["resident"] = static_cast<double>(
-      codec::decodeProtobuf(schema::typeInfoOf<corev1::Pod>(), bytes)->object().bytesResident());
+  state.counters["resident"] =
+      static_cast<double>(codec::decodeProtobuf(schema::typeInfoOf<corev1::Pod>(), bytes)->object().bytesResident());
 }
 BENCHMARK(decodeProtobufPod);
 
@@ -112,8 +107,7 @@ BENCHMARK(editPod);
 
 void equalPods(benchmark::State& state) {
   auto a = pod(), b = pod();
-  measure(state, podJson().size(),
-          [&] { benchmark::DoNotOptimize(schema::deepEqual(a.type(), a.root(), b.root())); });
+  measure(state, podJson().size(), [&] { benchmark::DoNotOptimize(schema::deepEqual(a.type(), a.root(), b.root())); });
 }
 BENCHMARK(equalPods);
 
@@ -132,8 +126,7 @@ void listOf500Pods(benchmark::State& state) {
   size_t bytes = 0;
   measure(state, podJson().size() * items.size(), [&] {
     bytes = 0;
-    codec::writeJsonList({.apiVersion = "v1", .kind = "PodList"}, items,
-                         [&](std::string_view piece) { bytes += piece.size(); });
+    codec::writeJsonList({.apiVersion = "v1", .kind = "PodList"}, items, [&](std::string_view piece) { bytes += piece.size(); });
   });
   benchmark::DoNotOptimize(bytes);
 }

@@ -20,8 +20,7 @@ using async::Task;
 Task<void> writer(Store* store, int name, int writes) {
   Value value = std::make_shared<const std::string>(std::string(1024, 'v'));
   for (int i = 0; i < writes; ++i) {
-    auto done = co_await store->commit(
-        Txn::create(fmt::format("/registry/pods/default/bench-{}-{}", name, i), value));
+    auto done = co_await store->commit(Txn::create(fmt::format("/registry/pods/default/bench-{}-{}", name, i), value));
     if (!done || !done->succeeded) {
       fmt::print(stderr, "a write failed: {}\n", done ? "exists" : done.error().describe());
       _exit(1);
@@ -37,8 +36,7 @@ Task<void> watcher(std::unique_ptr<Watch> watch, int64_t events) {
   }
 }
 
-Task<void> measure(env::PosixEnv* posix, Store* store, std::string name, int writers, int writes,
-                   int watchers) {
+Task<void> measure(env::PosixEnv* posix, Store* store, std::string name, int writers, int writes, int watchers) {
   env::Env env = posix->env();
   async::Gate gate(env.executor);
   int perWriter = writes / writers;
@@ -50,14 +48,13 @@ Task<void> measure(env::PosixEnv* posix, Store* store, std::string name, int wri
   co_await gate.close();
   double seconds = std::chrono::duration<double>(env.clock.now() - start).count();
   double rate = perWriter * writers / seconds;
-  fmt::print("{:<8} writers={:<3} watchers={:<3} creates/s={:<8.0f} events/s={:.0f}\n", name,
-             writers, watchers, rate, rate * watchers);
+  fmt::print("{:<8} writers={:<3} watchers={:<3} creates/s={:<8.0f} events/s={:.0f}\n", name, writers, watchers, rate,
+             rate * watchers);
   co_await store->close();
   posix->stop();
 }
 
-void run(const std::string& engine, const std::string& path, int writers, int writes,
-         int watchers) {
+void run(const std::string& engine, const std::string& path, int writers, int writes, int watchers) {
   auto posix = env::makePosixEnv();
   std::unique_ptr<Store> store;
   if (engine == "memory") {

@@ -54,8 +54,7 @@ Result<void> parseLine(std::string_view line, Rules& rules) {
     rules.edges[{std::string(words[1]), to}] = line.substr(colon + 1);
     return {};
   }
-  return knarr::fail(Reason::BadRequest,
-                     "expected: room PATH FLOOR | public HEADER | allow FROM -> TO: WHY");
+  return knarr::fail(Reason::BadRequest, "expected: room PATH FLOOR | public HEADER | allow FROM -> TO: WHY");
 }
 
 Result<Rules> readRules(const std::string& path) {
@@ -66,8 +65,7 @@ Result<Rules> readRules(const std::string& path) {
   for (int number = 1; std::getline(file, line); ++number) {
     std::string_view text = std::string_view(line).substr(0, line.find('#'));
     if (auto parsed = parseLine(text, rules); !parsed)
-      return knarr::fail(Reason::BadRequest,
-                         fmt::format("{}:{}: {}", path, number, parsed.error().message()));
+      return knarr::fail(Reason::BadRequest, fmt::format("{}:{}: {}", path, number, parsed.error().message()));
   }
   return rules;
 }
@@ -75,8 +73,7 @@ Result<Rules> readRules(const std::string& path) {
 // The room of a path relative to the tree: the longest listed folder it stands in; "" when there is
 // none.
 std::string roomOf(const Rules& rules, std::string_view path) {
-  std::string folder(
-      path.substr(0, path.rfind('/') == std::string_view::npos ? 0 : path.rfind('/')));
+  std::string folder(path.substr(0, path.rfind('/') == std::string_view::npos ? 0 : path.rfind('/')));
   while (!folder.empty()) {
     if (rules.floors.contains(folder)) return folder;
     size_t slash = folder.rfind('/');
@@ -86,21 +83,18 @@ std::string roomOf(const Rules& rules, std::string_view path) {
 }
 
 bool isDoor(std::string_view room, std::string_view header) {
-  std::string_view leaf =
-      room.substr(room.rfind('/') == std::string_view::npos ? 0 : room.rfind('/') + 1);
+  std::string_view leaf = room.substr(room.rfind('/') == std::string_view::npos ? 0 : room.rfind('/') + 1);
   return header == fmt::format("{}/{}.h", room, leaf);
 }
 
 bool isOpen(const Rules& rules, const std::string& room, const std::string& header) {
-  return isDoor(room, header) || rules.publicHeaders.contains(header) ||
-         rules.publicHeaders.contains(room + "/*");
+  return isDoor(room, header) || rules.publicHeaders.contains(header) || rules.publicHeaders.contains(room + "/*");
 }
 
 bool isTest(std::string_view path) {
   std::string_view name = path.substr(path.rfind('/') + 1);
-  return name.ends_with("_test.cc") || name.find("_test_") != std::string_view::npos ||
-         name.ends_with("fixture.h") || name.find("_for_test.") != std::string_view::npos ||
-         name.ends_with("test_server.h") || name.ends_with("test_server.cc");
+  return name.ends_with("_test.cc") || name.find("_test_") != std::string_view::npos || name.ends_with("fixture.h") ||
+         name.find("_for_test.") != std::string_view::npos || name.ends_with("test_server.h") || name.ends_with("test_server.cc");
 }
 
 // What is wrong with `path` including `header`; "" when nothing is.
@@ -108,8 +102,7 @@ std::string breachOf(const Rules& rules, const std::string& path, const std::str
   std::string from = roomOf(rules, path), to = roomOf(rules, header);
   if (header.find('/') == std::string::npos) return "a bare file name: write the path from src/";
   if (to.empty()) return "";  // not ours: a library's header
-  if (from.empty())
-    return isTest(path) ? "" : "this file stands in no room: add a `room` line for its folder";
+  if (from.empty()) return isTest(path) ? "" : "this file stands in no room: add a `room` line for its folder";
   if (from == to) return "";
   if (!isTest(path)) {
     int above = rules.floors.at(from), below = rules.floors.at(to);
@@ -124,8 +117,7 @@ std::string breachOf(const Rules& rules, const std::string& path, const std::str
           "add `allow {} -> {}: WHY`",
           from, to, above, from, to);
     if (!isOpen(rules, to, header))
-      return fmt::format("this header is private to {}: include its door, or add `public {}`", to,
-                         header);
+      return fmt::format("this header is private to {}: include its door, or add `public {}`", to, header);
   }
   return "";
 }
@@ -164,8 +156,7 @@ int run(const std::string& rulesPath, const fs::path& tree) {
     if (entry.path().extension() == ".h" || entry.path().extension() == ".cc")
       files.push_back(fs::relative(entry.path(), tree).string());
   if (error || files.empty()) {
-    fmt::print(stderr, "importverifier: {}: no sources to check {}\n", tree.string(),
-               error.message());
+    fmt::print(stderr, "importverifier: {}: no sources to check {}\n", tree.string(), error.message());
     return 2;
   }
   std::sort(files.begin(), files.end());

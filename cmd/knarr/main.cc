@@ -47,7 +47,8 @@ struct Flag {
 
 Result<void> setPort(int& port, const std::string& text) {
   auto value = parseInt(text);
-  if (!value || *value < 1 || *value > 65535) return fail(Reason::Invalid, fmt::format("{} is not a port number (1 to 65535)", quote(text)));
+  if (!value || *value < 1 || *value > 65535)
+    return fail(Reason::Invalid, fmt::format("{} is not a port number (1 to 65535)", quote(text)));
   port = static_cast<int>(*value);
   return {};
 }
@@ -58,8 +59,10 @@ Result<void> setName(std::string& name, const std::string& text) {
   bool fits = !text.empty() && text.size() <= 63 && text.front() != '-' && text.back() != '-';
   for (char c : text) fits = fits && allowed(c);
   if (!fits)
-    return fail(Reason::Invalid, fmt::format("--name must be at most 63 lower-case letters, digits and '-', which neither begins nor ends it, not {}",
-                                             quote(text)));
+    return fail(
+        Reason::Invalid,
+        fmt::format("--name must be at most 63 lower-case letters, digits and '-', which neither begins nor ends it, not {}",
+                    quote(text)));
   name = text;
   return {};
 }
@@ -72,19 +75,20 @@ void putBelow(ClusterConfig& config, const std::string& root) {
 }
 
 const std::vector<Flag>& flags() {
-  auto text = [](std::string ClusterConfig::*member) {
+  auto text = [](std::string ClusterConfig::* member) {
     return [member](ClusterConfig& config, const std::string& value) -> Result<void> {
       config.*member = value;
       return {};
     };
   };
-  auto port = [](int ClusterConfig::*member) {
+  auto port = [](int ClusterConfig::* member) {
     return [member](ClusterConfig& config, const std::string& value) { return setPort(config.*member, value); };
   };
   static const std::vector<Flag> kFlags{
       {"--root",
        [](ClusterConfig& config, const std::string& value) -> Result<void> {
-         if (!value.starts_with('/')) return fail(Reason::Invalid, fmt::format("--root must be an absolute path, not {}", quote(value)));
+         if (!value.starts_with('/'))
+           return fail(Reason::Invalid, fmt::format("--root must be an absolute path, not {}", quote(value)));
          putBelow(config, value);
          return {};
        }},
@@ -174,10 +178,12 @@ async::Task<void> runCommand(env::PosixEnv* loop, std::string command, ClusterCo
   if (command == "up") {
     result = co_await cluster::up(environment, config, programPath(environment), arguments, printer(environment));
     if (result)
-      printLine(fmt::format("\nThe cluster is up. Try:\n  kubectl{} get nodes\n  kubectl{} create deployment hello --image=busybox:1.36 -- sleep 3600\n"
-                            "Take it down again with: knarr down",
-                            config.userKubeconfig.empty() ? " --kubeconfig " + config.adminKubeconfig() : "",
-                            config.userKubeconfig.empty() ? " --kubeconfig " + config.adminKubeconfig() : ""));
+      printLine(
+          fmt::format("\nThe cluster is up. Try:\n  kubectl{} get nodes\n  kubectl{} create deployment hello "
+                      "--image=busybox:1.36 -- sleep 3600\n"
+                      "Take it down again with: knarr down",
+                      config.userKubeconfig.empty() ? " --kubeconfig " + config.adminKubeconfig() : "",
+                      config.userKubeconfig.empty() ? " --kubeconfig " + config.adminKubeconfig() : ""));
   } else if (command == "down") {
     result = co_await cluster::down(environment, config, printer(environment));
   } else {

@@ -52,13 +52,10 @@ std::string sha256(std::string_view bytes) {
 
 class Tar {
  public:
-  void add(const std::string& name, char type, unsigned mode, std::string_view content,
-           const std::string& target = "") {
+  void add(const std::string& name, char type, unsigned mode, std::string_view content, const std::string& target = "") {
     if (name.size() > 99 || target.size() > 99) die("a path is longer than 99 bytes: " + name);
     std::array<char, 512> header{};
-    auto put = [&](size_t at, const std::string& text) {
-      std::memcpy(header.data() + at, text.data(), text.size());
-    };
+    auto put = [&](size_t at, const std::string& text) { std::memcpy(header.data() + at, text.data(), text.size()); };
     put(0, name);
     put(100, fmt::format("{:07o}", mode));
     put(108, "0000000");
@@ -142,8 +139,7 @@ struct Image {
       tags.push_back(value);
     } else if (name == "--directory") {
       size_t colon = value.find(':');
-      auto mode =
-          colon == std::string::npos ? 0755 : std::stoul(value.substr(colon + 1), nullptr, 8);
+      auto mode = colon == std::string::npos ? 0755 : std::stoul(value.substr(colon + 1), nullptr, 8);
       layer.add(value.substr(0, colon) + "/", '5', static_cast<unsigned>(mode), "");
     } else if (name == "--file") {
       auto p = parts(value, 3);
@@ -167,20 +163,19 @@ struct Image {
   std::string archive() && {
     std::string content = std::move(layer).finish();
     std::string digest = sha256(content);
-    std::string config = fmt::format(
-        R"({{"architecture":"{}","config":{{"Cmd":{},"Entrypoint":{},"Env":{}}},"created":"1970-01-01T00:00:00Z",)"
-        R"("history":[{{"created":"1970-01-01T00:00:00Z","created_by":"make_image"}}],"os":"linux",)"
-        R"("rootfs":{{"diff_ids":["sha256:{}"],"type":"layers"}}}})",
-        architecture(), command.empty() ? "null" : jsonList(command),
-        entrypoint.empty() ? "null" : jsonList(entrypoint), jsonList(environment), digest);
+    std::string config =
+        fmt::format(R"({{"architecture":"{}","config":{{"Cmd":{},"Entrypoint":{},"Env":{}}},"created":"1970-01-01T00:00:00Z",)"
+                    R"("history":[{{"created":"1970-01-01T00:00:00Z","created_by":"make_image"}}],"os":"linux",)"
+                    R"("rootfs":{{"diff_ids":["sha256:{}"],"type":"layers"}}}})",
+                    architecture(), command.empty() ? "null" : jsonList(command),
+                    entrypoint.empty() ? "null" : jsonList(entrypoint), jsonList(environment), digest);
     std::string configName = sha256(config) + ".json";
     std::string layerName = digest + "/layer.tar";
     Tar out;
     out.add(configName, '0', 0644, config);
     out.add(layerName, '0', 0644, content);
     out.add("manifest.json", '0', 0644,
-            fmt::format(R"([{{"Config":"{}","RepoTags":{},"Layers":["{}"]}}])", configName,
-                        jsonList(tags), layerName));
+            fmt::format(R"([{{"Config":"{}","RepoTags":{},"Layers":["{}"]}}])", configName, jsonList(tags), layerName));
     return std::move(out).finish();
   }
 };
@@ -194,8 +189,7 @@ int main(int argc, char** argv) {
   if (image.tags.empty()) die("an image needs a --tag");
   std::string archive = std::move(image).archive();
   FILE* out = fopen(argv[1], "wb");
-  if (out == nullptr || fwrite(archive.data(), 1, archive.size(), out) != archive.size() ||
-      fclose(out) != 0) {
+  if (out == nullptr || fwrite(archive.data(), 1, archive.size(), out) != archive.size() || fclose(out) != 0) {
     die(fmt::format("cannot write {}: {}", argv[1], strerror(errno)));
   }
 }

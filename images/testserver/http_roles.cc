@@ -78,8 +78,8 @@ std::string describe(const HttpState& state, const wire::Request& request, std::
     headers += fmt::format("{}{}:{}", headers.empty() ? "" : ",", jsonText(field.name), jsonText(field.value));
   return fmt::format(R"({{"hostname":{},"method":{},"target":{},"protocol":{},"client":{},"headers":{{{}}},"body":{}}})"
                      "\n",
-                     jsonText(state.host), jsonText(request.method), jsonText(request.target), jsonText(httpVersionName(request.version)),
-                     jsonText(request.peerAddress), headers, jsonText(body));
+                     jsonText(state.host), jsonText(request.method), jsonText(request.target),
+                     jsonText(httpVersionName(request.version)), jsonText(request.peerAddress), headers, jsonText(body));
 }
 
 std::string environmentText() {
@@ -118,7 +118,8 @@ Task<void> answerHttp(env::Env environment, std::shared_ptr<HttpState> state, Ex
     co_return;
   }
   if (path == "/") {
-    (void)co_await exchange->respond(200, kText, fmt::format("{}{}{}\n", state->message, state->message.empty() ? "" : " from ", state->host));
+    (void)co_await exchange->respond(
+        200, kText, fmt::format("{}{}{}\n", state->message, state->message.empty() ? "" : " from ", state->host));
   } else if (path == "/hostname") {
     (void)co_await exchange->respond(200, kText, state->host + "\n");
   } else if (path == "/clientip") {
@@ -128,10 +129,12 @@ Task<void> answerHttp(env::Env environment, std::shared_ptr<HttpState> state, Ex
   } else if (path == "/env") {
     (void)co_await exchange->respond(200, kText, environmentText());
   } else if (path == "/delay") {
-    co_await async::sleepFor(environment, std::chrono::milliseconds(numberParameter(query, "ms", 1000, 600'000)), exchange->clientGone());
+    co_await async::sleepFor(environment, std::chrono::milliseconds(numberParameter(query, "ms", 1000, 600'000)),
+                             exchange->clientGone());
     (void)co_await exchange->respond(200, kText, std::string("done\n"));
   } else if (path == "/status") {
-    (void)co_await exchange->respond(static_cast<int>(std::max<int64_t>(200, numberParameter(query, "code", 200, 599))), kText, std::string("as asked\n"));
+    (void)co_await exchange->respond(static_cast<int>(std::max<int64_t>(200, numberParameter(query, "code", 200, 599))), kText,
+                                     std::string("as asked\n"));
   } else if (path == "/log") {
     fmt::print("{}\n", parameter(query, "text"));
     std::fflush(stdout);
@@ -153,7 +156,8 @@ Result<Url> parseUrl(const std::string& text) {
   constexpr std::string_view kScheme = "http://";
   if (!text.starts_with(kScheme)) return fail(Reason::Invalid, fmt::format("{} is no http:// URL", quote(text)));
   size_t slash = text.find('/', kScheme.size());
-  Url url{text.substr(kScheme.size(), slash == std::string::npos ? slash : slash - kScheme.size()), slash == std::string::npos ? "/" : text.substr(slash)};
+  Url url{text.substr(kScheme.size(), slash == std::string::npos ? slash : slash - kScheme.size()),
+          slash == std::string::npos ? "/" : text.substr(slash)};
   if (url.address.find(':') == std::string::npos) url.address += ":80";
   return url;
 }
@@ -162,8 +166,8 @@ Url below(const Url& base, std::string_view path) {
   return {base.address, (base.target == "/" ? "" : base.target) + std::string(path)};
 }
 
-Task<Result<std::pair<int, std::string>>> call(env::Env environment, std::string method, Url url, std::string body, env::Duration timeout,
-                                               Headers headers = {}) {
+Task<Result<std::pair<int, std::string>>> call(env::Env environment, std::string method, Url url, std::string body,
+                                               env::Duration timeout, Headers headers = {}) {
   wire::HttpClientOptions options;
   options.address = url.address;
   options.protocol = wire::ClientProtocol::Http1;
@@ -177,7 +181,8 @@ Task<Result<std::pair<int, std::string>>> call(env::Env environment, std::string
   async::StopSource late;
   env::TimerId timer = environment.executor.at(environment.clock.now() + timeout, [&late] { late.requestStop(); });
   auto response = co_await client.send(std::move(request), late.token());
-  Result<std::string> text = response ? co_await (*response)->readAll(kBodyBytesMax) : Result<std::string>(std::unexpected(response.error()));
+  Result<std::string> text =
+      response ? co_await (*response)->readAll(kBodyBytesMax) : Result<std::string>(std::unexpected(response.error()));
   environment.executor.cancelTimer(timer);
   if (!text) co_return std::unexpected(text.error());
   co_return std::pair((*response)->status(), std::move(*text));
@@ -201,10 +206,12 @@ Task<void> answerFrontend(env::Env environment, Url api, std::string message, Ex
   }
   auto visits = co_await call(environment, "POST", below(api, "/visits"), "{}", kTierTimeout);
   if (!visits || visits->first != 200) {
-    (void)co_await exchange->respond(502, kText, fmt::format("the API does not answer: {}\n", visits ? visits->second : visits.error().describe()));
+    (void)co_await exchange->respond(
+        502, kText, fmt::format("the API does not answer: {}\n", visits ? visits->second : visits.error().describe()));
     co_return;
   }
-  std::string page = fmt::format("<!doctype html>\n<title>Three tiers</title>\n<h1>{}</h1>\n<p>{}</p>\n", message, trim(visits->second));
+  std::string page =
+      fmt::format("<!doctype html>\n<title>Three tiers</title>\n<h1>{}</h1>\n<p>{}</p>\n", message, trim(visits->second));
   (void)co_await exchange->respond(200, Headers{{"Content-Type", "text/html; charset=utf-8"}}, page);
 }
 
@@ -228,9 +235,11 @@ Task<void> answerApi(env::Env environment, std::string host, Url store, std::str
   }
   Headers headers;
   if (!authorization->empty()) headers.add("Authorization", *authorization);
-  auto now = co_await call(environment, counts ? "POST" : "GET", below(store, "/keys/visits"), counts ? "1" : "", kTierTimeout, headers);
+  auto now =
+      co_await call(environment, counts ? "POST" : "GET", below(store, "/keys/visits"), counts ? "1" : "", kTierTimeout, headers);
   if (!now || (now->first != 200 && now->first != 404)) {
-    (void)co_await exchange->respond(503, kText, fmt::format("the store does not answer: {}\n", now ? now->second : now.error().describe()));
+    (void)co_await exchange->respond(503, kText,
+                                     fmt::format("the store does not answer: {}\n", now ? now->second : now.error().describe()));
     co_return;
   }
   std::string_view value = now->first == 404 ? "0" : trim(now->second);
@@ -257,7 +266,8 @@ Task<void> answerStore(env::Env environment, std::string directory, std::string 
   }
   auto authorization = authorizationOf(environment, tokenFile);
   if (!authorization || (!authorization->empty() && exchange->request().headers.get("Authorization") != *authorization)) {
-    (void)co_await exchange->respond(authorization ? 401 : 500, kText, authorization ? "a token is needed\n" : authorization.error().describe() + "\n");
+    (void)co_await exchange->respond(authorization ? 401 : 500, kText,
+                                     authorization ? "a token is needed\n" : authorization.error().describe() + "\n");
     co_return;
   }
   std::string key = path.starts_with("/keys/") ? path.substr(6) : "";
@@ -273,12 +283,14 @@ Task<void> answerStore(env::Env environment, std::string directory, std::string 
   std::string file = directory + "/" + key;
   auto kept = environment.files.readFile(file, kValueBytesMax);
   std::string value = method == "PUT" ? *body : "";
-  if (method == "POST") value = std::to_string((kept ? parseInt(trim(*kept)).value_or(0) : 0) + parseInt(trim(*body)).value_or(0));
+  if (method == "POST")
+    value = std::to_string((kept ? parseInt(trim(*kept)).value_or(0) : 0) + parseInt(trim(*body)).value_or(0));
   if (method == "GET") {
     (void)co_await exchange->respond(kept ? 200 : 404, kText, kept ? *kept : "no such key\n");
     co_return;
   }
-  Result<void> done = method == "DELETE" ? environment.files.removeFile(file) : environment.files.writeFileAtomically(file, value);
+  Result<void> done =
+      method == "DELETE" ? environment.files.removeFile(file) : environment.files.writeFileAtomically(file, value);
   (void)co_await exchange->respond(done ? 200 : 500, kText, done ? value : done.error().describe() + "\n");
 }
 
@@ -325,27 +337,32 @@ Result<void> serveHttp(env::Env environment, async::Gate&, const Options& option
   auto state = std::make_shared<HttpState>();
   state->host = hostname(environment);
   state->message = options.text("message");
-  return serve(environment, port, [environment, state](ExchangePtr exchange) { return answerHttp(environment, state, std::move(exchange)); });
+  return serve(environment, port,
+               [environment, state](ExchangePtr exchange) { return answerHttp(environment, state, std::move(exchange)); });
 }
 
 Result<void> serveFrontend(env::Env environment, async::Gate&, const Options& options, int port) {
   Url api = TRY(parseUrl(options.text("api")));
   std::string message = options.text("message", "Hello from three tiers");
-  return serve(environment, port, [environment, api, message](ExchangePtr exchange) { return answerFrontend(environment, api, message, std::move(exchange)); });
+  return serve(environment, port, [environment, api, message](ExchangePtr exchange) {
+    return answerFrontend(environment, api, message, std::move(exchange));
+  });
 }
 
 Result<void> serveApi(env::Env environment, async::Gate&, const Options& options, int port) {
   Url store = TRY(parseUrl(options.text("store")));
   std::string host = hostname(environment);
   std::string tokenFile = options.text("token-file");
-  return serve(environment, port, [=](ExchangePtr exchange) { return answerApi(environment, host, store, tokenFile, std::move(exchange)); });
+  return serve(environment, port,
+               [=](ExchangePtr exchange) { return answerApi(environment, host, store, tokenFile, std::move(exchange)); });
 }
 
 Result<void> serveStore(env::Env environment, async::Gate&, const Options& options, int port) {
   std::string directory = options.text("directory", "/data");
   TRY(environment.files.makeDirectories(directory));
   std::string tokenFile = options.text("token-file");
-  return serve(environment, port, [=](ExchangePtr exchange) { return answerStore(environment, directory, tokenFile, std::move(exchange)); });
+  return serve(environment, port,
+               [=](ExchangePtr exchange) { return answerStore(environment, directory, tokenFile, std::move(exchange)); });
 }
 
 Result<void> serveGrpcHealth(env::Env environment, async::Gate&, const Options& options, int port) {

@@ -54,7 +54,8 @@ Result<void> serveAll(env::Env environment, async::Gate& gate, const Options& op
     if (!options.has(name)) return {};
     for (const std::string& text : options.named.at(name)) {
       auto port = parseInt(text);
-      if (!port || *port < 1 || *port > 65535) return fail(Reason::Invalid, fmt::format("--{} wants a port, not {}", name, quote(text)));
+      if (!port || *port < 1 || *port > 65535)
+        return fail(Reason::Invalid, fmt::format("--{} wants a port, not {}", name, quote(text)));
       TRY(serve(static_cast<int>(*port)));
     }
     return {};

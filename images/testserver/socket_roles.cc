@@ -129,7 +129,8 @@ Result<void> serveDns(env::Env environment, async::Gate&, const Options& options
       records[toLower(record.substr(0, equals))] = record.substr(equals + 1);
     }
   }
-  return serveDatagrams(environment, port, [records = std::move(records)](std::string_view message) { return dnsAnswer(records, message); });
+  return serveDatagrams(environment, port,
+                        [records = std::move(records)](std::string_view message) { return dnsAnswer(records, message); });
 }
 
 }  // namespace knarr::testserver

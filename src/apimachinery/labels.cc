@@ -78,11 +78,11 @@ Result<void> validateRequirement(const Requirement& requirement) {
   bool ordered = requirement.op == Operator::GreaterThan || requirement.op == Operator::LessThan;
   for (size_t i = 0; i < requirement.values.size(); ++i) {
     if (ordered && !parseInt(requirement.values[i]))
-      return badRequirement(fmt::format("values[{}]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer", i,
-                                        quote(requirement.values[i])));
+      return badRequirement(fmt::format("values[{}]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer",
+                                        i, quote(requirement.values[i])));
     for (const std::string& message : isValidLabelValue(requirement.values[i]))
-      return badRequirement(fmt::format("values[{}][{}]: Invalid value: {}: {}", i, requirement.key,
-                                        quote(requirement.values[i]), message));
+      return badRequirement(
+          fmt::format("values[{}][{}]: Invalid value: {}: {}", i, requirement.key, quote(requirement.values[i]), message));
   }
   return {};
 }
@@ -106,7 +106,7 @@ Result<Requirement> parseRequirement(Lexer& lexer) {
     requirement.op = op == "in" ? Operator::In : Operator::NotIn;
     requirement.values = TRY(parseSet(lexer));
   } else if (op == "=" || op == "==" || op == "!=" || op == ">" || op == "<") {
-    requirement.op = op == "!=" ? Operator::NotIn
+    requirement.op = op == "!="  ? Operator::NotIn
                      : op == ">" ? Operator::GreaterThan
                      : op == "<" ? Operator::LessThan
                                  : Operator::In;

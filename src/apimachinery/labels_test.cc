@@ -45,9 +45,7 @@ TEST(LabelSelector, refusesBadTexts) {
   EXPECT_EQ(LabelSelector::parse("a,").error().message(), "found '', expected: identifier after ','");
 }
 
-TEST(LabelSelector, printsWhatItParsed) {
-  EXPECT_EQ(LabelSelector::parse("b in (y,x),a=1,!c")->str(), "a=1,b in (x,y),!c");
-}
+TEST(LabelSelector, printsWhatItParsed) { EXPECT_EQ(LabelSelector::parse("b in (y,x),a=1,!c")->str(), "a=1,b in (x,y),!c"); }
 
 TEST(LabelSelector, nilSelectsNothing) {
   EXPECT_FALSE(LabelSelector::from(nullptr)->matches({}));

@@ -121,7 +121,8 @@ FieldError tooManyError(const FieldPath& path, int64_t actual, int64_t most) {
 
 Error invalidStatus(std::string_view group, std::string_view kind, std::string_view name, const FieldErrors& errors) {
   std::vector<std::string> texts;
-  for (const FieldError& error : errors) texts.push_back(fmt::format("{}: {}", error.field.empty() ? "[]" : error.field, error.message));
+  for (const FieldError& error : errors)
+    texts.push_back(fmt::format("{}: {}", error.field.empty() ? "[]" : error.field, error.message));
   // Equal errors are told once, as upstream's aggregate does.
   std::vector<std::string> unique;
   for (std::string& text : texts)
@@ -160,8 +161,8 @@ std::vector<std::string> isQualifiedName(std::string_view text) {
   std::vector<std::string> messages;
   auto parts = split(text, '/');
   if (parts.size() > 2) {
-    messages.push_back(fmt::format("a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
-                                   kNamePartText));
+    messages.push_back(fmt::format(
+        "a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')", kNamePartText));
     return messages;
   }
   std::string_view name = parts.back();
@@ -200,8 +201,8 @@ std::vector<std::string> isPathSegmentName(std::string_view text) {
 std::vector<std::string> isConfigMapKey(std::string_view text) {
   std::vector<std::string> messages;
   if (text.size() > 253) messages.emplace_back("must be no more than 253 characters");
-  bool plain = !text.empty() && std::all_of(text.begin(), text.end(),
-                                            [](char c) { return isAlnum(c) || c == '-' || c == '_' || c == '.'; });
+  bool plain = !text.empty() &&
+               std::all_of(text.begin(), text.end(), [](char c) { return isAlnum(c) || c == '-' || c == '_' || c == '.'; });
   if (!plain) messages.emplace_back(kConfigKeyText);
   if (text == ".")
     messages.emplace_back("must not be '.'");

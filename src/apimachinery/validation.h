@@ -14,7 +14,18 @@ namespace knarr::apimachinery {
 
 // field.Error: what is wrong with one field.
 struct FieldError {
-  enum Type : uint8_t { NotFound, Required, Duplicate, Invalid, NotSupported, Forbidden, TooLong, TooMany, Internal, TypeInvalid };
+  enum Type : uint8_t {
+    NotFound,
+    Required,
+    Duplicate,
+    Invalid,
+    NotSupported,
+    Forbidden,
+    TooLong,
+    TooMany,
+    Internal,
+    TypeInvalid
+  };
   Type type;
   std::string field;
   std::string message;  // "Invalid value: \"x\": must be ...", the field not included

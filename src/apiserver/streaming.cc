@@ -42,7 +42,8 @@ Result<void> checkLogOptions(const Query& query, const std::string& pod) {
   TRY(check("limitBytes", 1, "must be greater than 0"));
   TRY(check("sinceSeconds", 1, "must be greater than 0"));
   if (query.has("sinceTime") && query.has("sinceSeconds"))
-    errors.push_back(apimachinery::forbiddenError(FieldPath(""), "at most one of `sinceTime` or `sinceSeconds` may be specified"));
+    errors.push_back(
+        apimachinery::forbiddenError(FieldPath(""), "at most one of `sinceTime` or `sinceSeconds` may be specified"));
   if (errors.empty()) return {};
   return Unexpected(invalidStatus("", "PodLogOptions", pod, errors));
 }
@@ -74,7 +75,8 @@ std::string internalErrorJson(const Error& error) {
 
 bool isStreamingSubresource(const RequestInfo& info) {
   if (!info.apiGroup.empty() || info.resource != "pods") return false;
-  return info.subresource == "log" || info.subresource == "exec" || info.subresource == "attach" || info.subresource == "portforward";
+  return info.subresource == "log" || info.subresource == "exec" || info.subresource == "attach" ||
+         info.subresource == "portforward";
 }
 
 Result<std::string> containerOf(const Ref<>& object, const std::string& asked) {
@@ -89,8 +91,8 @@ Result<std::string> containerOf(const Ref<>& object, const std::string& asked) {
   appendNames(pod->spec.initContainers, names);
   for (const auto& container : pod->spec.ephemeralContainers) names.emplace_back(container.ephemeralContainerCommon.name);
   if (asked.empty())
-    return fail(Reason::BadRequest, fmt::format("a container name must be specified for pod {}, choose one of: [{}]", pod->metadata.name,
-                                                join(names, " ")));
+    return fail(Reason::BadRequest, fmt::format("a container name must be specified for pod {}, choose one of: [{}]",
+                                                pod->metadata.name, join(names, " ")));
   if (std::find(names.begin(), names.end(), asked) == names.end())
     return fail(Reason::BadRequest, fmt::format("container {} is not valid for pod {}", asked, pod->metadata.name));
   return asked;
@@ -107,7 +109,8 @@ Result<wire::HttpClient*> Streaming::kubeletOf(const std::string& nodeName) {
   if (host.empty()) return fail(Reason::BadRequest, fmt::format("no preferred addresses found for node {}", quote(nodeName)));
   int32_t port = node->status.daemonEndpoints.kubeletEndpoint.port;
   if (port == 0) port = kKubeletPort;
-  std::string address = host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
+  std::string address =
+      host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
   auto& client = kubelets_[address];
   if (!client) {
     wire::HttpClientOptions options;
@@ -140,7 +143,8 @@ Task<Result<void>> Streaming::handle(HttpCallPtr call, RequestInfo info, Query q
     if (!query.flag("stdin") && !query.flag("stdout") && !query.flag("stderr"))
       co_return fail(Reason::BadRequest, "you must specify at least 1 of stdin, stdout, stderr");
   }
-  if (pod->spec.nodeName.empty()) co_return fail(Reason::BadRequest, fmt::format("pod {} does not have a host assigned", info.name));
+  if (pod->spec.nodeName.empty())
+    co_return fail(Reason::BadRequest, fmt::format("pod {} does not have a host assigned", info.name));
   if (call->exchange->request().headers.get("Upgrade").empty()) co_return fail(Reason::BadRequest, "Upgrade request required");
   wire::HttpClient* kubelet = CO_TRY(kubeletOf(std::string(pod->spec.nodeName)));
   std::string target = kubeletTarget(info, query, container);
@@ -150,7 +154,8 @@ Task<Result<void>> Streaming::handle(HttpCallPtr call, RequestInfo info, Query q
   if (!translated || takesWebSockets(std::string(pod->spec.nodeName)))
     co_return co_await wire::forwardUpgrade(env_, call->exchange, kubelet, std::move(target));
   if (portForward) co_return co_await wire::tunnelStreams(env_, call->exchange, kubelet, std::move(target));
-  wire::TranslatedStreams streams{query.flag("stdin"), query.flag("stdout"), query.flag("stderr") && !query.flag("tty"), query.flag("tty")};
+  wire::TranslatedStreams streams{query.flag("stdin"), query.flag("stdout"), query.flag("stderr") && !query.flag("tty"),
+                                  query.flag("tty")};
   co_return co_await wire::translateStreams(env_, call->exchange, kubelet, std::move(target), streams, internalErrorJson);
 }
 
@@ -164,9 +169,9 @@ Task<Result<void>> Streaming::log(HttpCallPtr call, RequestInfo info, Query quer
   }
   wire::HttpClient* kubelet = CO_TRY(kubeletOf(nodeName));
   wire::ClientRequest request;
-  request.target = fmt::format("/containerLogs/{}/{}/{}{}", info.nameSpace, info.name, container,
-                               copyParameters(query, {"follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines",
-                                                      "limitBytes"}));
+  request.target = fmt::format(
+      "/containerLogs/{}/{}/{}{}", info.nameSpace, info.name, container,
+      copyParameters(query, {"follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes"}));
   std::unique_ptr<wire::ClientResponse> answer = CO_TRY(co_await kubelet->send(std::move(request), call->exchange->clientGone()));
   if (answer->status() != 200) {
     int status = answer->status();

@@ -134,8 +134,7 @@ Task<bool> sleepFor(env::Env environment, env::Duration duration, StopToken stop
   if (stop.stopRequested()) co_return false;
   Event woken(environment.executor);
   bool elapsed = false;
-  TimerGuard timer{environment.executor,
-                   environment.executor.at(environment.clock.now() + duration, [&] {
+  TimerGuard timer{environment.executor, environment.executor.at(environment.clock.now() + duration, [&] {
                      elapsed = true;
                      woken.set();
                    })};
@@ -144,31 +143,24 @@ Task<bool> sleepFor(env::Env environment, env::Duration duration, StopToken stop
   co_return elapsed;
 }
 
-Task<Result<std::unique_ptr<env::Stream>>> connect(env::Env environment, std::string address,
-                                                   env::Duration timeout) {
+Task<Result<std::unique_ptr<env::Stream>>> connect(env::Env environment, std::string address, env::Duration timeout) {
   Promise<Result<std::unique_ptr<env::Stream>>> connected(environment.executor);
   environment.network.connect(address, timeout,
-                              [connected](Result<std::unique_ptr<env::Stream>> stream) {
-                                connected.set(std::move(stream));
-                              });
+                              [connected](Result<std::unique_ptr<env::Stream>> stream) { connected.set(std::move(stream)); });
   co_return co_await connected.get();
 }
 
-Task<Result<env::ProcessExit>> runProcess(env::Env environment, env::ProcessSpec spec,
-                                          StopToken stop) {
+Task<Result<env::ProcessExit>> runProcess(env::Env environment, env::ProcessSpec spec, StopToken stop) {
   std::string program = spec.argv.empty() ? std::string() : spec.argv.front();
-  if (stop.stopRequested())
-    co_return fail(Reason::Timeout, program + ": stopped before it started");
+  if (stop.stopRequested()) co_return fail(Reason::Timeout, program + ": stopped before it started");
   Promise<env::ProcessExit> exited(environment.executor);
-  int processId = CO_TRY(environment.processes.spawn(
-      std::move(spec), [exited](env::ProcessExit exit) { exited.set(std::move(exit)); }));
+  int processId =
+      CO_TRY(environment.processes.spawn(std::move(spec), [exited](env::ProcessExit exit) { exited.set(std::move(exit)); }));
   ChildGuard guard{environment.processes, processId};
-  StopToken::Registration registration =
-      stop.onStop([&] { (void)environment.processes.kill(processId, SIGKILL); });
+  StopToken::Registration registration = stop.onStop([&] { (void)environment.processes.kill(processId, SIGKILL); });
   env::ProcessExit exit = co_await exited.get();
   guard.exited = true;
-  if (stop.stopRequested())
-    co_return fail(Reason::Timeout, program + ": killed because its caller stopped waiting");
+  if (stop.stopRequested()) co_return fail(Reason::Timeout, program + ": killed because its caller stopped waiting");
   co_return exit;
 }
 

@@ -37,8 +37,7 @@ class Event {
     Waiter* previous = nullptr;
     Waiter* next = nullptr;
     std::coroutine_handle<> handle;
-    std::shared_ptr<Waiter*>
-        alive;  // null inside once the frame is gone, for a resume already posted
+    std::shared_ptr<Waiter*> alive;  // null inside once the frame is gone, for a resume already posted
     explicit Waiter(Event* e) : event(e) {}
     Waiter(const Waiter&) = delete;
     ~Waiter();
@@ -123,12 +122,10 @@ Task<bool> sleepFor(env::Env environment, env::Duration duration, StopToken stop
 template <class T>
 Task<T> runBlocking(env::Executor& executor, std::move_only_function<T()> work);
 // Connects a stream.
-Task<Result<std::unique_ptr<env::Stream>>> connect(env::Env environment, std::string address,
-                                                   env::Duration timeout);
+Task<Result<std::unique_ptr<env::Stream>>> connect(env::Env environment, std::string address, env::Duration timeout);
 // Runs a child to its end. On stop the child is killed with SIGKILL and the error reason is
 // Timeout.
-Task<Result<env::ProcessExit>> runProcess(env::Env environment, env::ProcessSpec spec,
-                                          StopToken stop = {});
+Task<Result<env::ProcessExit>> runProcess(env::Env environment, env::ProcessSpec spec, StopToken stop = {});
 
 // A value that arrives once, from a callback to a task. set() after the first is ignored.
 template <class T>
@@ -201,8 +198,7 @@ Task<T> runBlocking(env::Executor& executor, std::move_only_function<T()> work) 
   Promise<T> done(executor);
   auto result = std::make_shared<std::optional<T>>();
   auto shared = std::make_shared<std::move_only_function<T()>>(std::move(work));
-  executor.block([result, shared] { result->emplace((*shared)()); },
-                 [result, done] { done.set(std::move(**result)); });
+  executor.block([result, shared] { result->emplace((*shared)()); }, [result, done] { done.set(std::move(**result)); });
   co_return co_await done.get();
 }
 

@@ -108,9 +108,7 @@ Task<void> closeGate(Gate* gate, StopSource* stop) {
   stop->requestStop();
   co_await gate->close();
 }
-Task<void> sleepLong(env::Env e, StopToken stop, bool* elapsed) {
-  *elapsed = co_await sleepFor(e, 1h, stop);
-}
+Task<void> sleepLong(env::Env e, StopToken stop, bool* elapsed) { *elapsed = co_await sleepFor(e, 1h, stop); }
 TEST_F(AsyncTest, closeWaitsForStoppedTasks) {
   Gate inner(e.executor);
   StopSource stop;
@@ -161,8 +159,7 @@ TEST_F(AsyncTest, queueCarriesEverythingThroughABound) {
   EXPECT_FALSE(queue.tryPush(1));
 }
 
-Task<void> runShell(env::Env e, std::string script, StopToken stop,
-                    Result<env::ProcessExit>* into) {
+Task<void> runShell(env::Env e, std::string script, StopToken stop, Result<env::ProcessExit>* into) {
   env::ProcessSpec spec;
   spec.argv = {"/bin/sh", "-c", script};
   *into = co_await runProcess(e, std::move(spec), stop);

@@ -42,8 +42,8 @@ void logLine(LogLevel level, std::string_view room, std::string_view message) {
   std::lock_guard lock(logState().mutex);
   int64_t micros = logState().clock ? logState().clock() : 0;
   CivilTime t = civilFromUnix(micros / 1'000'000);
-  std::string line = fmt::format("{}{:02}{:02} {:02}:{:02}:{:02}.{:06} {}] {}\n", kLetters[static_cast<int>(level)],
-                                 t.month, t.day, t.hour, t.minute, t.second, micros % 1'000'000, room, message);
+  std::string line = fmt::format("{}{:02}{:02} {:02}:{:02}:{:02}.{:06} {}] {}\n", kLetters[static_cast<int>(level)], t.month,
+                                 t.day, t.hour, t.minute, t.second, micros % 1'000'000, room, message);
   if (logState().sink) {
     logState().sink(line);
     return;

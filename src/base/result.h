@@ -128,9 +128,7 @@ using Result = std::expected<T, Error>;
 using Unexpected = std::unexpected<Error>;
 
 // The failure value of any Result: return fail(Reason::NotFound, "...").
-inline Unexpected fail(Reason reason, std::string message) {
-  return Unexpected(Error(reason, std::move(message)));
-}
+inline Unexpected fail(Reason reason, std::string message) { return Unexpected(Error(reason, std::move(message))); }
 // An errno failure: "what: strerror". ENOENT maps to NotFound, EEXIST to AlreadyExists, EACCES/EPERM to Forbidden, the
 // rest to InternalError.
 Unexpected failErrno(std::string_view what, int errorNumber);
@@ -148,9 +146,9 @@ inline bool isConflict(const Error& error) { return error.reason() == Reason::Co
 
 #define KNARR_TRY_JOIN_(a, b) a##b
 #define KNARR_TRY_AS_(n, leave, ...) KNARR_TRY_(KNARR_TRY_JOIN_(tryResult_, n), leave, __VA_ARGS__)
-#define KNARR_TRY_(name, leave, ...)                            \
-  ({                                                            \
-    auto name = (__VA_ARGS__);                                  \
-    if (!name) leave std::unexpected(std::move(name).error());  \
-    std::move(name).value();                                    \
+#define KNARR_TRY_(name, leave, ...)                           \
+  ({                                                           \
+    auto name = (__VA_ARGS__);                                 \
+    if (!name) leave std::unexpected(std::move(name).error()); \
+    std::move(name).value();                                   \
   })

@@ -141,8 +141,8 @@ std::optional<std::string> percentDecode(std::string_view text, bool plusIsSpace
 std::string percentEncode(std::string_view text) {
   std::string out;
   for (char c : text) {
-    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-                 c == '.' || c == '~';
+    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' ||
+                 c == '~';
     if (plain)
       out += c;
     else
@@ -250,8 +250,7 @@ std::string formatRfc3339Micro(int64_t unixMicros) {
     --seconds;
   }
   CivilTime t = civilFromUnix(seconds);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", t.year, t.month, t.day, t.hour, t.minute, t.second,
-                     micros);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", t.year, t.month, t.day, t.hour, t.minute, t.second, micros);
 }
 
 std::optional<UnixTime> parseRfc3339(std::string_view text) {

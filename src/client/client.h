@@ -139,7 +139,8 @@ Task<Result<Ref<T>>> create(Client& client, std::string nameSpace, Mut<T> object
 template <class T>
 Task<Result<Ref<T>>> update(Client& client, Mut<T> object, WriteOptions options = {}) {
   std::string nameSpace(object->metadata.namespace_), name(object->metadata.name);
-  auto made = co_await client.update(resourceOf<T>(), std::move(nameSpace), std::move(name), std::move(object), std::move(options));
+  auto made =
+      co_await client.update(resourceOf<T>(), std::move(nameSpace), std::move(name), std::move(object), std::move(options));
   if (!made) co_return std::unexpected(std::move(made).error());
   co_return Ref<T>(std::move(*made));
 }
@@ -154,8 +155,8 @@ Task<Result<Ref<T>>> updateStatus(Client& client, Mut<T> object, WriteOptions op
 template <class T>
 Task<Result<Ref<T>>> patch(Client& client, std::string nameSpace, std::string name, PatchType type, std::string body,
                            WriteOptions options = {}) {
-  auto made = co_await client.patch(resourceOf<T>(), std::move(nameSpace), std::move(name), type, std::move(body),
-                                    std::move(options));
+  auto made =
+      co_await client.patch(resourceOf<T>(), std::move(nameSpace), std::move(name), type, std::move(body), std::move(options));
   if (!made) co_return std::unexpected(std::move(made).error());
   co_return Ref<T>(std::move(*made));
 }

@@ -15,17 +15,12 @@ using Keys = std::vector<std::string>;
 
 class WorkQueueTest : public ::testing::Test {
  protected:
-  WorkQueueTest()
-      : sim_(5),
-        queue_(std::make_shared<WorkQueue>(sim_.env(), "test")),
-        gate_(sim_.env().executor) {}
+  WorkQueueTest() : sim_(5), queue_(std::make_shared<WorkQueue>(sim_.env(), "test")), gate_(sim_.env().executor) {}
   ~WorkQueueTest() override {
     queue_->shutDown();
     EXPECT_TRUE(sim_.runUntil([&] { return gate_.running() == 0; }, 1min));
   }
-  static Task<void> getOne(WorkQueue* queue, std::optional<std::string>* into) {
-    *into = co_await queue->get();
-  }
+  static Task<void> getOne(WorkQueue* queue, std::optional<std::string>* into) { *into = co_await queue->get(); }
   // The next key within a millisecond; "" when there is none.
   std::string next() {
     if (queue_->length() == 0) return "";
@@ -134,9 +129,7 @@ Task<Result<void>> work(env::Env environment, Worked* worked, std::string key) {
 TEST_F(WorkQueueTest, workersRetryAndShare) {
   Worked worked;
   env::Env env = sim_.env();
-  gate_.spawn(runWorkers(env, queue_, 3, [env, &worked](std::string key) {
-    return work(env, &worked, std::move(key));
-  }));
+  gate_.spawn(runWorkers(env, queue_, 3, [env, &worked](std::string key) { return work(env, &worked, std::move(key)); }));
   for (int i = 0; i < 10; ++i) queue_->add(fmt::format("k{}", i));
   for (int i = 0; i < 50; ++i) {
     sim_.runFor(7ms);
@@ -175,17 +168,14 @@ struct Script {
     Ref<> object = make(name, label, uid);
     bool fresh = !objects.contains(name);
     objects[name] = object;
-    history.push_back({revision,
-                       {fresh ? WatchEvent::Added : WatchEvent::Modified, object,
-                        fmt::format("{}", revision), false}});
+    history.push_back({revision, {fresh ? WatchEvent::Added : WatchEvent::Modified, object, fmt::format("{}", revision), false}});
     changed.notifyAll();
   }
   void erase(const std::string& name) {
     Ref<> object = objects.at(name);
     objects.erase(name);
     ++revision;
-    history.push_back(
-        {revision, {WatchEvent::Deleted, object, fmt::format("{}", revision), false}});
+    history.push_back({revision, {WatchEvent::Deleted, object, fmt::format("{}", revision), false}});
     changed.notifyAll();
   }
   void endWatches() {
@@ -196,8 +186,7 @@ struct Script {
 
 class ScriptedWatch : public Watch {
  public:
-  ScriptedWatch(Script& script, int64_t from)
-      : script_(script), seen_(from), generation_(script.generation) {}
+  ScriptedWatch(Script& script, int64_t from) : script_(script), seen_(from), generation_(script.generation) {}
   Task<Result<std::vector<WatchEvent>>> next() override {
     for (;;) {
       if (seen_ < script_.oldest) co_return fail(Reason::Expired, "too old resource version");
@@ -241,64 +230,40 @@ class ScriptedClient : public Client {
     if (at == script_.objects.end()) out.continueToken.clear();
     co_return out;
   }
-  Task<Result<std::unique_ptr<Watch>>> watch(const ResourceInfo&, std::string,
-                                             ListOptions options) override {
+  Task<Result<std::unique_ptr<Watch>>> watch(const ResourceInfo&, std::string, ListOptions options) override {
     ++script_.watches;
     co_return std::make_unique<ScriptedWatch>(script_, std::stoll(options.resourceVersion));
   }
-  Task<Result<Ref<>>> get(const ResourceInfo&, std::string, std::string, GetOptions) override {
+  Task<Result<Ref<>>> get(const ResourceInfo&, std::string, std::string, GetOptions) override { co_return refused(); }
+  Task<Result<Ref<>>> create(const ResourceInfo&, std::string, std::string, Mut<>, WriteOptions) override { co_return refused(); }
+  Task<Result<Ref<>>> update(const ResourceInfo&, std::string, std::string, Mut<>, WriteOptions) override { co_return refused(); }
+  Task<Result<Ref<>>> patch(const ResourceInfo&, std::string, std::string, PatchType, std::string, WriteOptions) override {
     co_return refused();
   }
-  Task<Result<Ref<>>> create(const ResourceInfo&, std::string, std::string, Mut<>,
-                             WriteOptions) override {
-    co_return refused();
-  }
-  Task<Result<Ref<>>> update(const ResourceInfo&, std::string, std::string, Mut<>,
-                             WriteOptions) override {
-    co_return refused();
-  }
-  Task<Result<Ref<>>> patch(const ResourceInfo&, std::string, std::string, PatchType, std::string,
-                            WriteOptions) override {
-    co_return refused();
-  }
-  Task<Result<Ref<>>> remove(const ResourceInfo&, std::string, std::string,
-                             DeleteOptions) override {
-    co_return refused();
-  }
-  Task<Result<void>> removeCollection(const ResourceInfo&, std::string, DeleteOptions,
-                                      ListOptions) override {
+  Task<Result<Ref<>>> remove(const ResourceInfo&, std::string, std::string, DeleteOptions) override { co_return refused(); }
+  Task<Result<void>> removeCollection(const ResourceInfo&, std::string, DeleteOptions, ListOptions) override {
     co_return refused();
   }
 
  private:
-  static Unexpected refused() {
-    return fail(Reason::MethodNotAllowed, "an informer only lists and watches");
-  }
+  static Unexpected refused() { return fail(Reason::MethodNotAllowed, "an informer only lists and watches"); }
   Script& script_;
 };
 
 class InformerTest : public ::testing::Test {
  protected:
   InformerTest()
-      : sim_(9),
-        script_(sim_.env().executor),
-        client_(script_),
-        factory_(sim_.env(), client_),
-        gate_(sim_.env().executor) {
+      : sim_(9), script_(sim_.env().executor), client_(script_), factory_(sim_.env(), client_), gate_(sim_.env().executor) {
     Informer& maps = informer();
-    maps.addIndex("label", [](const Ref<>& object) {
-      return Keys{std::string(schema::valueOf(schema::metadataOf(object).labels, "l"))};
-    });
+    maps.addIndex("label",
+                  [](const Ref<>& object) { return Keys{std::string(schema::valueOf(schema::metadataOf(object).labels, "l"))}; });
     maps.addHandler({[this](const Ref<>& o) { seen_.push_back("+" + describe(o)); },
-                     [this](const Ref<>& a, const Ref<>& b) {
-                       seen_.push_back("~" + describe(a) + ">" + describe(b));
-                     },
+                     [this](const Ref<>& a, const Ref<>& b) { seen_.push_back("~" + describe(a) + ">" + describe(b)); },
                      [this](const Ref<>& o) { seen_.push_back("-" + describe(o)); }});
   }
   ~InformerTest() override {
     stop_.requestStop();
-    EXPECT_TRUE(sim_.runUntil([&] { return gate_.running() == 0; }, 1s))
-        << "stop ends a quiet watch at once";
+    EXPECT_TRUE(sim_.runUntil([&] { return gate_.running() == 0; }, 1s)) << "stop ends a quiet watch at once";
   }
   Informer& informer() { return factory_.informer<corev1::ConfigMap>(); }
   void start() {

@@ -83,7 +83,8 @@ void EventRecorder::eventAbout(const Ref<>& about, std::string fieldPath, std::s
 
 namespace {
 
-async::Task<Result<void>> raiseCount(Client* client, std::string nameSpace, std::string name, int32_t count, int64_t unixSeconds) {
+async::Task<Result<void>> raiseCount(Client* client, std::string nameSpace, std::string name, int32_t count,
+                                     int64_t unixSeconds) {
   Ref<corev1::Event> old = CO_TRY(co_await get<corev1::Event>(*client, nameSpace, name));
   Mut<corev1::Event> next = schema::edit(old);
   next->count = count;

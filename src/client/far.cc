@@ -62,7 +62,8 @@ std::string deleteBody(const DeleteOptions& options) {
   if (!options.preconditionUid.empty() || !options.preconditionResourceVersion.empty()) {
     body->preconditions = body.arena().make<metav1::Preconditions>();
     if (!options.preconditionUid.empty()) body->preconditions->uid = body.str(options.preconditionUid);
-    if (!options.preconditionResourceVersion.empty()) body->preconditions->resourceVersion = body.str(options.preconditionResourceVersion);
+    if (!options.preconditionResourceVersion.empty())
+      body->preconditions->resourceVersion = body.str(options.preconditionResourceVersion);
   }
   if (options.dryRun) body->dryRun.append(body.arena()) = "All";
   return codec::encodeProtobuf(body.object());
@@ -107,11 +108,15 @@ namespace {
 Error errorOfAnswer(const std::string& bytes, int httpCode) {
   const schema::TypeInfo& type = schema::typeInfoOf<metav1::Status>();
   if (isStatus(bytes)) {
-    if (auto status = codec::decodeProtobuf(type, bytes)) return errorOfStatus(*static_cast<const metav1::Status*>(status->root()), httpCode);
+    if (auto status = codec::decodeProtobuf(type, bytes))
+      return errorOfStatus(*static_cast<const metav1::Status*>(status->root()), httpCode);
   } else if (bytes.starts_with('{')) {
-    if (auto status = codec::decodeJson(type, bytes)) return errorOfStatus(*static_cast<const metav1::Status*>(status->object.root()), httpCode);
+    if (auto status = codec::decodeJson(type, bytes))
+      return errorOfStatus(*static_cast<const metav1::Status*>(status->object.root()), httpCode);
   }
-  return Error(Reason::Unknown, fmt::format("the server answered {}: {}", httpCode, trim(std::string_view(bytes).substr(0, 1024)))).withCode(httpCode);
+  return Error(Reason::Unknown,
+               fmt::format("the server answered {}: {}", httpCode, trim(std::string_view(bytes).substr(0, 1024))))
+      .withCode(httpCode);
 }
 
 Result<Ref<>> decodeAnswer(const ResourceInfo& resource, const std::string& bytes) {
@@ -122,7 +127,8 @@ Result<Ref<>> decodeAnswer(const ResourceInfo& resource, const std::string& byte
 
 class FarWatch : public Watch {
  public:
-  FarWatch(const schema::TypeInfo& type, std::unique_ptr<wire::ClientResponse> response) : type_(type), response_(std::move(response)) {}
+  FarWatch(const schema::TypeInfo& type, std::unique_ptr<wire::ClientResponse> response)
+      : type_(type), response_(std::move(response)) {}
 
   Task<Result<std::vector<WatchEvent>>> next() override {
     std::vector<WatchEvent> events;
@@ -147,7 +153,9 @@ class FarWatch : public Watch {
       event.initialEventsEnd = schema::valueOf(metadata.annotations, "k8s.io/initial-events-end") == "true";
       return event;
     }
-    event.type = frame.type == "ADDED" ? WatchEvent::Added : frame.type == "MODIFIED" ? WatchEvent::Modified : WatchEvent::Deleted;
+    event.type = frame.type == "ADDED"      ? WatchEvent::Added
+                 : frame.type == "MODIFIED" ? WatchEvent::Modified
+                                            : WatchEvent::Deleted;
     event.object = std::move(object).publish();
     return event;
   }
@@ -201,21 +209,24 @@ class FarClient : public Client {
   Task<Result<Ref<>>> create(const ResourceInfo& resource, std::string nameSpace, std::string name, Mut<> object,
                              WriteOptions options) override {
     std::string path = pathOf(resource, nameSpace, name) + writeQuery(options).str();
-    co_return decodeAnswer(resource, CO_TRY(co_await call("POST", path, std::string(kProtobuf), codec::encodeProtobuf(object.object()))));
+    co_return decodeAnswer(resource,
+                           CO_TRY(co_await call("POST", path, std::string(kProtobuf), codec::encodeProtobuf(object.object()))));
   }
   Task<Result<Ref<>>> update(const ResourceInfo& resource, std::string nameSpace, std::string name, Mut<> object,
                              WriteOptions options) override {
     std::string path = pathOf(resource, nameSpace, name) + writeQuery(options).str();
-    co_return decodeAnswer(resource, CO_TRY(co_await call("PUT", path, std::string(kProtobuf), codec::encodeProtobuf(object.object()))));
+    co_return decodeAnswer(resource,
+                           CO_TRY(co_await call("PUT", path, std::string(kProtobuf), codec::encodeProtobuf(object.object()))));
   }
-  Task<Result<Ref<>>> patch(const ResourceInfo& resource, std::string nameSpace, std::string name, PatchType type, std::string body,
-                            WriteOptions options) override {
+  Task<Result<Ref<>>> patch(const ResourceInfo& resource, std::string nameSpace, std::string name, PatchType type,
+                            std::string body, WriteOptions options) override {
     // An apply names its manager or is refused; the others fall back to the user agent.
     if (type == PatchType::Apply && options.fieldManager.empty()) options.fieldManager = options_.userAgent;
     std::string path = pathOf(resource, nameSpace, name) + writeQuery(options).str();
     co_return decodeAnswer(resource, CO_TRY(co_await call("PATCH", path, std::string(patchContentType(type)), std::move(body))));
   }
-  Task<Result<Ref<>>> remove(const ResourceInfo& resource, std::string nameSpace, std::string name, DeleteOptions options) override {
+  Task<Result<Ref<>>> remove(const ResourceInfo& resource, std::string nameSpace, std::string name,
+                             DeleteOptions options) override {
     std::string path = pathOf(resource, nameSpace, name);
     co_return decodeAnswer(resource, CO_TRY(co_await call("DELETE", path, std::string(kProtobuf), deleteBody(options))));
   }
@@ -228,8 +239,8 @@ class FarClient : public Client {
 
  private:
   // A response with a good status; anything else is the error the server gave.
-  Task<Result<std::unique_ptr<wire::ClientResponse>>> send(std::string method, std::string target, std::string contentType, std::string body,
-                                                           bool isWatch) {
+  Task<Result<std::unique_ptr<wire::ClientResponse>>> send(std::string method, std::string target, std::string contentType,
+                                                           std::string body, bool isWatch) {
     wire::ClientRequest request;
     request.method = std::move(method);
     request.target = std::move(target);
@@ -257,7 +268,8 @@ class FarClient : public Client {
 }  // namespace
 
 std::string pathOf(const ResourceInfo& resource, const std::string& nameSpace, const std::string& name) {
-  std::string path = resource.group.empty() ? fmt::format("/api/{}", resource.version) : fmt::format("/apis/{}/{}", resource.group, resource.version);
+  std::string path = resource.group.empty() ? fmt::format("/api/{}", resource.version)
+                                            : fmt::format("/apis/{}/{}", resource.group, resource.version);
   if (resource.namespaced && !nameSpace.empty()) path += "/namespaces/" + percentEncode(nameSpace);
   path += fmt::format("/{}", resource.resource);
   if (!name.empty()) path += "/" + percentEncode(name);

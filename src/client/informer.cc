@@ -27,7 +27,8 @@ NamespacedName splitKey(std::string_view key) {
   return {std::string(key.substr(0, slash)), std::string(key.substr(slash + 1))};
 }
 
-Informer::Informer(env::Env environment, Client& client, const ResourceInfo& resource, std::string nameSpace, ListOptions selection)
+Informer::Informer(env::Env environment, Client& client, const ResourceInfo& resource, std::string nameSpace,
+                   ListOptions selection)
     : env_(environment),
       client_(client),
       resource_(resource),
@@ -57,7 +58,8 @@ Ref<> Informer::get(std::string_view key) const {
 std::vector<Ref<>> Informer::list(std::string_view nameSpace) const {
   std::vector<Ref<>> out;
   std::string prefix = nameSpace.empty() ? "" : std::string(nameSpace) + "/";
-  for (auto at = objects_.lower_bound(prefix); at != objects_.end() && at->first.starts_with(prefix); ++at) out.push_back(at->second);
+  for (auto at = objects_.lower_bound(prefix); at != objects_.end() && at->first.starts_with(prefix); ++at)
+    out.push_back(at->second);
   return out;
 }
 

@@ -125,7 +125,8 @@ async::Task<void> runWorker(std::shared_ptr<WorkQueue> queue,
       queue->forget(*key);
     } else {
       // A conflict is the ordinary race with another writer; the retry sees the newer object.
-      if (!isConflict(synced.error())) logWarning("client", "sync of {} failed, will be tried again: {}", *key, synced.error().describe());
+      if (!isConflict(synced.error()))
+        logWarning("client", "sync of {} failed, will be tried again: {}", *key, synced.error().describe());
       queue->addRateLimited(*key);
     }
     queue->done(*key);

@@ -1,10 +1,9 @@
 #include "cluster/certificates.h"
 
-#include "cluster/node_network.h"
-
 #include <fmt/format.h>
 
 #include "base/strings.h"
+#include "cluster/node_network.h"
 #include "codec/codec.h"
 #include "codec/value.h"
 
@@ -31,16 +30,19 @@ struct Made {
   }
 
   // A pair is one file: half a pair is never seen.
-  Result<wire::KeyAndCertificate> pair(const std::string& name, const std::function<Result<wire::KeyAndCertificate>()>& make) const {
-    std::string both = TRY(file(name + ".pem",
-                                [&]() -> Result<std::string> {
-                                  auto fresh = TRY(make());
-                                  return fresh.certificatePem + fresh.privateKeyPem;
-                                },
-                                0600));
+  Result<wire::KeyAndCertificate> pair(const std::string& name,
+                                       const std::function<Result<wire::KeyAndCertificate>()>& make) const {
+    std::string both = TRY(file(
+        name + ".pem",
+        [&]() -> Result<std::string> {
+          auto fresh = TRY(make());
+          return fresh.certificatePem + fresh.privateKeyPem;
+        },
+        0600));
     size_t key = both.find("-----BEGIN PRIVATE KEY-----");
     if (key == std::string::npos)
-      return fail(Reason::Invalid, fmt::format("{}/{}.pem holds no private key: remove the file and run `knarr up` again", directory, name));
+      return fail(Reason::Invalid,
+                  fmt::format("{}/{}.pem holds no private key: remove the file and run `knarr up` again", directory, name));
     return wire::KeyAndCertificate{both.substr(0, key), both.substr(key)};
   }
 };
@@ -66,8 +68,9 @@ Result<Certificates> ensureCertificates(env::Env environment, const ClusterConfi
   };
   wire::CertificateSpec server;
   server.commonName = "kube-apiserver";
-  server.dnsNames = {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + config.clusterDomain,
-                     "localhost", config.nodeName};
+  server.dnsNames = {
+      "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + config.clusterDomain,
+      "localhost",  config.nodeName};
   server.ipAddresses = {"127.0.0.1", "::1", config.nodeIp, TRY(serviceAddress(config, kApiServiceOffset)).text()};
   server.serverAuth = true;
   out.apiServer = TRY(issue("apiserver", server));
@@ -97,11 +100,12 @@ std::string kubeconfigText(const ClusterConfig& config, const Certificates& cert
   const std::string& name = config.name;
   std::string cluster = fmt::format("    certificate-authority-data: {}\n    server: https://127.0.0.1:{}\n",
                                     base64Encode(certificates.authority.certificatePem), config.apiPort);
-  std::string credentials = fmt::format("    client-certificate-data: {}\n    client-key-data: {}\n", base64Encode(user.certificatePem),
-                                        base64Encode(user.privateKeyPem));
+  std::string credentials = fmt::format("    client-certificate-data: {}\n    client-key-data: {}\n",
+                                        base64Encode(user.certificatePem), base64Encode(user.privateKeyPem));
   std::string context = fmt::format("    cluster: {}\n    user: {}\n", name, userName);
-  return "apiVersion: v1\nkind: Config\n" + entry("clusters", name, "cluster", cluster) + entry("contexts", name, "context", context) +
-         fmt::format("current-context: {}\npreferences: {{}}\n", name) + entry("users", userName, "user", credentials);
+  return "apiVersion: v1\nkind: Config\n" + entry("clusters", name, "cluster", cluster) +
+         entry("contexts", name, "context", context) + fmt::format("current-context: {}\npreferences: {{}}\n", name) +
+         entry("users", userName, "user", credentials);
 }
 
 namespace {

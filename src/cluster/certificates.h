@@ -12,10 +12,10 @@ namespace knarr::cluster {
 
 struct Certificates {
   wire::KeyAndCertificate authority;
-  wire::KeyAndCertificate apiServer;       // serves the API
-  wire::KeyAndCertificate kubeletServer;   // serves logs and exec
-  wire::KeyAndCertificate kubeletClient;   // how the API server calls kubelets
-  wire::KeyAndCertificate admin;           // system:masters
+  wire::KeyAndCertificate apiServer;      // serves the API
+  wire::KeyAndCertificate kubeletServer;  // serves logs and exec
+  wire::KeyAndCertificate kubeletClient;  // how the API server calls kubelets
+  wire::KeyAndCertificate admin;          // system:masters
   std::string serviceAccountKeyPem;
 };
 

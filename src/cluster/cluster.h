@@ -23,9 +23,9 @@ class PosixEnv;
 namespace knarr::cluster {
 
 struct ClusterConfig {
-  std::string name = "knarr";                    // of the context in kubeconfigs
-  std::string nodeName;                          // "" takes the host's name
-  std::string nodeIp;                            // "" takes the first address that is not loopback
+  std::string name = "knarr";  // of the context in kubeconfigs
+  std::string nodeName;        // "" takes the host's name
+  std::string nodeIp;          // "" takes the first address that is not loopback
   std::string dataDirectory = "/var/lib/knarr";
   std::string runDirectory = "/run/knarr";
   std::string configDirectory = "/etc/knarr";
@@ -38,7 +38,7 @@ struct ClusterConfig {
   std::string cniStateDirectory = "/var/lib/cni/networks";
   // Where the programs and images that belong to Knarr are; "" is the folder that holds the program.
   std::string assetsDirectory;
-  std::string userKubeconfig;                    // merged into; "" merges nowhere
+  std::string userKubeconfig;  // merged into; "" merges nowhere
   std::string bridgeName = "knarr0";
   std::string podSubnet = "10.244.0.0/24";
   std::string serviceSubnet = "10.96.0.0/12";
@@ -46,7 +46,7 @@ struct ClusterConfig {
   std::string bindAddress = "0.0.0.0";
   int apiPort = 6443;
   int kubeletPort = 10250;
-  int dnsPort = 10053;                           // of the cluster's name server, on nodeIp
+  int dnsPort = 10053;  // of the cluster's name server, on nodeIp
   std::string containerdPath = "/usr/bin/containerd";
   std::string runcPath = "/usr/sbin/runc";
 

@@ -20,8 +20,9 @@ Result<void> installCniPlugins(env::Env environment, const ClusterConfig& config
     std::string target = fmt::format("{}/{}", config.cniBinDirectory, plugin);
     auto ours = files.readFile(fmt::format("{}/cni/{}", config.assetsDirectory, plugin));
     if (!ours)
-      return Unexpected(std::move(ours).error().withContext("the CNI plugins belong beside the knarr program (build target cni_bridge, "
-                                                            "cni_host_local, cni_loopback, cni_portmap)"));
+      return Unexpected(
+          std::move(ours).error().withContext("the CNI plugins belong beside the knarr program (build target cni_bridge, "
+                                              "cni_host_local, cni_loopback, cni_portmap)"));
     auto have = files.readFile(target);
     if (have && *have == *ours) continue;
     if (have && !files.status(markPath(config, plugin))) continue;  // somebody else's plugin of that name serves as well

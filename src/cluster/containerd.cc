@@ -96,8 +96,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
         SystemdCgroup = false
 )",
       fmt::arg("data", config.dataDirectory), fmt::arg("run", config.runDirectory), fmt::arg("socket", config.containerdSocket()),
-      fmt::arg("restrict", restrictOomScoreAdj), fmt::arg("cniBin", config.cniBinDirectory), fmt::arg("cniConf", config.cniConfigDirectory),
-      fmt::arg("runc", config.runcPath));
+      fmt::arg("restrict", restrictOomScoreAdj), fmt::arg("cniBin", config.cniBinDirectory),
+      fmt::arg("cniConf", config.cniConfigDirectory), fmt::arg("runc", config.runcPath));
 }
 
 std::string cniNetworkText(const ClusterConfig& config, std::string_view podRange) {
@@ -198,12 +198,14 @@ async::Task<Result<void>> ensureContainerd(env::Env environment, ClusterConfig c
   env::Instant deadline = environment.clock.now() + kSocketPatience;
   while (environment.clock.now() < deadline) {
     if (*exited)
-      co_return fail(Reason::InternalError, fmt::format("containerd ended at once; its last words are in {}/containerd.log", config.logDirectory));
+      co_return fail(Reason::InternalError,
+                     fmt::format("containerd ended at once; its last words are in {}/containerd.log", config.logDirectory));
     auto stream = co_await async::connect(environment, address, std::chrono::seconds(1));
     if (stream) co_return Result<void>();
     co_await async::sleepFor(environment, kSocketRetry);
   }
-  co_return fail(Reason::Timeout, fmt::format("containerd does not answer on {}; see {}/containerd.log", config.containerdSocket(), config.logDirectory));
+  co_return fail(Reason::Timeout, fmt::format("containerd does not answer on {}; see {}/containerd.log",
+                                              config.containerdSocket(), config.logDirectory));
 }
 
 namespace {
@@ -232,7 +234,8 @@ async::Task<Result<std::vector<std::string>>> importArchive(env::Env environment
   spec.argv = {"/usr/bin/ctr", "--address", config.containerdSocket(), "--namespace", "k8s.io", "images", "import", path};
   spec.environment = systemEnvironment();
   env::ProcessExit done = CO_TRY(co_await async::runProcess(environment, std::move(spec)));
-  if (done.exitCode != 0) co_return fail(Reason::InternalError, fmt::format("loading image {} failed: {}", path, trim(done.standardError)));
+  if (done.exitCode != 0)
+    co_return fail(Reason::InternalError, fmt::format("loading image {} failed: {}", path, trim(done.standardError)));
   std::vector<std::string> names = importedImageNames(done.standardOutput);
   if (names.empty()) co_return fail(Reason::InternalError, fmt::format("loading image {}: the archive names no image", path));
   co_return names;

@@ -99,7 +99,8 @@ std::string chooseHostAddress(std::string_view routes, std::string_view trie, co
 }
 
 std::string hostAddress(env::Env environment, const std::string& podPrefix) {
-  auto routes = environment.files.readFile("/proc/net/route", 1 << 20), trie = environment.files.readFile("/proc/net/fib_trie", 1 << 20);
+  auto routes = environment.files.readFile("/proc/net/route", 1 << 20),
+       trie = environment.files.readFile("/proc/net/fib_trie", 1 << 20);
   return chooseHostAddress(routes.value_or(""), trie.value_or(""), podPrefix);
 }
 

@@ -1,4 +1,6 @@
 // The cluster in one process: who is given what, in which order.
+#include "kubelet/server/server.h"
+
 #include <fmt/format.h>
 
 #include "apiserver/apiserver.h"
@@ -6,13 +8,12 @@
 #include "base/strings.h"
 #include "cluster/certificates.h"
 #include "cluster/cluster.h"
-#include "cluster/containerd.h"
 #include "cluster/cni_install.h"
+#include "cluster/containerd.h"
 #include "cluster/node_network.h"
 #include "controller_manager/controller_manager.h"
 #include "cri/cri.h"
 #include "kubelet/kubelet.h"
-#include "kubelet/server/server.h"
 #include "scheduler/scheduler.h"
 #include "store/store.h"
 
@@ -33,7 +34,9 @@ constexpr env::Duration kNodeMonitorGracePeriod = std::chrono::seconds(250);
 // How long requests may take to end when the server stops.
 constexpr env::Duration kShutdownGrace = std::chrono::seconds(2);
 
-UserInfo component(std::string name, std::vector<std::string> groups = {}) { return {std::move(name), "", std::move(groups), {}}; }
+UserInfo component(std::string name, std::vector<std::string> groups = {}) {
+  return {std::move(name), "", std::move(groups), {}};
+}
 
 apiserver::ApiServerConfig apiServerConfig(const ClusterConfig& config, const Certificates& certificates) {
   apiserver::ApiServerConfig out;
@@ -121,7 +124,6 @@ Task<Result<void>> prepareNode(env::Env environment, ClusterConfig config, Progr
   co_return Result<void>();
 }
 
-
 Task<void> prepareNodeInto(env::Env environment, ClusterConfig config, Progress report, async::Promise<Result<void>> done) {
   done.set(co_await prepareNode(environment, config, report));
 }
@@ -132,8 +134,8 @@ async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, 
   for (const std::string& directory : {config.dataDirectory, config.runDirectory, config.configDirectory, config.logDirectory})
     CO_TRY(environment.files.makeDirectories(directory));
   Certificates certificates = CO_TRY(ensureCertificates(environment, config));
-  CO_TRY(environment.files.writeFileAtomically(config.adminKubeconfig(),
-                                               kubeconfigText(config, certificates, certificates.admin, config.name + "-admin"), 0600));
+  CO_TRY(environment.files.writeFileAtomically(
+      config.adminKubeconfig(), kubeconfigText(config, certificates, certificates.admin, config.name + "-admin"), 0600));
   std::string dnsAddress = CO_TRY(serviceAddress(config, kDnsServiceOffset)).text();
   std::unique_ptr<store::Store> store = CO_TRY(store::openSqliteStore(environment, config.dataDirectory + "/state.db"));
 
@@ -150,21 +152,24 @@ async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, 
   auto managerClient = server.clientFor(component("system:kube-controller-manager", {std::string(apiserver::kGroupMasters)}));
   client::InformerFactory informers(environment, *managerClient);
   CO_TRY(co_await ensureDnsObjects(*managerClient, config));
-  auto network = CO_TRY(NodeNetwork::make(environment, config, server.clientFor(component("system:kube-proxy")),
-                                          server.clientFor(component("system:serviceaccount:kube-system:coredns",
-                                                                     {"system:serviceaccounts", "system:serviceaccounts:kube-system"}))));
+  auto network =
+      CO_TRY(NodeNetwork::make(environment, config, server.clientFor(component("system:kube-proxy")),
+                               server.clientFor(component("system:serviceaccount:kube-system:coredns",
+                                                          {"system:serviceaccounts", "system:serviceaccounts:kube-system"}))));
   async::Gate networkGate(environment.executor);
   networkGate.spawn(network->run(stop));
   auto schedulerClient = server.clientFor(component("system:kube-scheduler"));
   scheduler::Scheduler scheduler(environment, *schedulerClient, informers, {});
-  controller_manager::ControllerManagerConfig managerConfig{certificates.authority.certificatePem, apiserver::defaultServedGroupVersions()};
+  controller_manager::ControllerManagerConfig managerConfig{certificates.authority.certificatePem,
+                                                            apiserver::defaultServedGroupVersions()};
   managerConfig.nodeMonitorGracePeriod = kNodeMonitorGracePeriod;
   managerConfig.nodeIpam = CO_TRY(nodeIpamConfig(config));
   followPodRange(environment, config, informers.informer<corev1::Node>());
   gate.spawn(controller_manager::runControllers(
       environment, managerConfig, informers,
       [&server](const std::string& name) {
-        return server.clientFor(component("system:serviceaccount:kube-system:" + name, {"system:serviceaccounts", "system:serviceaccounts:kube-system"}));
+        return server.clientFor(component("system:serviceaccount:kube-system:" + name,
+                                          {"system:serviceaccounts", "system:serviceaccounts:kube-system"}));
       },
       stop));
   gate.spawn(scheduler.run(stop));
@@ -176,12 +181,13 @@ async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, 
   kubelet::KubeletServer kubeletServer(environment, kubelet, kubeletServerConfig(config, certificates));
   CO_TRY(kubeletServer.listen());
   gate.spawn(runKubelet(&kubelet, stop));
-  gate.spawn(watchNodeReady(managerClient.get(), config.nodeName,
-                            [report, node = config.nodeName] {
-                              report(fmt::format("node {} is Ready", node));
-                              report("ready");
-                            },
-                            stop));
+  gate.spawn(watchNodeReady(
+      managerClient.get(), config.nodeName,
+      [report, node = config.nodeName] {
+        report(fmt::format("node {} is Ready", node));
+        report("ready");
+      },
+      stop));
 
   async::Event stopping(environment.executor);
   auto registration = stop.onStop([&stopping] { stopping.set(); });

@@ -92,9 +92,11 @@ Result<void> checkDisk(env::Env environment, const std::string& path) {
   while (present.size() > 1 && !environment.files.status(present)) present.resize(std::max<size_t>(present.rfind('/'), 1));
   env::FileSystemSize size = TRY(environment.files.fileSystemSize(present));
   if (size.bytesAvailable >= kDiskBytesNeeded) return {};
-  return fail(Reason::InternalError, fmt::format("the file system of {} has {} MiB free, and a cluster needs {} MiB to begin: free some space, or put the "
-                                                 "cluster elsewhere with --root DIR",
-                                                 path, size.bytesAvailable >> 20, kDiskBytesNeeded >> 20));
+  return fail(
+      Reason::InternalError,
+      fmt::format("the file system of {} has {} MiB free, and a cluster needs {} MiB to begin: free some space, or put the "
+                  "cluster elsewhere with --root DIR",
+                  path, size.bytesAvailable >> 20, kDiskBytesNeeded >> 20));
 }
 
 // Unmounts what is still mounted below our folders, deepest first.
@@ -154,15 +156,17 @@ Result<void> checkMachine(env::Env environment, const ClusterConfig& config) {
   struct Needed {
     std::string path, package;
   };
-  for (const Needed& tool : {Needed{config.containerdPath, "containerd"}, Needed{config.runcPath, "runc"}, Needed{"/usr/bin/ctr", "containerd"},
-                             Needed{"/usr/sbin/nft", "nftables"}})
+  for (const Needed& tool : {Needed{config.containerdPath, "containerd"}, Needed{config.runcPath, "runc"},
+                             Needed{"/usr/bin/ctr", "containerd"}, Needed{"/usr/sbin/nft", "nftables"}})
     if (!environment.files.status(tool.path))
-      return fail(Reason::NotFound, fmt::format("{} is missing: the container runtime is not installed. Install it with: apt-get install {}",
-                                                tool.path, tool.package));
+      return fail(Reason::NotFound,
+                  fmt::format("{} is missing: the container runtime is not installed. Install it with: apt-get install {}",
+                              tool.path, tool.package));
   return checkDisk(environment, config.dataDirectory);
 }
 
-async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::string program, std::vector<std::string> flags, Progress progress) {
+async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::string program, std::vector<std::string> flags,
+                             Progress progress) {
   // A server that was killed a moment ago still holds its ports, and looks alive for some microseconds.
   co_await awaitEnding(environment, config.pidFile());
   if (livingProcess(environment, config.pidFile(), "server") != 0) {
@@ -175,12 +179,14 @@ async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::st
   for (int port : {config.apiPort, config.kubeletPort, config.dnsPort}) {
     auto probe = environment.network.listen(fmt::format("{}:{}", config.bindAddress, port), [](std::unique_ptr<env::Stream>) {});
     if (!probe)
-      co_return fail(Reason::AlreadyExists,
-                     fmt::format("port {} is in use by another program. Stop it (see: ss -ltnp 'sport = :{}'), or choose another with {}", port, port,
-                                 port == config.apiPort ? "--api-port" : "--kubelet-port"));
+      co_return fail(
+          Reason::AlreadyExists,
+          fmt::format("port {} is in use by another program. Stop it (see: ss -ltnp 'sport = :{}'), or choose another with {}",
+                      port, port, port == config.apiPort ? "--api-port" : "--kubelet-port"));
   }
   bool isNew = !environment.files.status(config.dataDirectory + "/state.db");
-  for (const std::string& directory : {config.runDirectory, config.logDirectory}) CO_TRY(environment.files.makeDirectories(directory));
+  for (const std::string& directory : {config.runDirectory, config.logDirectory})
+    CO_TRY(environment.files.makeDirectories(directory));
   CO_TRY(environment.files.removeTree(config.reportSocket()));
   async::Promise<Result<void>> outcome(environment.executor);
   async::Gate gate(environment.executor);
@@ -192,9 +198,10 @@ async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::st
     else
       progress(std::move(line));
   };
-  auto listener = CO_TRY(environment.network.listen("unix:" + config.reportSocket(), [&gate, environment, onLine](std::unique_ptr<env::Stream> stream) {
-    gate.spawn(readReports(environment, std::shared_ptr<env::Stream>(std::move(stream)), onLine));
-  }));
+  auto listener = CO_TRY(environment.network.listen(
+      "unix:" + config.reportSocket(), [&gate, environment, onLine](std::unique_ptr<env::Stream> stream) {
+        gate.spawn(readReports(environment, std::shared_ptr<env::Stream>(std::move(stream)), onLine));
+      }));
   env::ProcessSpec spec;
   spec.argv = {program, "server"};
   spec.argv.insert(spec.argv.end(), flags.begin(), flags.end());
@@ -227,14 +234,16 @@ async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::st
 }
 
 async::Task<Result<void>> down(env::Env environment, ClusterConfig config, Progress progress) {
-  if (!isRoot(environment)) co_return fail(Reason::Forbidden, "only root can take the cluster down. Run it again as root: sudo knarr down");
+  if (!isRoot(environment))
+    co_return fail(Reason::Forbidden, "only root can take the cluster down. Run it again as root: sudo knarr down");
   if (livingProcess(environment, config.pidFile(), "server") != 0) {
     co_await endProcess(environment, config.pidFile(), SIGTERM, kServerStopPatience);
     progress("the server is stopped");
   }
   bool runtimeHeld = environment.files.status(config.containerdPidFile()).has_value();
   if (runtimeHeld) {
-    if (livingProcess(environment, config.containerdPidFile(), "containerd") == 0) CO_TRY(co_await ensureContainerd(environment, config));
+    if (livingProcess(environment, config.containerdPidFile(), "containerd") == 0)
+      CO_TRY(co_await ensureContainerd(environment, config));
     auto runtime = cri::makeRuntimeClient(environment, {"unix:" + config.containerdSocket()});
     Result<RemovedSandboxes> removed = co_await removeSandboxes(environment, runtime.get());
     std::optional<Error> failed = removed ? removed->error : removed.error();

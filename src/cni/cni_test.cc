@@ -46,8 +46,8 @@ TEST(Json, readsWhatRfc8259Allows) {
   EXPECT_TRUE(value.at("none").isNull());
 }
 TEST(Json, refusesTheRest) {
-  for (const char* text : {"", "{", "[1,]", "{\"a\":}", "01x", "\"\x01\"", "\"\\q\"",
-                           "\"\\ud800\\u0041\"", "{} {}", "nul", "-", "1e"}) {
+  for (const char* text :
+       {"", "{", "[1,]", "{\"a\":}", "01x", "\"\x01\"", "\"\\q\"", "\"\\ud800\\u0041\"", "{} {}", "nul", "-", "1e"}) {
     std::string error;
     EXPECT_FALSE(parseJson(text, error)) << text;
     EXPECT_FALSE(error.empty());
@@ -66,15 +66,13 @@ TEST(Address, countsInBothFamilies) {
   Subnet v6 = parseSubnet("fd00::1:0/112").value();
   EXPECT_EQ(v6.last().text(), "fd00::1:ffff");
   EXPECT_EQ(parseSubnet("0.0.0.0/0")->last().text(), "255.255.255.255");
-  for (const char* bad :
-       {"10.0.0.1", "10.0.0.0/33", "10.0.0/8", "x/8", "fd00::/129", "10.0.0.0/-1", "10.0.0.0/8x"}) {
+  for (const char* bad : {"10.0.0.1", "10.0.0.0/33", "10.0.0/8", "x/8", "fd00::/129", "10.0.0.0/-1", "10.0.0.0/8x"}) {
     EXPECT_FALSE(parseSubnet(bad)) << bad;
   }
 }
 
 TEST(HostLocalConfig, fillsDefaultsAndRefusesNonsense) {
-  auto config = readHostLocalConfig(
-      requestOf(R"({"ipam":{"subnet":"10.0.0.0/24","routes":[{"dst":"0.0.0.0/0"}]}})"));
+  auto config = readHostLocalConfig(requestOf(R"({"ipam":{"subnet":"10.0.0.0/24","routes":[{"dst":"0.0.0.0/0"}]}})"));
   ASSERT_TRUE(config);
   EXPECT_EQ(rangeSetText(config->sets[0]), "10.0.0.1-10.0.0.254");
   EXPECT_EQ(config->sets[0][0].gateway.text(), "10.0.0.1");
@@ -84,25 +82,20 @@ TEST(HostLocalConfig, fillsDefaultsAndRefusesNonsense) {
     const char* message;
   };
   for (const Row& row :
-       {Row{R"({})", "no IP ranges specified"},
-        Row{R"({"subnet":"10.0.0.0/31"})", "too small to allocate from"},
+       {Row{R"({})", "no IP ranges specified"}, Row{R"({"subnet":"10.0.0.0/31"})", "too small to allocate from"},
         Row{R"({"subnet":"10.0.0.7/24"})", "Network has host bits set"},
         Row{R"({"subnet":"10.0.0.0/24","rangeStart":"10.0.1.1"})", "not in network"},
-        Row{R"({"subnet":"10.0.0.0/24","rangeStart":"10.0.0.9","rangeEnd":"10.0.0.8"})",
-            "is after"},
-        Row{R"({"ranges":[[{"subnet":"10.0.0.0/24"}],[{"subnet":"10.0.0.0/16"}]]})",
-            "range set 0 overlaps with 1"},
+        Row{R"({"subnet":"10.0.0.0/24","rangeStart":"10.0.0.9","rangeEnd":"10.0.0.8"})", "is after"},
+        Row{R"({"ranges":[[{"subnet":"10.0.0.0/24"}],[{"subnet":"10.0.0.0/16"}]]})", "range set 0 overlaps with 1"},
         Row{R"({"ranges":[[{"subnet":"10.0.0.0/24"},{"subnet":"fd00::/64"}]]})", "mixed"}}) {
     auto refused = readHostLocalConfig(requestOf(std::string(R"({"ipam":)") + row.ipam + "}"));
     ASSERT_FALSE(refused) << row.ipam;
-    EXPECT_NE(refused.error().message.find(row.message), std::string::npos)
-        << refused.error().message;
+    EXPECT_NE(refused.error().message.find(row.message), std::string::npos) << refused.error().message;
   }
 }
 
 TEST(BridgeConfig, refusesWhatItCannotDo) {
-  EXPECT_TRUE(
-      readBridgeConfig(requestOf(R"({"isDefaultGateway":true,"ipam":{"type":"x"}})"))->isGateway);
+  EXPECT_TRUE(readBridgeConfig(requestOf(R"({"isDefaultGateway":true,"ipam":{"type":"x"}})"))->isGateway);
   EXPECT_FALSE(readBridgeConfig(requestOf(R"({"hairpinMode":true,"promiscMode":true})")));
   EXPECT_FALSE(readBridgeConfig(requestOf(R"({"vlan":5})")));
   EXPECT_FALSE(readBridgeConfig(requestOf(R"({"mtu":70000})")));
@@ -112,9 +105,7 @@ TEST(BridgeConfig, refusesWhatItCannotDo) {
 TEST(Masquerade, rulesAreFoundAgainByComment) {
   IpConfig ip{*parseSubnet("10.0.0.5/24"), std::nullopt, 2};
   std::string script = masqueradeScript({ip}, "a-b");
-  EXPECT_NE(script.find(
-                "masq_checks ip saddr 10.0.0.5 ip daddr != 10.0.0.0/24 masquerade comment \"a-b\""),
-            std::string::npos);
+  EXPECT_NE(script.find("masq_checks ip saddr 10.0.0.5 ip daddr != 10.0.0.0/24 masquerade comment \"a-b\""), std::string::npos);
   EXPECT_EQ(ruleHandles("  ip saddr 1.2.3.4 masquerade comment \"a-b\" # handle 7\n"
                         "  ip saddr 1.2.3.5 masquerade comment \"a-c\" # handle 8\n",
                         "a-b"),
@@ -127,16 +118,12 @@ TEST(Portmap, rulesOfBothFamilies) {
       {"HostPort":5353,"ContainerPort":53,"Protocol":"UDP","HostIP":"192.0.2.1"}]}})"));
   ASSERT_TRUE(config);
   std::string v4 = portmapScript(*config, *parseIp("10.0.0.5"), "c");
-  EXPECT_NE(v4.find("hostports tcp dport 8080 dnat to 10.0.0.5:80 comment \"c\""),
-            std::string::npos)
-      << v4;
-  EXPECT_NE(v4.find("hostip_hostports ip daddr 192.0.2.1 udp dport 5353 dnat to 10.0.0.5:53"),
-            std::string::npos);
+  EXPECT_NE(v4.find("hostports tcp dport 8080 dnat to 10.0.0.5:80 comment \"c\""), std::string::npos) << v4;
+  EXPECT_NE(v4.find("hostip_hostports ip daddr 192.0.2.1 udp dport 5353 dnat to 10.0.0.5:53"), std::string::npos);
   std::string v6 = portmapScript(*config, *parseIp("fd00::5"), "c");
   EXPECT_NE(v6.find("dnat to [fd00::5]:80"), std::string::npos);
   EXPECT_EQ(v6.find("5353"), std::string::npos) << "an address of the other family is skipped";
-  EXPECT_FALSE(readPortmapConfig(
-      requestOf(R"({"runtimeConfig":{"portMappings":[{"hostPort":0,"containerPort":80}]}})")));
+  EXPECT_FALSE(readPortmapConfig(requestOf(R"({"runtimeConfig":{"portMappings":[{"hostPort":0,"containerPort":80}]}})")));
 }
 
 TEST(Result, isWrittenInTheVersionOfTheRequest) {
@@ -177,26 +164,22 @@ class Plugins : public testing::Test {
     ASSERT_EQ(setns(host_, CLONE_NEWNET), 0);
   }
   std::string netns(const std::string& pod) { return directory_ + "/" + pod; }
-  static ProgramResult run(const std::vector<std::string>& argv) {
-    return runProgram(argv, {}, "");
-  }
+  static ProgramResult run(const std::vector<std::string>& argv) { return runProgram(argv, {}, ""); }
   // Runs a tool inside a pod.
   ProgramResult inPod(const std::string& pod, std::vector<std::string> argv) {
     argv.insert(argv.begin(), {"/usr/bin/nsenter", "--net=" + netns(pod)});
     return run(argv);
   }
-  ProgramResult call(const std::string& plugin, const std::string& command, const std::string& pod,
-                     const std::string& config, const std::string& ifName = "eth0") {
+  ProgramResult call(const std::string& plugin, const std::string& command, const std::string& pod, const std::string& config,
+                     const std::string& ifName = "eth0") {
     return runProgram({std::string(KNARR_CNI_DIRECTORY) + "/" + plugin},
-                      {"CNI_COMMAND=" + command, "CNI_CONTAINERID=" + pod,
-                       "CNI_NETNS=" + netns(pod), "CNI_IFNAME=" + ifName,
+                      {"CNI_COMMAND=" + command, "CNI_CONTAINERID=" + pod, "CNI_NETNS=" + netns(pod), "CNI_IFNAME=" + ifName,
                        "CNI_PATH=" KNARR_CNI_DIRECTORY, "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAME=x"},
                       config);
   }
   std::string config(const std::string& more = "", const std::string& subnet = "10.9.0.0/29") {
-    return R"({"cniVersion":"1.0.0","name":"testnet","type":"bridge","bridge":"br0","isDefaultGateway":true,)" +
-           more + R"("ipam":{"type":"host-local","dataDir":")" + directory_ +
-           R"(","ranges":[[{"subnet":")" + subnet + R"("}]]}})";
+    return R"({"cniVersion":"1.0.0","name":"testnet","type":"bridge","bridge":"br0","isDefaultGateway":true,)" + more +
+           R"("ipam":{"type":"host-local","dataDir":")" + directory_ + R"(","ranges":[[{"subnet":")" + subnet + R"("}]]}})";
   }
   std::string withPrevious(const std::string& result) {
     std::string base = config();
@@ -209,8 +192,7 @@ class Plugins : public testing::Test {
 };
 
 TEST_F(Plugins, bridgeConnectsPods) {
-  for (const char* pod : {"pod1", "pod2"})
-    ASSERT_EQ(call("loopback", "ADD", pod, config(), "lo").exitCode, 0);
+  for (const char* pod : {"pod1", "pod2"}) ASSERT_EQ(call("loopback", "ADD", pod, config(), "lo").exitCode, 0);
   ProgramResult first = call("bridge", "ADD", "pod1", config(R"("hairpinMode":true,"mtu":1400,)"));
   ASSERT_EQ(first.exitCode, 0) << first.output << first.errorOutput;
   AddResult result = parseResult(json(first.output)).value();
@@ -229,10 +211,8 @@ TEST_F(Plugins, bridgeConnectsPods) {
   EXPECT_EQ(check.exitCode, 0) << check.output;
   EXPECT_NE(call("bridge", "CHECK", "pod2", withPrevious(first.output)).exitCode, 0);
   EXPECT_NE(call("bridge", "ADD", "pod1", config()).exitCode, 0) << "a second ADD is refused";
-  EXPECT_EQ(inPod("pod1", {"/bin/busybox", "ping", "-c", "1", "-W", "2", "10.9.0.3"}).exitCode, 0)
-      << "and harms nothing";
-  for (int i = 0; i < 2; ++i)
-    EXPECT_EQ(call("bridge", "DEL", "pod1", config()).exitCode, 0) << "DEL is idempotent";
+  EXPECT_EQ(inPod("pod1", {"/bin/busybox", "ping", "-c", "1", "-W", "2", "10.9.0.3"}).exitCode, 0) << "and harms nothing";
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(call("bridge", "DEL", "pod1", config()).exitCode, 0) << "DEL is idempotent";
   EXPECT_NE(call("bridge", "CHECK", "pod1", withPrevious(first.output)).exitCode, 0);
   EXPECT_NE(access((directory_ + "/testnet/10.9.0.3").c_str(), F_OK), -1);
   EXPECT_EQ(access((directory_ + "/testnet/10.9.0.2").c_str(), F_OK), -1);
@@ -243,10 +223,8 @@ TEST_F(Plugins, bridgeRollsBackWhatFailed) {
   Netlink::open()->createVeth("br0", "other", host_, 0, "").value();
   ProgramResult failed = call("bridge", "ADD", "pod1", config());
   EXPECT_NE(failed.exitCode, 0);
-  EXPECT_NE(failed.output.find("already exists but is not a bridge"), std::string::npos)
-      << failed.output;
-  EXPECT_EQ(access((directory_ + "/testnet/10.9.0.2").c_str(), F_OK), -1)
-      << "the address was given back";
+  EXPECT_NE(failed.output.find("already exists but is not a bridge"), std::string::npos) << failed.output;
+  EXPECT_EQ(access((directory_ + "/testnet/10.9.0.2").c_str(), F_OK), -1) << "the address was given back";
 }
 
 TEST_F(Plugins, bridgeMasqueradesWithNft) {
@@ -254,8 +232,7 @@ TEST_F(Plugins, bridgeMasqueradesWithNft) {
   ProgramResult added = call("bridge", "ADD", "pod1", config(R"("ipMasq":true,)"));
   ASSERT_EQ(added.exitCode, 0) << added.output;
   std::vector<std::string> list = {"/usr/sbin/nft", "list", "ruleset"};
-  EXPECT_NE(run(list).output.find("ip saddr 10.9.0.2 ip daddr != 10.9.0.0/29 masquerade"),
-            std::string::npos);
+  EXPECT_NE(run(list).output.find("ip saddr 10.9.0.2 ip daddr != 10.9.0.0/29 masquerade"), std::string::npos);
   EXPECT_EQ(call("bridge", "DEL", "pod1", config(R"("ipMasq":true,)")).exitCode, 0);
   EXPECT_EQ(run(list).output.find("10.9.0.2"), std::string::npos);
 }
@@ -273,8 +250,7 @@ TEST_F(Plugins, portmapForwardsHostPorts) {
       bridge.output + "}";
   ProgramResult added = call("portmap", "ADD", "pod1", ports);
   ASSERT_EQ(added.exitCode, 0) << added.output;
-  EXPECT_EQ(parseResult(json(added.output))->ips[0].address.text(), "10.9.0.2/29")
-      << "the result passes through";
+  EXPECT_EQ(parseResult(json(added.output))->ips[0].address.text(), "10.9.0.2/29") << "the result passes through";
   pid_t server = fork();
   if (server == 0) {
     int pod = open(netns("pod1").c_str(), O_RDONLY);
@@ -284,12 +260,9 @@ TEST_F(Plugins, portmapForwardsHostPorts) {
   }
   auto ask = [](const char* address) -> std::vector<std::string> {
     return {"/bin/bash", "-c",
-            std::string("exec 3<>/dev/tcp/") + address +
-                "/8080; printf 'GET /none HTTP/1.0\\r\\n\\r\\n' >&3; timeout 2 cat <&3"};
+            std::string("exec 3<>/dev/tcp/") + address + "/8080; printf 'GET /none HTTP/1.0\\r\\n\\r\\n' >&3; timeout 2 cat <&3"};
   };
-  auto answers = [&](const ProgramResult& result) {
-    return result.output.find(" 404 ") != std::string::npos;
-  };
+  auto answers = [&](const ProgramResult& result) { return result.output.find(" 404 ") != std::string::npos; };
   bool byGateway = false, byLoopback = false;
   for (int attempt = 0; attempt < 50 && !(byGateway && byLoopback); ++attempt) {
     byGateway = answers(inPod("pod2", ask("10.9.0.1")));
@@ -314,15 +287,13 @@ TEST_F(Plugins, hostLocalGoesRoundAndRunsOut) {
   for (int i = 0; i < 6; ++i) {
     ProgramResult result = call("host-local", "ADD", "pod" + std::to_string(i), small);
     if (result.exitCode != 0) {
-      EXPECT_NE(result.output.find("no IP addresses available in range set: 10.9.1.1-10.9.1.6"),
-                std::string::npos);
+      EXPECT_NE(result.output.find("no IP addresses available in range set: 10.9.1.1-10.9.1.6"), std::string::npos);
       EXPECT_EQ(json(result.output).at("code").integer(), 999);
       continue;
     }
     given.push_back(parseResult(json(result.output))->ips[0].address.ip.text());
   }
-  EXPECT_EQ(given,
-            (std::vector<std::string>{"10.9.1.2", "10.9.1.3", "10.9.1.4", "10.9.1.5", "10.9.1.6"}));
+  EXPECT_EQ(given, (std::vector<std::string>{"10.9.1.2", "10.9.1.3", "10.9.1.4", "10.9.1.5", "10.9.1.6"}));
   EXPECT_EQ(call("host-local", "DEL", "pod1", small).exitCode, 0);
   EXPECT_EQ(call("host-local", "CHECK", "pod2", small).exitCode, 0);
   EXPECT_NE(call("host-local", "CHECK", "pod1", small).exitCode, 0);
@@ -335,8 +306,8 @@ TEST_F(Plugins, errorsAreJsonWithCodes) {
   auto codeOf = [&](const std::vector<std::string>& environment, const std::string& input) {
     return json(runProgram({bridge}, environment, input).output).at("code").integer().value_or(-1);
   };
-  std::vector<std::string> full = {"CNI_COMMAND=ADD", "CNI_CONTAINERID=c", "CNI_NETNS=/none",
-                                   "CNI_IFNAME=eth0", "CNI_PATH=/none"};
+  std::vector<std::string> full = {"CNI_COMMAND=ADD", "CNI_CONTAINERID=c", "CNI_NETNS=/none", "CNI_IFNAME=eth0",
+                                   "CNI_PATH=/none"};
   EXPECT_EQ(codeOf({"CNI_COMMAND=ADD"}, "{}"), 4);
   EXPECT_EQ(codeOf({"CNI_COMMAND=HOP"}, "{}"), 4);
   EXPECT_EQ(codeOf(full, "{"), 6);

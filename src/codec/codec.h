@@ -51,8 +51,7 @@ struct TypeMeta {
 // ---- JSON
 // The object that `text` holds. apiVersion and kind in it are not compared with `type`. null leaves
 // a field unset, names match exactly, unknown fields are dropped.
-Result<Decoded> decodeJson(const TypeInfo& type, std::string_view text,
-                           const DecodeOptions& options = {});
+Result<Decoded> decodeJson(const TypeInfo& type, std::string_view text, const DecodeOptions& options = {});
 // apiVersion and kind of a JSON object, found without decoding the rest.
 Result<TypeMeta> peekTypeMeta(std::string_view text);
 // Compact, without a newline at the end. kind and apiVersion are the TypeInfo's (upstream's order:
@@ -65,15 +64,13 @@ std::string encodeJsonPretty(const schema::Object& object);
 std::string encodeJsonValue(const TypeInfo& type, const void* value);
 void appendJsonValue(std::string& out, const TypeInfo& type, const void* value);
 // Decodes one JSON object into a zeroed struct of `type` with memory of `arena`.
-Result<void> decodeJsonValue(const TypeInfo& type, std::string_view text, void* value,
-                             Arena& arena);
+Result<void> decodeJsonValue(const TypeInfo& type, std::string_view text, void* value, Arena& arena);
 // The JSON of a published object, made once and then remembered by it.
 std::shared_ptr<const std::string> encodedJson(const Ref<void>& object);
 
 // ---- protobuf
 // Bytes with the envelope ("k8s\0"); a bare message when they have none.
-Result<Mut<void>> decodeProtobuf(const TypeInfo& type, std::string_view bytes,
-                                 size_t bytesMax = size_t{512} << 20);
+Result<Mut<void>> decodeProtobuf(const TypeInfo& type, std::string_view bytes, size_t bytesMax = size_t{512} << 20);
 struct ProtobufEnvelope {
   TypeMeta typeMeta;
   std::string_view raw;  // of the given bytes
@@ -86,18 +83,15 @@ std::string encodeProtobuf(const schema::Object& object);
 // The bare message of one struct.
 std::string encodeProtobufValue(const TypeInfo& type, const void* value);
 // An envelope around a bare message.
-std::string wrapProtobuf(std::string_view apiVersion, std::string_view kind,
-                         std::string_view message);
+std::string wrapProtobuf(std::string_view apiVersion, std::string_view kind, std::string_view message);
 // The enveloped protobuf of a published object, made once and then remembered by it.
 std::shared_ptr<const std::string> encodedProtobuf(const Ref<void>& object);
 
 // ---- YAML
-Result<Decoded> decodeYaml(const TypeInfo& type, std::string_view text,
-                           const DecodeOptions& options = {});
+Result<Decoded> decodeYaml(const TypeInfo& type, std::string_view text, const DecodeOptions& options = {});
 // One YAML document as JSON text (YAML 1.1 scalars as sigs.k8s.io/yaml reads them; keys sorted).
 // duplicateKeys, when given, receives upstream's message per key that is set twice.
-Result<std::string> yamlToJson(std::string_view text,
-                               std::vector<std::string>* duplicateKeys = nullptr,
+Result<std::string> yamlToJson(std::string_view text, std::vector<std::string>* duplicateKeys = nullptr,
                                size_t bytesMax = size_t{64} << 20);
 // The documents of a stream separated by "---" lines; empty ones are left out. Views of `text`.
 std::vector<std::string_view> splitYamlDocuments(std::string_view text);
@@ -112,8 +106,7 @@ struct ListHead {
   std::string resourceVersion = {};
   std::string continueToken = {};
   int64_t remainingItemCount = -1;  // -1: not said
-  bool itemsCarryTypeMeta =
-      false;  // items keep kind and apiVersion (custom resources); otherwise they are dropped
+  bool itemsCarryTypeMeta = false;  // items keep kind and apiVersion (custom resources); otherwise they are dropped
 };
 using Sink = std::function<void(std::string_view piece)>;
 // Hands the pieces of the list's JSON to `sink`, items as their remembered encodings. No newline at

@@ -7,31 +7,26 @@ namespace {
 
 class GoTimeParser {
  public:
-  GoTimeParser(std::string_view text, TimeLayout layout)
-      : text_(text), rest_(text), layout_(layout) {}
+  GoTimeParser(std::string_view text, TimeLayout layout) : text_(text), rest_(text), layout_(layout) {}
 
   Result<UnixTime> run() {
     CivilTime t{};
     int year = 0;
     int64_t offset = 0;
-    bool read = number(year, 4, 4, "2006") && literal("-") && number(t.month, 2, 2, "01") &&
-                literal("-") && number(t.day, 2, 2, "02") && literal("T") &&
-                number(t.hour, 1, 2, "15") && literal(":") && number(t.minute, 2, 2, "04") &&
-                literal(":") && number(t.second, 2, 2, "05") && fraction() && zone(offset);
+    bool read = number(year, 4, 4, "2006") && literal("-") && number(t.month, 2, 2, "01") && literal("-") &&
+                number(t.day, 2, 2, "02") && literal("T") && number(t.hour, 1, 2, "15") && literal(":") &&
+                number(t.minute, 2, 2, "04") && literal(":") && number(t.second, 2, 2, "05") && fraction() && zone(offset);
     t.year = year;
     if (read && !rest_.empty()) return error(fmt::format(": extra text: {}", quote(rest_)));
     if (read) range(t);
     if (!range_.empty()) return error(": " + range_ + " out of range");
-    if (!read)
-      return error(fmt::format(" as {}: cannot parse {} as {}", quote(layoutText()), quote(rest_),
-                               quote(element_)));
+    if (!read) return error(fmt::format(" as {}: cannot parse {} as {}", quote(layoutText()), quote(rest_), quote(element_)));
     return UnixTime{unixFromCivil(t) - offset, nanos_};
   }
 
  private:
   std::string_view layoutText() const {
-    return layout_ == TimeLayout::Rfc3339 ? "2006-01-02T15:04:05Z07:00"
-                                          : "2006-01-02T15:04:05.000000Z07:00";
+    return layout_ == TimeLayout::Rfc3339 ? "2006-01-02T15:04:05Z07:00" : "2006-01-02T15:04:05.000000Z07:00";
   }
   Unexpected error(std::string_view what) const {
     return fail(Reason::BadRequest, fmt::format("parsing time {}{}", quote(text_), what));
@@ -42,8 +37,7 @@ class GoTimeParser {
     element_ = element;
     size_t n = 0;
     int value = 0;
-    for (; n < most && n < rest_.size() && isDigit(rest_[n]); ++n)
-      value = value * 10 + (rest_[n] - '0');
+    for (; n < most && n < rest_.size() && isDigit(rest_[n]); ++n) value = value * 10 + (rest_[n] - '0');
     if (n < least) return false;
     out = value;
     rest_.remove_prefix(n);
@@ -80,11 +74,10 @@ class GoTimeParser {
       return true;
     }
     auto digit = [&](size_t i) { return isDigit(rest_[i]); };
-    bool wellFormed = rest_.size() >= 6 && (rest_[0] == '+' || rest_[0] == '-') && digit(1) &&
-                      digit(2) && rest_[3] == ':' && digit(4) && digit(5);
+    bool wellFormed = rest_.size() >= 6 && (rest_[0] == '+' || rest_[0] == '-') && digit(1) && digit(2) && rest_[3] == ':' &&
+                      digit(4) && digit(5);
     if (!wellFormed) return false;
-    int hours = (rest_[1] - '0') * 10 + rest_[2] - '0',
-        minutes = (rest_[4] - '0') * 10 + rest_[5] - '0';
+    int hours = (rest_[1] - '0') * 10 + rest_[2] - '0', minutes = (rest_[4] - '0') * 10 + rest_[5] - '0';
     if (hours > 24) range_ = "time zone offset hour";
     if (minutes > 60) range_ = "time zone offset minute";
     offset = (rest_[0] == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
@@ -116,8 +109,6 @@ class GoTimeParser {
 
 }  // namespace
 
-Result<UnixTime> parseGoTime(std::string_view text, TimeLayout layout) {
-  return GoTimeParser(text, layout).run();
-}
+Result<UnixTime> parseGoTime(std::string_view text, TimeLayout layout) { return GoTimeParser(text, layout).run(); }
 
 }  // namespace knarr::codec

@@ -37,8 +37,7 @@ std::string withoutNewline(std::string text) {
 const schema::TypeInfo* typeOfStem(const std::string& stem) {
   size_t kindAt = stem.rfind('.'), versionAt = stem.rfind('.', kindAt - 1);
   std::string group = stem.substr(0, versionAt);
-  return schema::findType(group == "core" ? "" : group,
-                          stem.substr(versionAt + 1, kindAt - versionAt - 1),
+  return schema::findType(group == "core" ? "" : group, stem.substr(versionAt + 1, kindAt - versionAt - 1),
                           stem.substr(kindAt + 1));
 }
 
@@ -64,12 +63,10 @@ void checkObject(const fs::path& jsonPath, const schema::TypeInfo& type) {
 
   auto fromPb = decodeProtobuf(type, readFile(fs::path(jsonPath).replace_extension("pb")));
   ASSERT_TRUE(fromPb) << fromPb.error().message();
-  EXPECT_TRUE(schema::deepEqual(type, object.root(), fromPb->root()))
-      << encodeJsonPretty(fromPb->object());
+  EXPECT_TRUE(schema::deepEqual(type, object.root(), fromPb->root())) << encodeJsonPretty(fromPb->object());
   EXPECT_EQ(encodeProtobuf(object), expectedBytes(jsonPath, "pb")) << "protobuf bytes differ";
 
-  auto fromYaml =
-      decodeYaml(type, readFile(fs::path(jsonPath).replace_extension("yaml")), {.strict = true});
+  auto fromYaml = decodeYaml(type, readFile(fs::path(jsonPath).replace_extension("yaml")), {.strict = true});
   ASSERT_TRUE(fromYaml) << fromYaml.error().message();
   if (current) EXPECT_EQ(fromYaml->strictErrors, std::vector<std::string>());
   EXPECT_TRUE(schema::deepEqual(type, object.root(), fromYaml->object.root()));
@@ -132,8 +129,7 @@ TEST_P(GoldenCorpus, roundTrips) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GoldenCorpus,
-                         testing::Values(std::pair("v1.36.3", 185),
-                                         std::pair("apiextensions-v1.36.3", 2),
+                         testing::Values(std::pair("v1.36.3", 185), std::pair("apiextensions-v1.36.3", 2),
                                          std::pair("older/v1.35.0", 179)));
 
 }  // namespace

@@ -27,16 +27,14 @@ using namespace schema;
 
 class JsonDecoder {
  public:
-  JsonDecoder(std::string_view text, Arena& arena, bool strict)
-      : text_(text), scan_(text), arena_(arena), strict_(strict) {}
+  JsonDecoder(std::string_view text, Arena& arena, bool strict) : text_(text), scan_(text), arena_(arena), strict_(strict) {}
 
   Result<void> run(const TypeInfo& type, void* root) {
     bool ok = structOrNull(type, root, nullptr, kDepthMax);
     bool complete = ok && scan_.peek() == Token::End;
     if (complete) return {};
     if (auto syntax = jsonSyntaxError(text_)) return fail(Reason::BadRequest, std::move(*syntax));
-    return fail(Reason::BadRequest,
-                error_.empty() ? "json: the value could not be read" : std::move(error_));
+    return fail(Reason::BadRequest, error_.empty() ? "json: the value could not be read" : std::move(error_));
   }
   std::vector<std::string> takeStrictErrors() { return std::move(strictErrors_); }
 
@@ -46,13 +44,11 @@ class JsonDecoder {
     if (error_.empty()) error_ = std::move(message);
     return false;
   }
-  bool mismatch(std::string_view value, std::string_view type) {
-    return fails(mismatchText(path_, value, type));
-  }
+  bool mismatch(std::string_view value, std::string_view type) { return fails(mismatchText(path_, value, type)); }
   // Reads over a value of the wrong kind so that malformed text is still found first.
   bool wrongKind(Token token, std::string_view type) {
-    if (token == Token::End || token == Token::Bad || token == Token::Comma ||
-        token == Token::Colon || token == Token::ObjectEnd || token == Token::ArrayEnd)
+    if (token == Token::End || token == Token::Bad || token == Token::Comma || token == Token::Colon ||
+        token == Token::ObjectEnd || token == Token::ArrayEnd)
       return false;
     return mismatch(describeToken(token), type);
   }
@@ -76,8 +72,7 @@ class JsonDecoder {
   };
   static constexpr size_t kLookAhead = 4;
   // The field called `name` in the JSON of `type`, with `root` moved to the struct that holds it.
-  static const FieldInfo* findField(const TypeInfo& type, std::string_view name, Hint& hint,
-                                    void*& root) {
+  static const FieldInfo* findField(const TypeInfo& type, std::string_view name, Hint& hint, void*& root) {
     const auto& byJson = type.fieldsByJson;
     for (size_t i = hint.declared; i < type.fields.size() && i < hint.declared + kLookAhead; ++i)
       if (sameName(type.fields[i].json, name)) {
@@ -89,9 +84,8 @@ class JsonDecoder {
         hint.named = i + 1;
         return &type.fields[byJson[i]];
       }
-    auto at = std::lower_bound(
-        byJson.begin(), byJson.end(), name,
-        [&](uint16_t index, std::string_view wanted) { return type.fields[index].json < wanted; });
+    auto at = std::lower_bound(byJson.begin(), byJson.end(), name,
+                               [&](uint16_t index, std::string_view wanted) { return type.fields[index].json < wanted; });
     if (at != byJson.end() && type.fields[*at].json == name) {
       hint = {*at + size_t{1}, static_cast<size_t>(at - byJson.begin()) + 1};
       return &type.fields[*at];
@@ -161,14 +155,12 @@ class JsonDecoder {
     Token token = scan_.peek();
     if (token == Token::Null) return scan_.readWord("null");
     if (type.wrapped) return wrapped(type, root, depth);
-    if (token != Token::ObjectBegin)
-      return wrongKind(token, context ? goElementType(*context) : goShortName(type.name));
+    if (token != Token::ObjectBegin) return wrongKind(token, context ? goElementType(*context) : goShortName(type.name));
     if (depth <= 0) return false;
     SeenMembers seen;
     Hint hint;
     return object([&](std::string_view key) {
-      if (type.hasTypeMeta && (key == "apiVersion" || key == "kind"))
-        return typeMeta(type, key, seen);
+      if (type.hasTypeMeta && (key == "apiVersion" || key == "kind")) return typeMeta(type, key, seen);
       void* base = root;
       const FieldInfo* field = findField(type, key, hint, base);
       if (!field) {
@@ -399,21 +391,18 @@ class JsonDecoder {
       text = joined;
     }
     auto decoded = base64Decode(text);
-    if (!decoded)
-      return fails(fmt::format("illegal base64 data at input byte {}", badBase64At(text)));
+    if (!decoded) return fails(fmt::format("illegal base64 data at input byte {}", badBase64At(text)));
     out.bytes = decoded->empty() ? Str(emptyListData(), 0) : arena_.copy(*decoded);
     return true;
   }
   static size_t badBase64At(std::string_view text) {
-    size_t at =
-        text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+    size_t at = text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
     return at == std::string_view::npos ? text.size() - text.size() % 4 : at;
   }
   bool time(Kind kind, Token token, void* target) {
     if (token != Token::String) {
       if (!startsValue(token)) return false;
-      return fails(fmt::format("json: cannot unmarshal {} into Go value of type string",
-                               describeToken(token)));
+      return fails(fmt::format("json: cannot unmarshal {} into Go value of type string", describeToken(token)));
     }
     std::string storage;
     std::string_view text;
@@ -424,19 +413,17 @@ class JsonDecoder {
       as<Duration>(target).nanos = *nanos;
       return true;
     }
-    auto parsed =
-        parseGoTime(text, kind == Kind::Time ? TimeLayout::Rfc3339 : TimeLayout::Rfc3339Micro);
+    auto parsed = parseGoTime(text, kind == Kind::Time ? TimeLayout::Rfc3339 : TimeLayout::Rfc3339Micro);
     if (!parsed) return fails(parsed.error().message());
     if (kind == Kind::Time)
       as<Time>(target) = Time::fromUnix(parsed->seconds);
     else
-      as<MicroTime>(target) =
-          MicroTime::fromUnixMicros(parsed->seconds * 1'000'000 + parsed->nanos / 1000);
+      as<MicroTime>(target) = MicroTime::fromUnixMicros(parsed->seconds * 1'000'000 + parsed->nanos / 1000);
     return true;
   }
   static bool startsValue(Token token) {
-    return token != Token::End && token != Token::Bad && token != Token::Comma &&
-           token != Token::Colon && token != Token::ObjectEnd && token != Token::ArrayEnd;
+    return token != Token::End && token != Token::Bad && token != Token::Comma && token != Token::Colon &&
+           token != Token::ObjectEnd && token != Token::ArrayEnd;
   }
   bool quantity(Quantity& out, int depth) {
     std::string_view text;
@@ -467,8 +454,7 @@ class JsonDecoder {
     }
     if (token != Token::Number) {
       if (!startsValue(token)) return false;
-      return fails(fmt::format("json: cannot unmarshal {} into Go value of type int32",
-                               describeToken(token)));
+      return fails(fmt::format("json: cannot unmarshal {} into Go value of type int32", describeToken(token)));
     }
     std::string_view text;
     if (!scan_.readNumber(text)) return false;
@@ -501,8 +487,7 @@ class JsonDecoder {
                            [&](const FieldInfo& f) { return f.json == json; });
     };
     if (token == Token::ObjectBegin) {
-      if (field.kind == Kind::JsonSchemaPropsOrBool)
-        as<bool>(schema::at(target, part("Allows"))) = true;
+      if (field.kind == Kind::JsonSchemaPropsOrBool) as<bool>(schema::at(target, part("Allows"))) = true;
       const FieldInfo& inner = part("Schema");
       return pointer(inner, schema::at(target, inner), depth);
     }
@@ -513,8 +498,7 @@ class JsonDecoder {
       return value(allows, schema::at(target, allows), depth);
     }
     if (token == Token::ArrayBegin) {
-      const FieldInfo& inner =
-          part(field.kind == Kind::JsonSchemaPropsOrArray ? "JSONSchemas" : "Property");
+      const FieldInfo& inner = part(field.kind == Kind::JsonSchemaPropsOrArray ? "JSONSchemas" : "Property");
       return list(inner, as<AnyList>(schema::at(target, inner)), depth);
     }
     // Any other value leaves both parts unset.
@@ -534,10 +518,8 @@ class JsonDecoder {
 
 }  // namespace
 
-Result<Decoded> decodeJson(const TypeInfo& type, std::string_view text,
-                           const DecodeOptions& options) {
-  if (text.size() > options.bytesMax)
-    return fail(Reason::RequestEntityTooLarge, fmt::format("limit is {}", options.bytesMax));
+Result<Decoded> decodeJson(const TypeInfo& type, std::string_view text, const DecodeOptions& options) {
+  if (text.size() > options.bytesMax) return fail(Reason::RequestEntityTooLarge, fmt::format("limit is {}", options.bytesMax));
   Decoded out;
   // Room for everything in one block: objects take up to 1.35 times their compact text beside the
   // root struct.
@@ -549,8 +531,7 @@ Result<Decoded> decodeJson(const TypeInfo& type, std::string_view text,
   return out;
 }
 
-Result<void> decodeJsonValue(const TypeInfo& type, std::string_view text, void* value,
-                             Arena& arena) {
+Result<void> decodeJsonValue(const TypeInfo& type, std::string_view text, void* value, Arena& arena) {
   return JsonDecoder(text, arena, false).run(type, value);
 }
 

@@ -65,12 +65,9 @@ void appendMicroTime(std::string& out, MicroTime time) {
 }
 
 // Quantities hold only characters that need no escape; other text can only come from code.
-void appendQuantity(std::string& out, Str text) {
-  appendJsonString(out, text.empty() ? Str("0") : text);
-}
+void appendQuantity(std::string& out, Str text) { appendJsonString(out, text.empty() ? Str("0") : text); }
 
-void appendStruct(std::string& out, const TypeInfo& type, const void* root,
-                  std::string_view typeMeta);
+void appendStruct(std::string& out, const TypeInfo& type, const void* root, std::string_view typeMeta);
 void appendList(std::string& out, const FieldInfo& field, const AnyList& list);
 
 const FieldInfo& part(const FieldInfo& field, std::string_view json) {
@@ -90,8 +87,7 @@ void appendSchemaOr(std::string& out, const FieldInfo& field, const void* value)
       out += as<bool>(allows) ? "true" : "false";
     return;
   }
-  const FieldInfo& listPart =
-      part(field, field.kind == Kind::JsonSchemaPropsOrArray ? "JSONSchemas" : "Property");
+  const FieldInfo& listPart = part(field, field.kind == Kind::JsonSchemaPropsOrArray ? "JSONSchemas" : "Property");
   const auto& list = as<AnyList>(schema::at(value, listPart));
   if (list.size > 0)
     appendList(out, listPart, list);
@@ -223,11 +219,8 @@ bool isEmptyValue(const FieldInfo& field, const void* value) {
 bool isOmitted(const FieldInfo& field, const void* member) {
   bool empty = false;
   if (field.has(kOmitZero)) {
-    if (field.shape == Shape::Value && field.kind == Kind::Time && as<Time>(member).isZero())
-      return true;
-    if (field.shape == Shape::Value && field.kind == Kind::Message &&
-        isZero(*field.message, member))
-      return true;
+    if (field.shape == Shape::Value && field.kind == Kind::Time && as<Time>(member).isZero()) return true;
+    if (field.shape == Shape::Value && field.kind == Kind::Message && isZero(*field.message, member)) return true;
   }
   if (!field.has(kOmitEmpty) && !field.has(kOmitZero)) return false;
   switch (field.shape) {
@@ -278,8 +271,7 @@ void appendMembers(std::string& out, const TypeInfo& type, const void* root) {
   }
 }
 
-void appendStruct(std::string& out, const TypeInfo& type, const void* root,
-                  std::string_view typeMeta) {
+void appendStruct(std::string& out, const TypeInfo& type, const void* root, std::string_view typeMeta) {
   if (type.wrapped) return appendList(out, type.fields[0], as<AnyList>(root));
   out += '{';
   out += typeMeta;
@@ -299,8 +291,7 @@ std::string typeMetaJson(const TypeInfo& type) {
 }  // namespace
 
 std::string apiVersionOf(const TypeInfo& type) {
-  return type.group.empty() ? std::string(type.version)
-                            : fmt::format("{}/{}", type.group, type.version);
+  return type.group.empty() ? std::string(type.version) : fmt::format("{}/{}", type.group, type.version);
 }
 
 std::string encodeJson(const Object& object) {
@@ -339,9 +330,7 @@ void appendJsonFieldValue(std::string& out, const FieldInfo& field, const void* 
 
 std::string encodeJsonPretty(const Object& object) { return indentJson(encodeJson(object)); }
 
-void appendJsonValue(std::string& out, const TypeInfo& type, const void* value) {
-  appendStruct(out, type, value, {});
-}
+void appendJsonValue(std::string& out, const TypeInfo& type, const void* value) { appendStruct(out, type, value, {}); }
 
 std::string encodeJsonValue(const TypeInfo& type, const void* value) {
   std::string out;

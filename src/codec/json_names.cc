@@ -52,9 +52,7 @@ std::string goElementType(const FieldInfo& field) {
 
 std::string goType(const FieldInfo& field) {
   std::string element = goElementType(field);
-  return field.shape == Shape::List  ? "[]" + element
-         : field.shape == Shape::Map ? "map[string]" + element
-                                     : element;
+  return field.shape == Shape::List ? "[]" + element : field.shape == Shape::Map ? "map[string]" + element : element;
 }
 
 std::string_view describeToken(Token token) {
@@ -82,8 +80,7 @@ std::string mismatchText(const Step* path, std::string_view value, std::string_v
   }
   if (!owner) return fmt::format("json: cannot unmarshal {} into Go value of type {}", value, type);
   std::string_view ownerName = owner->name.substr(owner->name.rfind('.') + 1);
-  return fmt::format("json: cannot unmarshal {} into Go struct field {}.{} of type {}", value,
-                     ownerName, fields, type);
+  return fmt::format("json: cannot unmarshal {} into Go struct field {}.{} of type {}", value, ownerName, fields, type);
 }
 
 std::string strictPath(const Step* path, std::string_view name) {
@@ -91,8 +88,7 @@ std::string strictPath(const Step* path, std::string_view name) {
   for (const Step* step = path; step; step = step->up) {
     bool index = step->is == Step::Is::Index;
     bool glued = !out.empty() && out[0] == '[';
-    out = (index ? fmt::format("[{}]", step->index) : std::string(step->name)) +
-          (glued ? "" : ".") + out;
+    out = (index ? fmt::format("[{}]", step->index) : std::string(step->name)) + (glued ? "" : ".") + out;
   }
   return out;
 }

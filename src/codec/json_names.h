@@ -43,8 +43,7 @@ class SeenMembers {
  public:
   // False when it was there already.
   bool add(const void* what) {
-    if (std::find(few_, few_ + count_, what) != few_ + count_ ||
-        std::find(more_.begin(), more_.end(), what) != more_.end())
+    if (std::find(few_, few_ + count_, what) != few_ + count_ || std::find(more_.begin(), more_.end(), what) != more_.end())
       return false;
     if (count_ < std::size(few_))
       few_[count_++] = what;

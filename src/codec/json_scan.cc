@@ -75,8 +75,7 @@ bool JsonScanner::readString(std::string_view& raw, bool& escaped) {
     // ASCII.
     while (end_ - at >= 16) {
       __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-      __m128i special = _mm_or_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('"')),
-                                     _mm_cmpeq_epi8(block, _mm_set1_epi8('\\')));
+      __m128i special = _mm_or_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('"')), _mm_cmpeq_epi8(block, _mm_set1_epi8('\\')));
       special = _mm_or_si128(special, _mm_cmplt_epi8(block, _mm_set1_epi8(0x20)));
       auto mask = static_cast<unsigned>(_mm_movemask_epi8(special));
       if (mask != 0) {
@@ -144,9 +143,7 @@ bool JsonScanner::readNumber(std::string_view& text) {
 }
 
 bool JsonScanner::readWord(std::string_view word) {
-  if (static_cast<size_t>(end_ - at_) < word.size() ||
-      std::memcmp(at_, word.data(), word.size()) != 0)
-    return false;
+  if (static_cast<size_t>(end_ - at_) < word.size() || std::memcmp(at_, word.data(), word.size()) != 0) return false;
   at_ += word.size();
   return true;
 }
@@ -242,8 +239,7 @@ void decodeJsonString(std::string_view raw, std::string& out) {
     }
     uint32_t rune = hex4(raw.data() + i + 2);
     i += 6;
-    if (rune >= 0xd800 && rune < 0xdc00 && i + 6 <= raw.size() && raw[i] == '\\' &&
-        raw[i + 1] == 'u') {
+    if (rune >= 0xd800 && rune < 0xdc00 && i + 6 <= raw.size() && raw[i] == '\\' && raw[i + 1] == 'u') {
       uint32_t low = hex4(raw.data() + i + 2);
       if (low >= 0xdc00 && low < 0xe000) {
         rune = 0x10000 + ((rune - 0xd800) << 10) + (low - 0xdc00);

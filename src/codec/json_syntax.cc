@@ -36,8 +36,7 @@ std::string quoteCharacter(char c) {
       break;
   }
   if (byte >= 0x20 && byte < 0x7f) return fmt::format("'{}'", c);
-  if (byte < 0xa0 || byte == 0xad)
-    return byte < 0x80 ? fmt::format("'\\x{:02x}'", byte) : fmt::format("'\\u{:04x}'", byte);
+  if (byte < 0xa0 || byte == 0xad) return byte < 0x80 ? fmt::format("'\\x{:02x}'", byte) : fmt::format("'\\u{:04x}'", byte);
   // Go converts the byte to the rune of that number.
   std::string rune;
   rune += static_cast<char>(0xc0 | byte >> 6);
@@ -60,9 +59,8 @@ class SyntaxCheck {
 
  private:
   bool unexpected(std::string_view where) {
-    error_ = at_ >= text_.size()
-                 ? "unexpected end of JSON input"
-                 : fmt::format("invalid character {} {}", quoteCharacter(text_[at_]), where);
+    error_ = at_ >= text_.size() ? "unexpected end of JSON input"
+                                 : fmt::format("invalid character {} {}", quoteCharacter(text_[at_]), where);
     return false;
   }
   char current() const { return at_ < text_.size() ? text_[at_] : '\0'; }
@@ -108,8 +106,7 @@ class SyntaxCheck {
         open_.pop_back();
         continue;
       }
-      if (!isAt(','))
-        return unexpected(object ? "after object key:value pair" : "after array element");
+      if (!isAt(',')) return unexpected(object ? "after object key:value pair" : "after array element");
       ++at_;
       blanks();
       again = true;
@@ -139,9 +136,7 @@ class SyntaxCheck {
   bool word(std::string_view text) {
     for (size_t i = 1; i < text.size(); ++i) {
       ++at_;
-      if (!isAt(text[i]))
-        return unexpected(
-            fmt::format("in literal {} (expecting {})", text, quoteCharacter(text[i])));
+      if (!isAt(text[i])) return unexpected(fmt::format("in literal {} (expecting {})", text, quoteCharacter(text[i])));
     }
     ++at_;
     return true;
@@ -160,12 +155,10 @@ class SyntaxCheck {
       if (isAt('u')) {
         for (int i = 0; i < 4; ++i) {
           ++at_;
-          if (at_ >= text_.size() ||
-              std::string_view("0123456789abcdefABCDEF").find(text_[at_]) == std::string_view::npos)
+          if (at_ >= text_.size() || std::string_view("0123456789abcdefABCDEF").find(text_[at_]) == std::string_view::npos)
             return unexpected("in \\u hexadecimal character escape");
         }
-      } else if (at_ >= text_.size() ||
-                 std::string_view("\"\\/bfnrt").find(text_[at_]) == std::string_view::npos) {
+      } else if (at_ >= text_.size() || std::string_view("\"\\/bfnrt").find(text_[at_]) == std::string_view::npos) {
         return unexpected("in string escape code");
       }
     }
@@ -203,8 +196,6 @@ class SyntaxCheck {
 
 }  // namespace
 
-std::optional<std::string> jsonSyntaxError(std::string_view text) {
-  return SyntaxCheck(text).run();
-}
+std::optional<std::string> jsonSyntaxError(std::string_view text) { return SyntaxCheck(text).run(); }
 
 }  // namespace knarr::codec

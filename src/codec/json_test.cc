@@ -27,11 +27,11 @@ std::string reencoded(std::string_view text) {
 }
 
 TEST(JsonDecode, readsFieldsInAnyOrder) {
-  auto pod = schema::Mut<corev1::Pod>(
-      decoded<corev1::Pod>(
-          R"({"spec":{"nodeName":"n","containers":[{"image":"i","name":"c"}]},"metadata":{"labels":
+  auto pod =
+      schema::Mut<corev1::Pod>(decoded<corev1::Pod>(
+                                   R"({"spec":{"nodeName":"n","containers":[{"image":"i","name":"c"}]},"metadata":{"labels":
       {"b":"2","a":"1"},"name":"p"},"kind":"Pod","apiVersion":"v1"})")
-          .object);
+                                   .object);
   EXPECT_EQ(pod->metadata.name, "p");
   EXPECT_EQ(pod->spec.nodeName, "n");
   EXPECT_EQ(pod->spec.containers[0].image, "i");
@@ -43,8 +43,7 @@ TEST(JsonDecode, goErrors) {
   EXPECT_EQ(errorOf<appsv1::Deployment>(R"({"spec":{"replicas":"3"}})"),
             "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of "
             "type int32");
-  EXPECT_EQ(errorOf<appsv1::Deployment>(
-                R"({"spec":{"template":{"spec":{"containers":[{"env":[{"value":1}]}]}}}})"),
+  EXPECT_EQ(errorOf<appsv1::Deployment>(R"({"spec":{"template":{"spec":{"containers":[{"env":[{"value":1}]}]}}}})"),
             "json: cannot unmarshal number into Go struct field "
             "EnvVar.spec.template.spec.containers.env.value of type string");
   EXPECT_EQ(errorOf<appsv1::Deployment>(R"({"spec":{"replicas":99999999999}})"),
@@ -58,19 +57,16 @@ TEST(JsonDecode, goErrors) {
             "[]v1.Container");
   EXPECT_EQ(errorOf<corev1::Pod>(R"({"spec":[]})"),
             "json: cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec");
-  EXPECT_EQ(
-      errorOf<corev1::Pod>(R"({"metadata":{"labels":{"a":true}}})"),
-      "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string");
+  EXPECT_EQ(errorOf<corev1::Pod>(R"({"metadata":{"labels":{"a":true}}})"),
+            "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string");
   EXPECT_EQ(errorOf<corev1::Pod>(R"({"metadata":{"labels":["a"]}})"),
             "json: cannot unmarshal array into Go struct field ObjectMeta.metadata.labels of type "
             "map[string]string");
   EXPECT_EQ(errorOf<corev1::Pod>(R"({"spec":{"restartPolicy":1}})"),
             "json: cannot unmarshal number into Go struct field PodSpec.spec.restartPolicy of type "
             "v1.RestartPolicy");
-  EXPECT_EQ(errorOf<corev1::Pod>("[]"),
-            "json: cannot unmarshal array into Go value of type v1.Pod");
-  EXPECT_EQ(errorOf<corev1::Pod>(R"({"kind":1})"),
-            "json: cannot unmarshal number into Go struct field Pod.kind of type string");
+  EXPECT_EQ(errorOf<corev1::Pod>("[]"), "json: cannot unmarshal array into Go value of type v1.Pod");
+  EXPECT_EQ(errorOf<corev1::Pod>(R"({"kind":1})"), "json: cannot unmarshal number into Go struct field Pod.kind of type string");
   EXPECT_EQ(errorOf<corev1::Pod>(R"({"metadata":{"creationTimestamp":"yesterday"}})"),
             "parsing time \"yesterday\" as \"2006-01-02T15:04:05Z07:00\": cannot parse "
             "\"yesterday\" as \"2006\"");
@@ -81,8 +77,7 @@ TEST(JsonDecode, goErrors) {
   EXPECT_EQ(errorOf<corev1::Pod>(R"({"spec":{"overhead":{"cpu":"1x"}}})"),
             "quantities must match the regular expression "
             "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
-  EXPECT_EQ(errorOf<corev1::Secret>(R"({"data":{"a":"%"}})"),
-            "illegal base64 data at input byte 0");
+  EXPECT_EQ(errorOf<corev1::Secret>(R"({"data":{"a":"%"}})"), "illegal base64 data at input byte 0");
   EXPECT_EQ(errorOf<corev1::Service>(R"({"spec":{"ports":[{"targetPort":true}]}})"),
             "json: cannot unmarshal bool into Go value of type int32");
 }
@@ -141,18 +136,16 @@ TEST(JsonDecode, nullLeavesUnset) {
             R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{}})");
   EXPECT_EQ(reencoded<corev1::ConfigMap>(R"({"data":{"a":null}})"),
             R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{},"data":{"a":""}})");
-  EXPECT_EQ(reencoded<corev1::ConfigMap>("null"),
-            R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{}})");
+  EXPECT_EQ(reencoded<corev1::ConfigMap>("null"), R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{}})");
 }
 
 TEST(JsonEncode, escapesLikeGo) {
-  EXPECT_EQ(reencoded<corev1::ConfigMap>(
-                "{\"data\":{\"a\":\"<&>\\u2028\\u0001\\b\\f\\n\\r\\t\\\"\\\\\\/\x7f\"}}"),
+  EXPECT_EQ(reencoded<corev1::ConfigMap>("{\"data\":{\"a\":\"<&>\\u2028\\u0001\\b\\f\\n\\r\\t\\\"\\\\\\/\x7f\"}}"),
             "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{},\"data\":{\"a\":"
             "\"\\u003c\\u0026\\u003e\\u2028\\u0001\\b\\f\\n\\r\\t\\\"\\\\/\x7f\"}}");
   // Bad UTF-8 and lone surrogates become U+FFFD on the way in.
-  auto map = schema::Mut<corev1::ConfigMap>(
-      decoded<corev1::ConfigMap>("{\"data\":{\"a\":\"x\xff\\ud800y\\ud83d\\ude00\"}}").object);
+  auto map =
+      schema::Mut<corev1::ConfigMap>(decoded<corev1::ConfigMap>("{\"data\":{\"a\":\"x\xff\\ud800y\\ud83d\\ude00\"}}").object);
   EXPECT_EQ(schema::valueOf(map->data, "a"), "x\xef\xbf\xbd\xef\xbf\xbdy\xf0\x9f\x98\x80");
   std::string out;
   appendJsonString(out, "\xc0\x80");
@@ -176,12 +169,10 @@ TEST(JsonEncode, numbersLikeGo) {
 }
 
 TEST(JsonEncode, omitsAsGoDoes) {
-  EXPECT_EQ(
-      reencoded<corev1::Pod>("{}"),
-      R"({"kind":"Pod","apiVersion":"v1","metadata":{},"spec":{"containers":null},"status":{}})");
-  EXPECT_EQ(
-      reencoded<corev1::Pod>(R"({"spec":{"containers":[]}})"),
-      R"({"kind":"Pod","apiVersion":"v1","metadata":{},"spec":{"containers":[]},"status":{}})");
+  EXPECT_EQ(reencoded<corev1::Pod>("{}"),
+            R"({"kind":"Pod","apiVersion":"v1","metadata":{},"spec":{"containers":null},"status":{}})");
+  EXPECT_EQ(reencoded<corev1::Pod>(R"({"spec":{"containers":[]}})"),
+            R"({"kind":"Pod","apiVersion":"v1","metadata":{},"spec":{"containers":[]},"status":{}})");
   // A pointer to zero is not omitted.
   EXPECT_EQ(
       reencoded<corev1::Pod>(R"({"spec":{"containers":[],"terminationGracePeriodSeconds":0}})"),
@@ -190,8 +181,7 @@ TEST(JsonEncode, omitsAsGoDoes) {
 
 TEST(JsonEncode, rawValuesStayAsTheyAre) {
   EXPECT_EQ(
-      reencoded<appsv1::ControllerRevision>(
-          R"({"data": {"b": [1.0, "<"], "a" : "x y"}, "revision":1})"),
+      reencoded<appsv1::ControllerRevision>(R"({"data": {"b": [1.0, "<"], "a" : "x y"}, "revision":1})"),
       R"({"kind":"ControllerRevision","apiVersion":"apps/v1","metadata":{},"data":{"b":[1.0,"\u003c"],"a":"x y"},"revision":1})");
 }
 
@@ -200,23 +190,20 @@ TEST(JsonEncode, schemaOrForms) {
       R"({"items":[{"type":"string"}],"additionalProperties":false,"dependencies":{"a":["b"],"c":{"type":"object"}}})";
   Arena arena;
   auto* props = arena.make<apiextensionsv1::JSONSchemaProps>();
-  ASSERT_TRUE(decodeJsonValue(schema::typeInfoOf<apiextensionsv1::JSONSchemaProps>(), schema, props,
-                              arena));
+  ASSERT_TRUE(decodeJsonValue(schema::typeInfoOf<apiextensionsv1::JSONSchemaProps>(), schema, props, arena));
   EXPECT_EQ(props->items->jsonSchemas.size(), 1u);
   EXPECT_FALSE(props->additionalProperties->allows);
   EXPECT_EQ(encodeJsonValue(schema::typeInfoOf<apiextensionsv1::JSONSchemaProps>(), props), schema);
 }
 
 TEST(Json, peekTypeMeta) {
-  auto meta = peekTypeMeta(
-      R"({"metadata":{"kind":"no"},"kind":"Deployment","apiVersion":"apps/v1","spec":)");
+  auto meta = peekTypeMeta(R"({"metadata":{"kind":"no"},"kind":"Deployment","apiVersion":"apps/v1","spec":)");
   ASSERT_TRUE(meta);
   EXPECT_EQ(meta->kind, "Deployment");
   EXPECT_EQ(meta->group(), "apps");
   EXPECT_EQ(meta->version(), "v1");
   EXPECT_EQ(peekTypeMeta(R"({"apiVersion":"v1"})")->group(), "");
-  EXPECT_EQ(peekTypeMeta("{").error().message(),
-            "couldn't get version/kind; json parse error: unexpected end of JSON input");
+  EXPECT_EQ(peekTypeMeta("{").error().message(), "couldn't get version/kind; json parse error: unexpected end of JSON input");
   EXPECT_EQ(peekTypeMeta("{\"a\":1,}").error().message(),
             "couldn't get version/kind; json parse error: invalid character '}' looking for "
             "beginning of object key string");
@@ -244,9 +231,9 @@ TEST(JsonHostile, depthIsBounded) {
   EXPECT_EQ(errorOf<appsv1::ControllerRevision>("{\"data\":" + objects), "exceeded max depth");
   std::string schemas;
   for (int i = 0; i < 100'000; ++i) schemas += "{\"not\":";
-  EXPECT_EQ(errorOf<apiextensionsv1::CustomResourceDefinition>(
-                "{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":" + schemas),
-            "exceeded max depth");
+  EXPECT_EQ(
+      errorOf<apiextensionsv1::CustomResourceDefinition>("{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":" + schemas),
+      "exceeded max depth");
 }
 
 TEST(JsonHostile, everyPrefixFails) {
@@ -261,16 +248,13 @@ TEST(JsonHostile, sizes) {
   auto tooLong = decodeJson(schema::typeInfoOf<corev1::Pod>(), "{\"a\":1}", {.bytesMax = 3});
   ASSERT_FALSE(tooLong);
   EXPECT_EQ(tooLong.error().code(), 413);
-  EXPECT_EQ(errorOf<corev1::Pod>("{\"spec\":{\"priority\":" + std::string(5000, '9') + "}}")
-                .substr(0, 40),
+  EXPECT_EQ(errorOf<corev1::Pod>("{\"spec\":{\"priority\":" + std::string(5000, '9') + "}}").substr(0, 40),
             "json: cannot unmarshal number 9999999999");
-  EXPECT_EQ(errorOf<corev1::Pod>("{\"spec\":{\"overhead\":{\"cpu\":\"" + std::string(5000, '9') +
-                                 "\"}}}"),
+  EXPECT_EQ(errorOf<corev1::Pod>("{\"spec\":{\"overhead\":{\"cpu\":\"" + std::string(5000, '9') + "\"}}}"),
             "quantity is too long");
   // Keys in falling order must not cost quadratic time.
   std::string map = "{\"data\":{";
-  for (int i = 99'999; i >= 0; --i)
-    map += "\"k" + std::to_string(100'000 + i) + "\":\"\"" + (i ? "," : "");
+  for (int i = 99'999; i >= 0; --i) map += "\"k" + std::to_string(100'000 + i) + "\":\"\"" + (i ? "," : "");
   auto config = schema::Mut<corev1::ConfigMap>(decoded<corev1::ConfigMap>(map + "}}").object);
   EXPECT_EQ(config->data.size(), 100'000u);
   EXPECT_TRUE(config->data.contains("k100000"));

@@ -18,8 +18,7 @@ constexpr char kHex[] = "0123456789abcdef";
 // UTF-8).
 constexpr auto kPlain = [] {
   std::array<bool, 256> plain{};
-  for (size_t c = 0x20; c < 0x80; ++c)
-    plain[c] = c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
+  for (size_t c = 0x20; c < 0x80; ++c) plain[c] = c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
   return plain;
 }();
 bool isPlain(char c) { return kPlain[static_cast<unsigned char>(c)]; }
@@ -30,8 +29,7 @@ size_t plainUntil(std::string_view text, size_t at) {
   while (text.size() - at >= 16) {
     __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + at));
     auto is = [&](char c) { return _mm_cmpeq_epi8(block, _mm_set1_epi8(c)); };
-    __m128i special = _mm_or_si128(_mm_or_si128(is('"'), is('\\')),
-                                   _mm_or_si128(is('<'), _mm_or_si128(is('>'), is('&'))));
+    __m128i special = _mm_or_si128(_mm_or_si128(is('"'), is('\\')), _mm_or_si128(is('<'), _mm_or_si128(is('>'), is('&'))));
     // Signed: below a blank are control characters and everything outside ASCII.
     special = _mm_or_si128(special, _mm_cmplt_epi8(block, _mm_set1_epi8(0x20)));
     auto mask = static_cast<unsigned>(_mm_movemask_epi8(special));
@@ -74,8 +72,7 @@ void appendEscapedByte(std::string& out, char c) {
 }
 
 bool isLineSeparator(std::string_view text) {
-  return text.size() >= 3 && text[0] == '\xe2' && text[1] == '\x80' &&
-         (text[2] == '\xa8' || text[2] == '\xa9');
+  return text.size() >= 3 && text[0] == '\xe2' && text[1] == '\x80' && (text[2] == '\xa8' || text[2] == '\xa9');
 }
 
 }  // namespace
@@ -129,8 +126,7 @@ void appendJsonDouble(std::string& out, double value) {
   std::string_view text(buffer, static_cast<size_t>(end - buffer));
   // Go writes e-9 where C writes e-09.
   size_t length = text.size();
-  if (scientific && length >= 4 && text[length - 4] == 'e' && text[length - 3] == '-' &&
-      text[length - 2] == '0') {
+  if (scientific && length >= 4 && text[length - 4] == 'e' && text[length - 3] == '-' && text[length - 2] == '0') {
     out.append(text.substr(0, length - 2));
     out += text[length - 1];
     return;
@@ -139,14 +135,12 @@ void appendJsonDouble(std::string& out, double value) {
 }
 
 void appendBase64(std::string& out, std::string_view bytes) {
-  static constexpr char kAlphabet[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])); };
   size_t i = 0;
   for (; i + 3 <= bytes.size(); i += 3) {
     uint32_t group = byte(i) << 16 | byte(i + 1) << 8 | byte(i + 2);
-    const char four[] = {kAlphabet[group >> 18], kAlphabet[group >> 12 & 63],
-                         kAlphabet[group >> 6 & 63], kAlphabet[group & 63]};
+    const char four[] = {kAlphabet[group >> 18], kAlphabet[group >> 12 & 63], kAlphabet[group >> 6 & 63], kAlphabet[group & 63]};
     out.append(four, 4);
   }
   if (i == bytes.size()) return;

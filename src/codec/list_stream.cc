@@ -36,17 +36,15 @@ std::string varintText(uint64_t value) {
   return out += static_cast<char>(value);
 }
 std::string fieldText(uint32_t tag, std::string_view bytes) {
-  return varintText(uint64_t{tag} << 3 | static_cast<uint64_t>(Wire::LengthDelimited)) +
-         varintText(bytes.size()) + std::string(bytes);
+  return varintText(uint64_t{tag} << 3 | static_cast<uint64_t>(Wire::LengthDelimited)) + varintText(bytes.size()) +
+         std::string(bytes);
 }
 
 // metav1.ListMeta: selfLink 1, resourceVersion 2, continue 3, remainingItemCount 4.
 std::string listMetaProtobuf(const ListHead& head) {
-  std::string out =
-      fieldText(1, {}) + fieldText(2, head.resourceVersion) + fieldText(3, head.continueToken);
+  std::string out = fieldText(1, {}) + fieldText(2, head.resourceVersion) + fieldText(3, head.continueToken);
   if (head.remainingItemCount >= 0)
-    out +=
-        varintText(uint64_t{4} << 3) + varintText(static_cast<uint64_t>(head.remainingItemCount));
+    out += varintText(uint64_t{4} << 3) + varintText(static_cast<uint64_t>(head.remainingItemCount));
   return out;
 }
 
@@ -100,12 +98,10 @@ void writeProtobufList(const ListHead& head, std::span<const Ref<void>> items, c
   }
   std::string open(kEnvelopeMagic);
   open += fieldText(1, fieldText(1, head.apiVersion) + fieldText(2, head.kind));
-  open += varintText(uint64_t{2} << 3 | static_cast<uint64_t>(Wire::LengthDelimited)) +
-          varintText(size) + listMeta;
+  open += varintText(uint64_t{2} << 3 | static_cast<uint64_t>(Wire::LengthDelimited)) + varintText(size) + listMeta;
   sink(open);
   for (std::string_view message : messages) {
-    sink(varintText(uint64_t{2} << 3 | static_cast<uint64_t>(Wire::LengthDelimited)) +
-         varintText(message.size()));
+    sink(varintText(uint64_t{2} << 3 | static_cast<uint64_t>(Wire::LengthDelimited)) + varintText(message.size()));
     sink(message);
   }
   sink(fieldText(3, {}) + fieldText(4, {}));

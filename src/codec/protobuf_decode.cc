@@ -39,8 +39,7 @@ class ProtobufDecoder {
         continue;
       }
       void* target = schema::at(root, *field);
-      if (field->shape == Shape::List && as<AnyList>(target).data == nullptr &&
-          wire == Wire::LengthDelimited)
+      if (field->shape == Shape::List && as<AnyList>(target).data == nullptr && wire == Wire::LengthDelimited)
         reserveRun(*field, as<AnyList>(target), reader);
       if (!member(*field, target, reader, wire, depth)) return truncated(type);
     }
@@ -53,17 +52,14 @@ class ProtobufDecoder {
     if (error_.empty()) error_ = std::move(message);
     return false;
   }
-  bool truncated(const TypeInfo& type) {
-    return fails(fmt::format("proto: {}: malformed or truncated message", type.name));
-  }
+  bool truncated(const TypeInfo& type) { return fails(fmt::format("proto: {}: malformed or truncated message", type.name)); }
   // Fields come in ascending order of tags from every writer we know.
   static const FieldInfo* findField(const TypeInfo& type, uint32_t tag, size_t& hint) {
     auto tagAt = [&](size_t i) { return uint32_t{type.fields[type.fieldsByTag[i]].tag}; };
     size_t n = type.fieldsByTag.size();
     if (hint < n && tagAt(hint) == tag) return &type.fields[type.fieldsByTag[hint]];
-    auto at = std::lower_bound(
-        type.fieldsByTag.begin(), type.fieldsByTag.end(), tag,
-        [&](uint16_t index, uint32_t wanted) { return type.fields[index].tag < wanted; });
+    auto at = std::lower_bound(type.fieldsByTag.begin(), type.fieldsByTag.end(), tag,
+                               [&](uint16_t index, uint32_t wanted) { return type.fields[index].tag < wanted; });
     if (at == type.fieldsByTag.end() || type.fields[*at].tag != tag) return nullptr;
     hint = static_cast<size_t>(at - type.fieldsByTag.begin());
     return &type.fields[*at];
@@ -103,20 +99,16 @@ class ProtobufDecoder {
 
   bool member(const FieldInfo& field, void* target, WireReader& reader, Wire wire, int depth) {
     Wire wanted = wireOf(field.kind);
-    if (field.shape == Shape::List && wanted != Wire::LengthDelimited &&
-        wire == Wire::LengthDelimited)
+    if (field.shape == Shape::List && wanted != Wire::LengthDelimited && wire == Wire::LengthDelimited)
       return packed(field, as<AnyList>(target), reader);
-    if (field.shape == Shape::Map)
-      return wire == Wire::LengthDelimited && mapEntry(field, target, reader, depth);
+    if (field.shape == Shape::Map) return wire == Wire::LengthDelimited && mapEntry(field, target, reader, depth);
     if (wire != wanted)
-      return fails(fmt::format("proto: wrong wireType = {} for field {}", static_cast<int>(wire),
-                               field.protoName));
+      return fails(fmt::format("proto: wrong wireType = {} for field {}", static_cast<int>(wire), field.protoName));
     switch (field.shape) {
       case Shape::Value:
         return value(field, target, reader, depth);
       case Shape::List:
-        return value(field, appendElement(as<AnyList>(target), valueSize(field), arena_), reader,
-                     depth);
+        return value(field, appendElement(as<AnyList>(target), valueSize(field), arena_), reader, depth);
       default:
         return pointer(field, target, reader, depth);
     }
@@ -245,13 +237,11 @@ class ProtobufDecoder {
     auto signedSeconds = static_cast<int64_t>(seconds);
     // Far outside of what a calendar can say; also keeps microseconds inside int64.
     constexpr int64_t kSecondsMax = int64_t{1} << 40;
-    if (signedSeconds > kSecondsMax || signedSeconds < -kSecondsMax)
-      return fails("proto: time is out of range");
+    if (signedSeconds > kSecondsMax || signedSeconds < -kSecondsMax) return fails("proto: time is out of range");
     if (kind == Kind::Time)
       as<Time>(target) = Time::fromUnix(signedSeconds);
     else
-      as<MicroTime>(target) =
-          MicroTime::fromUnixMicros(signedSeconds * 1'000'000 + static_cast<int32_t>(nanos) / 1000);
+      as<MicroTime>(target) = MicroTime::fromUnixMicros(signedSeconds * 1'000'000 + static_cast<int32_t>(nanos) / 1000);
     return true;
   }
   bool duration(Duration& out, std::string_view bytes) {
@@ -289,8 +279,7 @@ class ProtobufDecoder {
       return reader.skip(wire, 1);
     });
     if (!read) return false;
-    out = type == 1 ? IntOrString{true, 0, arena_.copy(text)}
-                    : IntOrString{false, static_cast<int32_t>(number), {}};
+    out = type == 1 ? IntOrString{true, 0, arena_.copy(text)} : IntOrString{false, static_cast<int32_t>(number), {}};
     return true;
   }
   // Raw values are JSON here; what is stored as anything else cannot be shown to a client.
@@ -306,8 +295,7 @@ class ProtobufDecoder {
     }
     JsonScanner scan(text);
     std::string_view whole;
-    if (!scan.skipValue(whole, kDepthMax) || scan.peek() != Token::End)
-      return fails("proto: a raw extension holds no JSON");
+    if (!scan.skipValue(whole, kDepthMax) || scan.peek() != Token::End) return fails("proto: a raw extension holds no JSON");
     if (whole == "null") {
       out.text = {};
       return true;
@@ -331,23 +319,18 @@ bool hasProtobufEnvelope(std::string_view bytes) { return bytes.starts_with(kEnv
 
 Result<ProtobufEnvelope> openProtobufEnvelope(std::string_view bytes) {
   if (!hasProtobufEnvelope(bytes))
-    return fail(
-        Reason::BadRequest,
-        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+    return fail(Reason::BadRequest, "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
   ProtobufEnvelope out;
   std::string_view typeMeta;
   WireReader reader(bytes.substr(kEnvelopeMagic.size()));
-  auto malformed = [] {
-    return fail(Reason::BadRequest, "proto: runtime.Unknown: malformed or truncated message");
-  };
+  auto malformed = [] { return fail(Reason::BadRequest, "proto: runtime.Unknown: malformed or truncated message"); };
   while (!reader.atEnd()) {
     uint32_t tag = 0;
     Wire wire = Wire::Varint;
     if (!reader.key(tag, wire)) return malformed();
     bool known = tag <= 4 && wire == Wire::LengthDelimited;
     std::string_view* targets[] = {&typeMeta, &out.raw, &out.contentEncoding, &out.contentType};
-    if (known ? !reader.bytes(*targets[tag - 1]) : !reader.skip(wire, kDepthMax))
-      return malformed();
+    if (known ? !reader.bytes(*targets[tag - 1]) : !reader.skip(wire, kDepthMax)) return malformed();
   }
   WireReader inner(typeMeta);
   while (!inner.atEnd()) {
@@ -363,15 +346,13 @@ Result<ProtobufEnvelope> openProtobufEnvelope(std::string_view bytes) {
 }
 
 Result<Mut<void>> decodeProtobuf(const TypeInfo& type, std::string_view bytes, size_t bytesMax) {
-  if (bytes.size() > bytesMax)
-    return fail(Reason::RequestEntityTooLarge, fmt::format("limit is {}", bytesMax));
+  if (bytes.size() > bytesMax) return fail(Reason::RequestEntityTooLarge, fmt::format("limit is {}", bytesMax));
   std::string_view message = bytes;
   if (hasProtobufEnvelope(bytes)) message = TRY(openProtobufEnvelope(bytes)).raw;
   // Absent fields take no bytes on the wire but room in structs: about three times the message.
   Mut<void> object(type, type.size + message.size() * 3 + 64);
   ProtobufDecoder decoder(object.arena());
-  if (!decoder.message(type, object.root(), message, kDepthMax))
-    return fail(Reason::BadRequest, decoder.error());
+  if (!decoder.message(type, object.root(), message, kDepthMax)) return fail(Reason::BadRequest, decoder.error());
   return object;
 }
 

@@ -175,8 +175,7 @@ class ProtobufEncoder {
 };
 
 // What stands before and after the message in an envelope.
-void closeEnvelope(BackwardWriter& out, std::string_view apiVersion, std::string_view kind,
-                   size_t messageBefore) {
+void closeEnvelope(BackwardWriter& out, std::string_view apiVersion, std::string_view kind, size_t messageBefore) {
   out.closeMessage(2, messageBefore);
   size_t before = out.size();
   out.lengthDelimited(2, kind);
@@ -198,8 +197,7 @@ std::string encodeProtobuf(const Object& object) {
   openEnvelope(encoder.out());
   size_t before = encoder.out().size();
   encoder.message(type, object.root());
-  closeEnvelope(encoder.out(), type.hasTypeMeta ? apiVersionOf(type) : "",
-                type.hasTypeMeta ? type.kind : "", before);
+  closeEnvelope(encoder.out(), type.hasTypeMeta ? apiVersionOf(type) : "", type.hasTypeMeta ? type.kind : "", before);
   return std::move(encoder.out()).take();
 }
 
@@ -209,8 +207,7 @@ std::string encodeProtobufValue(const TypeInfo& type, const void* value) {
   return std::move(encoder.out()).take();
 }
 
-std::string wrapProtobuf(std::string_view apiVersion, std::string_view kind,
-                         std::string_view message) {
+std::string wrapProtobuf(std::string_view apiVersion, std::string_view kind, std::string_view message) {
   BackwardWriter out(message.size() + apiVersion.size() + kind.size() + 64);
   openEnvelope(out);
   size_t before = out.size();

@@ -26,8 +26,7 @@ TEST(Protobuf, negativeNumbersTakeTenBytes) {
   Arena arena;
   auto* status = arena.make<corev1::ContainerStateTerminated>();
   status->exitCode = -1;
-  std::string bytes =
-      encodeProtobufValue(schema::typeInfoOf<corev1::ContainerStateTerminated>(), status);
+  std::string bytes = encodeProtobufValue(schema::typeInfoOf<corev1::ContainerStateTerminated>(), status);
   EXPECT_EQ(bytes.substr(0, 11), std::string("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"));
 }
 
@@ -63,19 +62,16 @@ TEST(Protobuf, unknownFieldsArePassedOver) {
 
 TEST(Protobuf, unsortedMapsAndPackedNumbers) {
   auto entry = [](std::string key, std::string value) {
-    std::string inner = "\x0a" + std::string(1, char(key.size())) + key + "\x12" +
-                        std::string(1, char(value.size())) + value;
+    std::string inner = "\x0a" + std::string(1, char(key.size())) + key + "\x12" + std::string(1, char(value.size())) + value;
     return "\x12" + std::string(1, char(inner.size())) + inner;
   };
-  auto map = decodeProtobuf(schema::typeInfoOf<corev1::ConfigMap>(),
-                            entry("b", "1") + entry("a", "2") + entry("b", "3"));
+  auto map = decodeProtobuf(schema::typeInfoOf<corev1::ConfigMap>(), entry("b", "1") + entry("a", "2") + entry("b", "3"));
   ASSERT_TRUE(map);
   schema::Mut<corev1::ConfigMap> config(std::move(*map));
   ASSERT_EQ(config->data.size(), 2u);
   EXPECT_EQ(schema::valueOf(config->data, "b"), "3");
   // PodSecurityContext.supplementalGroups = 4, packed.
-  auto context =
-      decodeProtobuf(schema::typeInfoOf<corev1::PodSecurityContext>(), "\x22\x03\x01\xac\x02");
+  auto context = decodeProtobuf(schema::typeInfoOf<corev1::PodSecurityContext>(), "\x22\x03\x01\xac\x02");
   ASSERT_TRUE(context);
   schema::Mut<corev1::PodSecurityContext> groups(std::move(*context));
   ASSERT_EQ(groups->supplementalGroups.size(), 2u);
@@ -85,8 +81,7 @@ TEST(Protobuf, unsortedMapsAndPackedNumbers) {
 TEST(ProtobufHostile, everyPrefixIsReadSafely) {
   std::string bytes = encodeProtobuf(samplePod("prefix").object());
   int failed = 0;
-  for (size_t i = 4; i < bytes.size(); ++i)
-    failed += decodeProtobuf(podType(), bytes.substr(0, i)) ? 0 : 1;
+  for (size_t i = 4; i < bytes.size(); ++i) failed += decodeProtobuf(podType(), bytes.substr(0, i)) ? 0 : 1;
   EXPECT_GT(failed, static_cast<int>(bytes.size()) / 2);
 }
 
@@ -116,8 +111,7 @@ TEST(ProtobufHostile, mutatedBytesNeverHarm) {
   int decodedCount = 0;
   for (int round = 0; round < 20'000; ++round) {
     std::string mutated = bytes;
-    for (int change = 0; change < 3; ++change)
-      mutated[4 + random() % (mutated.size() - 4)] = static_cast<char>(random());
+    for (int change = 0; change < 3; ++change) mutated[4 + random() % (mutated.size() - 4)] = static_cast<char>(random());
     auto object = decodeProtobuf(podType(), mutated);
     if (!object) continue;
     ++decodedCount;
@@ -132,11 +126,7 @@ TEST(ProtobufHostile, mutatedBytesNeverHarm) {
 
 TEST(Lists, areBuiltFromItemEncodings) {
   std::vector<Ref<void>> items = {samplePod("a"), samplePod("b")};
-  ListHead head{.apiVersion = "v1",
-                .kind = "PodList",
-                .resourceVersion = "7",
-                .continueToken = "t",
-                .remainingItemCount = 3};
+  ListHead head{.apiVersion = "v1", .kind = "PodList", .resourceVersion = "7", .continueToken = "t", .remainingItemCount = 3};
   std::string json, protobuf;
   writeJsonList(head, items, [&](std::string_view piece) { json += piece; });
   writeProtobufList(head, items, [&](std::string_view piece) { protobuf += piece; });
@@ -152,10 +142,8 @@ TEST(Lists, areBuiltFromItemEncodings) {
   std::string kept, empty;
   head.itemsCarryTypeMeta = true;
   writeJsonList(head, items, [&](std::string_view piece) { kept += piece; });
-  EXPECT_NE(kept.find(R"({"kind":"Pod","apiVersion":"v1","metadata":{"name":"b")"),
-            std::string::npos);
-  writeJsonList({.apiVersion = "v1", .kind = "PodList"}, {},
-                [&](std::string_view piece) { empty += piece; });
+  EXPECT_NE(kept.find(R"({"kind":"Pod","apiVersion":"v1","metadata":{"name":"b")"), std::string::npos);
+  writeJsonList({.apiVersion = "v1", .kind = "PodList"}, {}, [&](std::string_view piece) { empty += piece; });
   EXPECT_EQ(empty, R"({"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]})");
 }
 

@@ -7,14 +7,7 @@
 
 namespace knarr::codec {
 
-enum class Wire : uint8_t {
-  Varint = 0,
-  Fixed64 = 1,
-  LengthDelimited = 2,
-  StartGroup = 3,
-  EndGroup = 4,
-  Fixed32 = 5
-};
+enum class Wire : uint8_t { Varint = 0, Fixed64 = 1, LengthDelimited = 2, StartGroup = 3, EndGroup = 4, Fixed32 = 5 };
 
 // Starts every enveloped object. Source: k8s.io/apimachinery/pkg/runtime/serializer/protobuf.
 constexpr std::string_view kEnvelopeMagic("k8s\0", 4);
@@ -23,14 +16,12 @@ constexpr std::string_view kEnvelopeMagic("k8s\0", 4);
 // there.
 class WireReader {
  public:
-  explicit WireReader(std::string_view bytes)
-      : at_(bytes.data()), end_(bytes.data() + bytes.size()) {}
+  explicit WireReader(std::string_view bytes) : at_(bytes.data()), end_(bytes.data() + bytes.size()) {}
 
   bool atEnd() const { return at_ == end_; }
   bool key(uint32_t& tag, Wire& wire) {
     uint64_t value = 0;
-    if (!varint(value) || (value >> 3) == 0 || (value >> 3) > UINT32_MAX || (value & 7) > 5)
-      return false;
+    if (!varint(value) || (value >> 3) == 0 || (value >> 3) > UINT32_MAX || (value & 7) > 5) return false;
     tag = static_cast<uint32_t>(value >> 3);
     wire = static_cast<Wire>(value & 7);
     return true;

@@ -57,9 +57,8 @@ double Value::number() const {
 }
 
 size_t Value::lowerBound(std::string_view name) const {
-  auto at = std::lower_bound(
-      members_, members_ + size_, name,
-      [](const Member& member, std::string_view wanted) { return member.name < wanted; });
+  auto at = std::lower_bound(members_, members_ + size_, name,
+                             [](const Member& member, std::string_view wanted) { return member.name < wanted; });
   return static_cast<size_t>(at - members_);
 }
 
@@ -68,9 +67,7 @@ const Value* Value::find(std::string_view name) const {
   size_t at = lowerBound(name);
   return at < size_ && members_[at].name == name ? &members_[at].value : nullptr;
 }
-Value* Value::find(std::string_view name) {
-  return const_cast<Value*>(static_cast<const Value*>(this)->find(name));
-}
+Value* Value::find(std::string_view name) { return const_cast<Value*>(static_cast<const Value*>(this)->find(name)); }
 
 // Room for one more element; the elements may move.
 template <class T>
@@ -152,8 +149,7 @@ std::vector<std::string_view> Value::sortMembers() {
   uint32_t kept = 0;
   for (size_t i = 0; i < order.size(); ++i) {
     if (i + 1 < order.size() && order[i].first.name == order[i + 1].first.name) {
-      if (twice.empty() || twice.back() != order[i].first.name)
-        twice.push_back(order[i].first.name);
+      if (twice.empty() || twice.back() != order[i].first.name) twice.push_back(order[i].first.name);
       continue;
     }
     members_[kept++] = order[i].first;
@@ -178,9 +174,8 @@ bool operator==(const Value& a, const Value& b) {
     case Value::Is::Array:
       return std::equal(a.items_, a.items_ + a.size_, b.items_, b.items_ + b.size_);
     case Value::Is::Object:
-      return std::equal(
-          a.members_, a.members_ + a.size_, b.members_, b.members_ + b.size_,
-          [](const Member& x, const Member& y) { return x.name == y.name && x.value == y.value; });
+      return std::equal(a.members_, a.members_ + a.size_, b.members_, b.members_ + b.size_,
+                        [](const Member& x, const Member& y) { return x.name == y.name && x.value == y.value; });
   }
   return false;
 }
@@ -275,8 +270,7 @@ class ValueParser {
     if (scan_.peek() == Token::ObjectEnd) return scan_.skipMark(), true;
     for (;;) {
       std::string_view name;
-      if (scan_.peek() != Token::String || !string(name) || scan_.peek() != Token::Colon)
-        return false;
+      if (scan_.peek() != Token::String || !string(name) || scan_.peek() != Token::Colon) return false;
       scan_.skipMark();
       if (strictErrors_) path_.emplace_back(name);
       Value item;
@@ -295,8 +289,7 @@ class ValueParser {
   void duplicate(std::string_view name) {
     if (!strictErrors_ || strictErrors_->size() >= kStrictErrorsMax) return;
     std::string path;
-    for (const std::string& step : path_)
-      path += (path.empty() || step[0] == '[' ? "" : ".") + step;
+    for (const std::string& step : path_) path += (path.empty() || step[0] == '[' ? "" : ".") + step;
     path += (path.empty() ? "" : ".") + std::string(name);
     strictErrors_->push_back(fmt::format("duplicate field {}", quote(path)));
   }
@@ -311,8 +304,7 @@ class ValueParser {
 
 }  // namespace
 
-Result<Value> parseJsonValue(std::string_view text, Arena& arena,
-                             std::vector<std::string>* strictErrors) {
+Result<Value> parseJsonValue(std::string_view text, Arena& arena, std::vector<std::string>* strictErrors) {
   return ValueParser(text, arena, strictErrors).run();
 }
 
@@ -387,8 +379,7 @@ Result<Value> valueOf(const schema::TypeInfo& type, const void* root, Arena& are
   return parseJsonValue(encodeJsonValue(type, root), arena);
 }
 
-Result<void> decodeValue(const schema::TypeInfo& type, const Value& value, void* root,
-                         Arena& arena) {
+Result<void> decodeValue(const schema::TypeInfo& type, const Value& value, void* root, Arena& arena) {
   return decodeJsonValue(type, toJson(value), root, arena);
 }
 

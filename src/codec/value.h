@@ -53,18 +53,14 @@ class Value {
   double number() const;
   std::string_view string() const { return checked(Is::String), std::string_view(text_, size_); }
   std::span<Value> items() { return checked(Is::Array), std::span<Value>(items_, size_); }
-  std::span<const Value> items() const {
-    return checked(Is::Array), std::span<const Value>(items_, size_);
-  }
+  std::span<const Value> items() const { return checked(Is::Array), std::span<const Value>(items_, size_); }
   std::span<Member> members();
   std::span<const Member> members() const;
   // Elements of an array or object.
   size_t size() const { return size_; }
 
   // The string of a string value, "" of any other.
-  std::string_view stringOr(std::string_view fallback = {}) const {
-    return is_ == Is::String ? string() : fallback;
-  }
+  std::string_view stringOr(std::string_view fallback = {}) const { return is_ == Is::String ? string() : fallback; }
 
   // The member of an object; null when absent, and for every value that is no object.
   const Value* find(std::string_view name) const;
@@ -109,18 +105,13 @@ struct Member {
   Value value;
 };
 
-inline std::span<Member> Value::members() {
-  return checked(Is::Object), std::span<Member>(members_, size_);
-}
-inline std::span<const Member> Value::members() const {
-  return checked(Is::Object), std::span<const Member>(members_, size_);
-}
+inline std::span<Member> Value::members() { return checked(Is::Object), std::span<Member>(members_, size_); }
+inline std::span<const Member> Value::members() const { return checked(Is::Object), std::span<const Member>(members_, size_); }
 
 // Integers that fit int64 stay integers, other numbers become doubles. strictErrors, when given,
 // receives `duplicate field "a.b"` per member that stands twice. Errors (BadRequest) carry
 // encoding/json's text.
-Result<Value> parseJsonValue(std::string_view text, Arena& arena,
-                             std::vector<std::string>* strictErrors = nullptr);
+Result<Value> parseJsonValue(std::string_view text, Arena& arena, std::vector<std::string>* strictErrors = nullptr);
 Value deepCopyValue(const Value& value, Arena& arena);
 void appendJson(std::string& out, const Value& value);
 std::string toJson(const Value& value);
@@ -128,7 +119,6 @@ std::string toJson(const Value& value);
 // Between values and structs. The value form of a struct is that of its JSON, kind and apiVersion
 // left out.
 Result<Value> valueOf(const schema::TypeInfo& type, const void* root, Arena& arena);
-Result<void> decodeValue(const schema::TypeInfo& type, const Value& value, void* root,
-                         Arena& arena);
+Result<void> decodeValue(const schema::TypeInfo& type, const Value& value, void* root, Arena& arena);
 
 }  // namespace knarr::codec

@@ -23,8 +23,7 @@ TEST(Value, parsesAndWritesCanonically) {
   EXPECT_FALSE(parsed("1.0", arena).isInt());
   EXPECT_EQ(parseJsonValue("1e999", arena).error().message(),
             "json: cannot unmarshal number 1e999 into Go value of type float64");
-  EXPECT_EQ(parseJsonValue("[1,]", arena).error().message(),
-            "invalid character ']' looking for beginning of value");
+  EXPECT_EQ(parseJsonValue("[1,]", arena).error().message(), "invalid character ']' looking for beginning of value");
   EXPECT_EQ(parseJsonValue(std::string(5000, '['), arena).error().message(), "exceeded max depth");
 }
 
@@ -53,12 +52,8 @@ TEST(Value, editsObjectsAndArrays) {
 TEST(Value, equality) {
   Arena arena;
   EXPECT_EQ(parsed(R"({"a":1,"b":[{}]})", arena), parsed(R"({"b":[{}],"a":1.0})", arena));
-  for (auto [a, b] : {std::pair("1", "2"),
-                      {"[1]", "[1,2]"},
-                      {"{}", "[]"},
-                      {"null", "false"},
-                      {R"({"a":1})", R"({"b":1})"},
-                      {"\"1\"", "1"}})
+  for (auto [a, b] :
+       {std::pair("1", "2"), {"[1]", "[1,2]"}, {"{}", "[]"}, {"null", "false"}, {R"({"a":1})", R"({"b":1})"}, {"\"1\"", "1"}})
     EXPECT_FALSE(parsed(a, arena) == parsed(b, arena)) << a << b;
 }
 
@@ -67,15 +62,13 @@ TEST(Value, duplicatesAreToldAndTheLastWins) {
   std::vector<std::string> strict;
   auto value = parseJsonValue(R"({"a":1,"b":[{"c":1,"c":2}],"a":3})", arena, &strict);
   ASSERT_TRUE(value);
-  EXPECT_EQ(strict,
-            (std::vector<std::string>{"duplicate field \"b[0].c\"", "duplicate field \"a\""}));
+  EXPECT_EQ(strict, (std::vector<std::string>{"duplicate field \"b[0].c\"", "duplicate field \"a\""}));
   EXPECT_EQ(toJson(*value), R"({"a":3,"b":[{"c":2}]})");
 }
 
 TEST(Value, toAndFromStructs) {
   Arena arena;
-  auto pod = decodeJson(schema::typeInfoOf<corev1::Pod>(),
-                        R"({"metadata":{"name":"x"},"spec":{"containers":[]}})");
+  auto pod = decodeJson(schema::typeInfoOf<corev1::Pod>(), R"({"metadata":{"name":"x"},"spec":{"containers":[]}})");
   auto value = valueOf(schema::typeInfoOf<corev1::Pod>(), pod->object.root(), arena);
   ASSERT_TRUE(value);
   EXPECT_EQ(toJson(*value), R"({"metadata":{"name":"x"},"spec":{"containers":[]},"status":{}})");

@@ -19,17 +19,13 @@
 namespace knarr::codec {
 namespace {
 
-std::string_view viewOf(const yaml_char_t* text) {
-  return text ? reinterpret_cast<const char*>(text) : "";
-}
+std::string_view viewOf(const yaml_char_t* text) { return text ? reinterpret_cast<const char*>(text) : ""; }
 
 class YamlReader {
  public:
-  YamlReader(std::string_view text, Arena& arena, std::vector<std::string>* duplicates)
-      : arena_(arena), duplicates_(duplicates) {
+  YamlReader(std::string_view text, Arena& arena, std::vector<std::string>* duplicates) : arena_(arena), duplicates_(duplicates) {
     yaml_parser_initialize(&parser_);
-    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()),
-                                 text.size());
+    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()), text.size());
   }
   ~YamlReader() {
     clearEvent();
@@ -62,9 +58,7 @@ class YamlReader {
     if (error_.empty()) error_ = std::move(message);
     return false;
   }
-  Unexpected failure() {
-    return fail(Reason::BadRequest, error_.empty() ? "yaml: malformed document" : error_);
-  }
+  Unexpected failure() { return fail(Reason::BadRequest, error_.empty() ? "yaml: malformed document" : error_); }
   void clearEvent() {
     if (haveEvent_) yaml_event_delete(&event_);
     haveEvent_ = false;
@@ -76,12 +70,8 @@ class YamlReader {
     // goyaml says where only when the place is not the start.
     size_t line = parser_.context_mark.line ? parser_.context_mark.line : parser_.problem_mark.line;
     if (parser_.problem_mark.line != 0) line = parser_.problem_mark.line;
-    std::string where =
-        line != 0 ? fmt::format("line {}: ", line + (parser_.error == YAML_SCANNER_ERROR ? 1 : 0))
-                  : "";
-    return fails(
-        fmt::format("yaml: {}{}", where,
-                    parser_.problem ? parser_.problem : "unknown problem parsing YAML content"));
+    std::string where = line != 0 ? fmt::format("line {}: ", line + (parser_.error == YAML_SCANNER_ERROR ? 1 : 0)) : "";
+    return fails(fmt::format("yaml: {}{}", where, parser_.problem ? parser_.problem : "unknown problem parsing YAML content"));
   }
 
   // ---- nodes: the event of the node is current
@@ -121,8 +111,7 @@ class YamlReader {
   bool alias(Node& out) {
     std::string name(viewOf(event_.data.alias.anchor));
     auto found = anchors_.find(name);
-    if (found == anchors_.end())
-      return fails(fmt::format("yaml: unknown anchor '{}' referenced", name));
+    if (found == anchors_.end()) return fails(fmt::format("yaml: unknown anchor '{}' referenced", name));
     if (!found->second) return fails(fmt::format("yaml: anchor '{}' value contains itself", name));
     size_t line = out.line;
     out = *found->second;
@@ -144,8 +133,7 @@ class YamlReader {
   }
 
   bool scalar(Node& out) {
-    std::string_view text(reinterpret_cast<const char*>(event_.data.scalar.value),
-                          event_.data.scalar.length);
+    std::string_view text(reinterpret_cast<const char*>(event_.data.scalar.value), event_.data.scalar.length);
     std::string_view tag = viewOf(event_.data.scalar.tag);
     bool plain = event_.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     constexpr std::string_view kCore = "tag:yaml.org,2002:";
@@ -155,8 +143,7 @@ class YamlReader {
       out.value = Value::ofString(arena_.copy(*bytes));
       return true;
     }
-    bool resolves =
-        (plain && tag.empty()) || (tag.starts_with(kCore) && tag != "tag:yaml.org,2002:str");
+    bool resolves = (plain && tag.empty()) || (tag.starts_with(kCore) && tag != "tag:yaml.org,2002:str");
     out.isMergeKey = plain && text == "<<" && tag.empty();
     ResolvedScalar resolved = resolves ? resolveYamlScalar(text) : ResolvedScalar{};
     switch (resolved.is) {
@@ -217,8 +204,7 @@ class YamlReader {
       std::string_view name;
       if (!keyText(key.value, name)) return false;
       if (duplicates_ && !seen.insert(name).second)
-        duplicates_->push_back(
-            fmt::format("line {}: key {} already set in map", value.line, quote(name)));
+        duplicates_->push_back(fmt::format("line {}: key {} already set in map", value.line, quote(name)));
       out.value.addUnsorted(arena_, name, value.value);
     }
     out.value.sortMembers();
@@ -229,14 +215,12 @@ class YamlReader {
     if (from.isArray()) {
       // Earlier maps of the list win.
       for (size_t i = from.size(); i-- > 0;) {
-        if (!from.items()[i].isObject())
-          return fails("yaml: map merge requires map or sequence of maps as the value");
+        if (!from.items()[i].isObject()) return fails("yaml: map merge requires map or sequence of maps as the value");
         if (!merge(into, from.items()[i])) return false;
       }
       return true;
     }
-    if (!from.isObject())
-      return fails("yaml: map merge requires map or sequence of maps as the value");
+    if (!from.isObject()) return fails("yaml: map merge requires map or sequence of maps as the value");
     for (const Member& member : from.members()) into.addUnsorted(arena_, member.name, member.value);
     return true;
   }
@@ -300,10 +284,8 @@ bool appendBoundedJson(std::string& out, const Value& value, size_t bytesMax) {
 
 }  // namespace
 
-Result<std::string> yamlToJson(std::string_view text, std::vector<std::string>* duplicateKeys,
-                               size_t bytesMax) {
-  if (text.size() > bytesMax)
-    return fail(Reason::RequestEntityTooLarge, fmt::format("limit is {}", bytesMax));
+Result<std::string> yamlToJson(std::string_view text, std::vector<std::string>* duplicateKeys, size_t bytesMax) {
+  if (text.size() > bytesMax) return fail(Reason::RequestEntityTooLarge, fmt::format("limit is {}", bytesMax));
   Arena arena(text.size() + 512);
   std::vector<std::string> lines;
   Value value = TRY(YamlReader(text, arena, duplicateKeys ? &lines : nullptr).run());
@@ -314,17 +296,14 @@ Result<std::string> yamlToJson(std::string_view text, std::vector<std::string>* 
   }
   std::string out;
   if (!appendBoundedJson(out, value, bytesMax))
-    return fail(Reason::RequestEntityTooLarge,
-                fmt::format("yaml: the document grows beyond {} bytes", bytesMax));
+    return fail(Reason::RequestEntityTooLarge, fmt::format("yaml: the document grows beyond {} bytes", bytesMax));
   return out;
 }
 
-Result<Decoded> decodeYaml(const TypeInfo& type, std::string_view text,
-                           const DecodeOptions& options) {
+Result<Decoded> decodeYaml(const TypeInfo& type, std::string_view text, const DecodeOptions& options) {
   constexpr size_t kYamlBytesMax = size_t{64} << 20;
   std::vector<std::string> duplicates;
-  std::string json = TRY(yamlToJson(text, options.strict ? &duplicates : nullptr,
-                                    std::min(options.bytesMax, kYamlBytesMax)));
+  std::string json = TRY(yamlToJson(text, options.strict ? &duplicates : nullptr, std::min(options.bytesMax, kYamlBytesMax)));
   Decoded decoded = TRY(decodeJson(type, json, options));
   decoded.strictErrors.insert(decoded.strictErrors.begin(), duplicates.begin(), duplicates.end());
   return decoded;
@@ -347,8 +326,7 @@ std::vector<std::string_view> splitYamlDocuments(std::string_view text) {
     size_t next = end == std::string_view::npos ? text.size() : end + 1;
     std::string_view line = text.substr(at, next - at);
     bool separator =
-        line.starts_with("---") && (line.size() == 3 || line[3] == '\n' || line[3] == '\r' ||
-                                    line[3] == ' ' || line[3] == '\t');
+        line.starts_with("---") && (line.size() == 3 || line[3] == '\n' || line[3] == '\r' || line[3] == ' ' || line[3] == '\t');
     if (separator) {
       add(text.substr(documentFrom, at - documentFrom));
       // What follows on the separator's line belongs to the new document.

@@ -16,9 +16,7 @@ namespace {
 
 bool isDigit(char c) { return c >= '0' && c <= '9'; }
 // Every character outside ASCII counts as a letter; keys of API objects are ASCII.
-bool isLetter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 0x80;
-}
+bool isLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 0x80; }
 
 // The number that starts at `at`, and where it ends.
 int64_t numberAt(std::string_view text, size_t& at, int64_t start) {
@@ -33,8 +31,7 @@ bool keyBefore(std::string_view a, std::string_view b) {
   for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
     if (a[i] == b[i]) continue;
     bool aLetter = isLetter(a[i]), bLetter = isLetter(b[i]);
-    if (aLetter && bLetter)
-      return static_cast<unsigned char>(a[i]) < static_cast<unsigned char>(b[i]);
+    if (aLetter && bLetter) return static_cast<unsigned char>(a[i]) < static_cast<unsigned char>(b[i]);
     if (aLetter || bLetter) return bLetter;
     int64_t start = 0;
     if (a[i] == '0' || b[i] == '0')
@@ -86,16 +83,14 @@ class YamlWriter {
   void scalar(std::string_view text, yaml_scalar_style_t style) {
     yaml_event_t event;
     const auto* bytes = reinterpret_cast<const yaml_char_t*>(text.data());
-    ASSERT(yaml_scalar_event_initialize(&event, nullptr, nullptr, bytes,
-                                        static_cast<int>(text.size()), 1, 1, style) != 0);
+    ASSERT(yaml_scalar_event_initialize(&event, nullptr, nullptr, bytes, static_cast<int>(text.size()), 1, 1, style) != 0);
     emit(event);
   }
   void string(std::string_view text) {
     if (text.find('\n') != std::string_view::npos)
       scalar(text, YAML_LITERAL_SCALAR_STYLE);
     else
-      scalar(text.empty() ? "" : text,
-             needsYamlQuotes(text) ? YAML_DOUBLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE);
+      scalar(text.empty() ? "" : text, needsYamlQuotes(text) ? YAML_DOUBLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE);
   }
   void node(const Value& value) {
     switch (value.is()) {
@@ -129,8 +124,7 @@ class YamlWriter {
     emit(event);
     std::vector<const Member*> members;
     for (const Member& member : value.members()) members.push_back(&member);
-    std::sort(members.begin(), members.end(),
-              [](const Member* a, const Member* b) { return keyBefore(a->name, b->name); });
+    std::sort(members.begin(), members.end(), [](const Member* a, const Member* b) { return keyBefore(a->name, b->name); });
     for (const Member* member : members) {
       string(member->name);
       node(member->value);

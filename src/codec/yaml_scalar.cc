@@ -101,12 +101,10 @@ bool isBase60(std::string_view text) {
 
 ResolvedScalar resolveYamlScalar(std::string_view text) {
   if (isOneOf(text, {"", "~", "null", "Null", "NULL"})) return {YamlScalar::Null};
-  if (isOneOf(text, {"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"}))
-    return {YamlScalar::Bool, true};
+  if (isOneOf(text, {"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})) return {YamlScalar::Bool, true};
   if (isOneOf(text, {"n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"}))
     return {YamlScalar::Bool, false};
-  if (isOneOf(text, {".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF",
-                     "-.inf", "-.Inf", "-.INF"}))
+  if (isOneOf(text, {".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF"}))
     return {YamlScalar::NotFinite};
   char first = text[0];
   if (!isDigit(first) && first != '+' && first != '-' && first != '.') return {};
@@ -119,15 +117,13 @@ ResolvedScalar resolveYamlScalar(std::string_view text) {
   if (first != '.' && parseGoInteger(plain, negative, magnitude)) {
     if (negative && magnitude <= uint64_t{1} << 63)
       return {YamlScalar::Int, false, static_cast<int64_t>(uint64_t{0} - magnitude)};
-    if (!negative && magnitude <= INT64_MAX)
-      return {YamlScalar::Int, false, static_cast<int64_t>(magnitude)};
+    if (!negative && magnitude <= INT64_MAX) return {YamlScalar::Int, false, static_cast<int64_t>(magnitude)};
     if (!negative) return {YamlScalar::Uint, false, 0, static_cast<double>(magnitude)};
   }
   if (isYamlFloat(plain)) {
     const char* begin = plain.data() + (plain[0] == '+' ? 1 : 0);
     double value = 0;
-    if (std::from_chars(begin, plain.data() + plain.size(), value).ec == std::errc())
-      return {YamlScalar::Float, false, 0, value};
+    if (std::from_chars(begin, plain.data() + plain.size(), value).ec == std::errc()) return {YamlScalar::Float, false, 0, value};
   }
   return {};
 }
@@ -139,8 +135,7 @@ bool needsYamlQuotes(std::string_view text) {
 std::string formatGoG(double value) {
   if (value == 0) return std::signbit(value) ? "-0" : "0";
   char buffer[64];
-  auto scientific =
-      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
+  auto scientific = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
   std::string_view text(buffer, static_cast<size_t>(scientific.ptr - buffer));
   size_t e = text.find('e');
   std::string_view digits = text.substr(e + 1);
@@ -149,8 +144,7 @@ std::string formatGoG(double value) {
   std::from_chars(digits.data(), digits.data() + digits.size(), exponent);
   // Shortest 'g' turns to exponents below 1e-4 and from 1e6 on.
   if (exponent < -4 || exponent >= 6)
-    return fmt::format("{}e{}{:02}", text.substr(0, e), exponent < 0 ? '-' : '+',
-                       std::abs(exponent));
+    return fmt::format("{}e{}{:02}", text.substr(0, e), exponent < 0 ? '-' : '+', std::abs(exponent));
   auto fixed = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::fixed);
   return std::string(buffer, fixed.ptr);
 }

@@ -58,12 +58,10 @@ TEST(Yaml, plainScalars) {
 
 TEST(Yaml, anchorsAndMerges) {
   EXPECT_EQ(json("a: &x {k: 1}\nb: *x\n"), R"({"a":{"k":1},"b":{"k":1}})");
-  EXPECT_EQ(json("a: &x {k: 1, l: 2}\nb:\n  <<: *x\n  l: 3\n"),
-            R"({"a":{"k":1,"l":2},"b":{"k":1,"l":3}})");
+  EXPECT_EQ(json("a: &x {k: 1, l: 2}\nb:\n  <<: *x\n  l: 3\n"), R"({"a":{"k":1,"l":2},"b":{"k":1,"l":3}})");
   EXPECT_EQ(json("b: *x"), "error: yaml: unknown anchor 'x' referenced");
   EXPECT_EQ(json("a: &x [*x]"), "error: yaml: anchor 'x' value contains itself");
-  EXPECT_EQ(json("a: {<<: 1}"),
-            "error: yaml: map merge requires map or sequence of maps as the value");
+  EXPECT_EQ(json("a: {<<: 1}"), "error: yaml: map merge requires map or sequence of maps as the value");
 }
 
 TEST(Yaml, errors) {
@@ -73,36 +71,27 @@ TEST(Yaml, errors) {
   EXPECT_TRUE(json("[1, 2]: x").starts_with("error: yaml: unsupported map key"));
   std::vector<std::string> duplicates;
   ASSERT_TRUE(yamlToJson("a: 1\nb: 2\na: 3\n", &duplicates));
-  EXPECT_EQ(duplicates, std::vector<std::string>{
-                            "yaml: unmarshal errors:\n  line 3: key \"a\" already set in map"});
+  EXPECT_EQ(duplicates, std::vector<std::string>{"yaml: unmarshal errors:\n  line 3: key \"a\" already set in map"});
   EXPECT_EQ(json("a: 1\nb: 2\na: 3\n"), R"({"a":3,"b":2})");
 }
 
 TEST(Yaml, decodesObjectsStrictly) {
-  auto pod =
-      decodeYaml(schema::typeInfoOf<corev1::Pod>(),
-                 "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  name: b\nspec:\n  foo: 1\n",
-                 {.strict = true});
+  auto pod = decodeYaml(schema::typeInfoOf<corev1::Pod>(),
+                        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  name: b\nspec:\n  foo: 1\n", {.strict = true});
   ASSERT_TRUE(pod);
-  EXPECT_EQ(pod->strictErrors,
-            (std::vector<std::string>{
-                "yaml: unmarshal errors:\n  line 5: key \"name\" already set in map",
-                "unknown field \"spec.foo\""}));
+  EXPECT_EQ(pod->strictErrors, (std::vector<std::string>{"yaml: unmarshal errors:\n  line 5: key \"name\" already set in map",
+                                                         "unknown field \"spec.foo\""}));
 }
 
 TEST(Yaml, writesTheFamiliarShape) {
-  EXPECT_EQ(
-      yaml(
-          R"({"b":[{"x":1,"y":"z"},[]],"a":{},"c":null,"d":"true","e":"1","f":"","g":1.5,"h":"a: b","i":"- x"})"),
-      "a: {}\nb:\n- x: 1\n  \"y\": z\n- []\nc: null\nd: \"true\"\ne: \"1\"\nf: \"\"\ng: 1.5\nh: "
-      "'a: b'\ni: '- x'\n");
+  EXPECT_EQ(yaml(R"({"b":[{"x":1,"y":"z"},[]],"a":{},"c":null,"d":"true","e":"1","f":"","g":1.5,"h":"a: b","i":"- x"})"),
+            "a: {}\nb:\n- x: 1\n  \"y\": z\n- []\nc: null\nd: \"true\"\ne: \"1\"\nf: \"\"\ng: 1.5\nh: "
+            "'a: b'\ni: '- x'\n");
   EXPECT_EQ(yaml(R"({"a":"x\ny\n","b":"x\ny"})"), "a: |\n  x\n  y\nb: |-\n  x\n  y\n");
   EXPECT_EQ(yaml(R"({"a10":1,"a9":1,"A":1,"a-b":1})"), "A: 1\na-b: 1\na9: 1\na10: 1\n");
   EXPECT_EQ(yaml(R"({"t":"2008-01-01T01:01:01Z","n":1e21,"m":12:30})").substr(0, 6), "error:");
-  EXPECT_EQ(yaml(R"({"t":"2008-01-01T01:01:01Z","m":"12:30:45"})"),
-            "m: \"12:30:45\"\nt: \"2008-01-01T01:01:01Z\"\n");
-  std::string words =
-      "the quick brown fox jumps over the lazy dog and runs away from all the other animals today";
+  EXPECT_EQ(yaml(R"({"t":"2008-01-01T01:01:01Z","m":"12:30:45"})"), "m: \"12:30:45\"\nt: \"2008-01-01T01:01:01Z\"\n");
+  std::string words = "the quick brown fox jumps over the lazy dog and runs away from all the other animals today";
   EXPECT_EQ(yaml("{\"w\":\"" + words + "\"}"),
             "w: the quick brown fox jumps over the lazy dog and runs away from all the other "
             "animals\n  today\n");
@@ -172,8 +161,7 @@ TEST(Yaml, roundTripsAwkwardStrings) {
 }
 
 TEST(Yaml, splitsDocuments) {
-  auto documents =
-      splitYamlDocuments("# head\n---\na: 1\n---\n\n--- # two\nb: 2\n---\n{\"c\": 3}\n---");
+  auto documents = splitYamlDocuments("# head\n---\na: 1\n---\n\n--- # two\nb: 2\n---\n{\"c\": 3}\n---");
   ASSERT_EQ(documents.size(), 3u);
   EXPECT_EQ(json(documents[0]), R"({"a":1})");
   EXPECT_EQ(json(documents[1]), R"({"b":2})");

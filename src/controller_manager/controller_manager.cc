@@ -25,7 +25,8 @@ bool hasVerb(const client::ResourceInfo& resource, std::string_view verb) {
 
 // The groups and versions that this cluster serves; the API server gets the same list.
 bool isServed(const client::ResourceInfo& resource, const std::vector<std::string>& groupVersions) {
-  std::string gv = resource.group.empty() ? std::string(resource.version) : std::string(resource.group) + "/" + std::string(resource.version);
+  std::string gv =
+      resource.group.empty() ? std::string(resource.version) : std::string(resource.group) + "/" + std::string(resource.version);
   return std::find(groupVersions.begin(), groupVersions.end(), gv) != groupVersions.end();
 }
 
@@ -48,7 +49,8 @@ std::vector<const client::ResourceInfo*> deletableResources(const std::vector<st
     if (!resource.subresource.empty() || !resource.type || !isServed(resource, groupVersions)) continue;
     if (isServedBefore(resource, groupVersions)) continue;
     if (!hasVerb(resource, "delete") || !hasVerb(resource, "list") || !hasVerb(resource, "watch")) continue;
-    if (namespacedOnly ? resource.namespaced && hasVerb(resource, "deletecollection") : resource.resource != "events") out.push_back(&resource);
+    if (namespacedOnly ? resource.namespaced && hasVerb(resource, "deletecollection") : resource.resource != "events")
+      out.push_back(&resource);
   }
   return out;
 }
@@ -60,8 +62,8 @@ struct Member {
 
 }  // namespace
 
-async::Task<void> runControllers(env::Env environment, ControllerManagerConfig config, client::InformerFactory& informers, ClientFor clientFor,
-                                 async::StopToken stop) {
+async::Task<void> runControllers(env::Env environment, ControllerManagerConfig config, client::InformerFactory& informers,
+                                 ClientFor clientFor, async::StopToken stop) {
   std::vector<Member> members;
   auto add = [&](const std::string& identity, auto make) {
     Member member;
@@ -72,12 +74,14 @@ async::Task<void> runControllers(env::Env environment, ControllerManagerConfig c
   };
   add("service-account-controller", [](ControllerContext c) { return controllers::makeServiceAccountsController(c); });
   add("root-ca-cert-publisher", [&](ControllerContext c) { return controllers::makeRootCaCertPublisher(c, config.rootCaPem); });
-  add("namespace-controller",
-      [&](ControllerContext c) { return controllers::makeNamespaceController(c, deletableResources(config.servedGroupVersions, true)); });
+  add("namespace-controller", [&](ControllerContext c) {
+    return controllers::makeNamespaceController(c, deletableResources(config.servedGroupVersions, true));
+  });
   add("deployment-controller", [](ControllerContext c) { return controllers::makeDeploymentController(c); });
   add("replicaset-controller", [](ControllerContext c) { return controllers::makeReplicaSetController(c); });
-  add("generic-garbage-collector",
-      [&](ControllerContext c) { return controllers::makeGarbageCollector(c, deletableResources(config.servedGroupVersions, false)); });
+  add("generic-garbage-collector", [&](ControllerContext c) {
+    return controllers::makeGarbageCollector(c, deletableResources(config.servedGroupVersions, false));
+  });
   controllers::NodeLifecycleConfig nodeLifecycle;
   nodeLifecycle.monitorGracePeriod = config.nodeMonitorGracePeriod;
   add("node-controller", [&](ControllerContext c) { return controllers::makeNodeLifecycleController(c, nodeLifecycle); });

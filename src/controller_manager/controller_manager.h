@@ -28,7 +28,7 @@ struct ControllerManagerConfig {
 using ClientFor = std::function<std::unique_ptr<client::Client>(const std::string& controller)>;
 
 // Runs all controllers until stop. `informers` serves them all; it is started here.
-async::Task<void> runControllers(env::Env environment, ControllerManagerConfig config, client::InformerFactory& informers, ClientFor clientFor,
-                                 async::StopToken stop);
+async::Task<void> runControllers(env::Env environment, ControllerManagerConfig config, client::InformerFactory& informers,
+                                 ClientFor clientFor, async::StopToken stop);
 
 }  // namespace knarr::controller_manager

@@ -18,7 +18,6 @@ struct RuntimeClientOptions {
 };
 
 // Connects at the first call, and again after the connection was lost.
-std::unique_ptr<RuntimeClient> makeRuntimeClient(env::Env environment,
-                                                 RuntimeClientOptions options);
+std::unique_ptr<RuntimeClient> makeRuntimeClient(env::Env environment, RuntimeClientOptions options);
 
 }  // namespace knarr::cri

@@ -43,8 +43,7 @@ class CriContract : public testing::TestWithParam<const char*> {
     runtime.reset();
     daemon.stop();
   }
-  static Task<void> prepareAndRun(env::PosixEnv* real, PrivateContainerd* daemon,
-                                  RuntimeClient* runtime,
+  static Task<void> prepareAndRun(env::PosixEnv* real, PrivateContainerd* daemon, RuntimeClient* runtime,
                                   Task<void> (*body)(env::Env, RuntimeClient*, bool)) {
     Result<void> ready;
     if (daemon != nullptr) ready = co_await daemon->import();
@@ -65,13 +64,11 @@ void fillSandbox(v1::PodSandboxConfig& config, Arena& arena) {
   schema::set(config.labels, arena, "io.kubernetes.pod.uid", config.metadata->uid);
   config.linux_ = arena.make<v1::LinuxPodSandboxConfig>();
   config.linux_->securityContext = arena.make<v1::LinuxSandboxSecurityContext>();
-  auto* namespaces = config.linux_->securityContext->namespaceOptions =
-      arena.make<v1::NamespaceOption>();
+  auto* namespaces = config.linux_->securityContext->namespaceOptions = arena.make<v1::NamespaceOption>();
   namespaces->pid = kNamespaceContainer;
 }
 
-Task<Result<std::string>> makeContainer(RuntimeClient* runtime, std::string sandbox,
-                                        std::string name, std::string command) {
+Task<Result<std::string>> makeContainer(RuntimeClient* runtime, std::string sandbox, std::string name, std::string command) {
   auto request = schema::newObject<v1::CreateContainerRequest>();
   Arena& arena = request.arena();
   request->podSandboxId = request.str(sandbox);
@@ -134,8 +131,7 @@ Task<void> wholeLife(env::Env env, RuntimeClient* runtime, bool fake) {
   EXPECT_FALSE((*sandboxStatus)->status->network->ip.empty());
   EXPECT_EQ((*sandboxStatus)->status->metadata->name, "web");
 
-  Result<std::string> id =
-      co_await makeContainer(runtime, sandbox, "main", "echo $COLOR; sleep 1000");
+  Result<std::string> id = co_await makeContainer(runtime, sandbox, "main", "echo $COLOR; sleep 1000");
   EXPECT_TRUE(id) << (id ? "" : id.error().describe());
   if (!id) co_return;
   auto before = co_await runtime->containerStatus(*id, false);

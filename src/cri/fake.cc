@@ -23,14 +23,12 @@ Ref<T> published(Mut<T> object) {
 }
 
 Unexpected absent(std::string_view what, std::string_view id) {
-  return fail(Reason::NotFound,
-              fmt::format("an error occurred when try to find {} \"{}\": not found", what, id));
+  return fail(Reason::NotFound, fmt::format("an error occurred when try to find {} \"{}\": not found", what, id));
 }
 
 }  // namespace
 
-FakeRuntime::FakeRuntime(env::Env environment)
-    : env_(environment), changed_(environment.executor) {}
+FakeRuntime::FakeRuntime(env::Env environment) : env_(environment), changed_(environment.executor) {}
 
 FakeRuntime::~FakeRuntime() {
   for (auto& [id, container] : containers_) env_.executor.cancelTimer(container.exitTimer);
@@ -43,8 +41,7 @@ std::string FakeRuntime::fullImageName(std::string_view name) {
   size_t slash = full.rfind('/');
   if (slash == std::string::npos) full = "docker.io/library/" + full;
   slash = full.rfind('/');
-  if (full.find(':', slash) == std::string::npos && full.find('@') == std::string::npos)
-    full += ":latest";
+  if (full.find(':', slash) == std::string::npos && full.find('@') == std::string::npos) full += ":latest";
   return full;
 }
 
@@ -59,9 +56,7 @@ std::string FakeRuntime::presentImage(std::string_view name) const {
   return "";
 }
 
-void FakeRuntime::addImage(std::string name, Behavior behavior) {
-  images_[fullImageName(name)] = std::move(behavior);
-}
+void FakeRuntime::addImage(std::string name, Behavior behavior) { images_[fullImageName(name)] = std::move(behavior); }
 void FakeRuntime::addRemoteImage(std::string name, Behavior behavior) {
   remoteImages_[fullImageName(name)] = std::move(behavior);
 }
@@ -69,8 +64,7 @@ void FakeRuntime::failNext(const std::string& method, const Error& error, int ti
   for (int i = 0; i < times; ++i) failures_[method].push_back(error);
 }
 
-const FakeRuntime::Container* FakeRuntime::findContainer(std::string_view podName,
-                                                         std::string_view containerName) const {
+const FakeRuntime::Container* FakeRuntime::findContainer(std::string_view podName, std::string_view containerName) const {
   const Container* newest = nullptr;
   for (const auto& [id, container] : containers_) {
     auto sandbox = sandboxes_.find(container.sandboxId);
@@ -127,9 +121,8 @@ void FakeRuntime::start(Container& container, const Behavior& behavior) {
   container.startedAt = env_.clock.unixNanos();
   changed_.notifyAll();
   if (!behavior.runFor) return;
-  container.exitTimer = env_.executor.at(
-      env_.clock.now() + *behavior.runFor,
-      [this, id = container.id, code = behavior.exitCode] { exitContainer(id, code); });
+  container.exitTimer = env_.executor.at(env_.clock.now() + *behavior.runFor,
+                                         [this, id = container.id, code = behavior.exitCode] { exitContainer(id, code); });
 }
 
 void FakeRuntime::exitContainer(const std::string& id, int32_t exitCode, std::string reason) {
@@ -144,8 +137,7 @@ void FakeRuntime::stopSandboxFromOutside(const std::string& id) {
   bool was = std::exchange(sandbox->second.state, kSandboxNotReady) == kSandboxReady;
   if (was) announce(RuntimeEvent::Exited, id);
   for (auto& [containerId, container] : containers_) {
-    if (container.sandboxId == id && container.state == kContainerRunning)
-      finish(container, 137, "");
+    if (container.sandboxId == id && container.state == kContainerRunning) finish(container, 137, "");
   }
 }
 
@@ -164,31 +156,26 @@ Answer<v1::StatusResponse> FakeRuntime::status(bool) {
   auto answer = schema::newObject<v1::StatusResponse>();
   Arena& arena = answer.arena();
   answer->status = arena.make<v1::RuntimeStatus>();
-  for (auto [name, ready] :
-       {std::pair(kRuntimeReady, runtimeReady), std::pair(kNetworkReady, networkReady)}) {
+  for (auto [name, ready] : {std::pair(kRuntimeReady, runtimeReady), std::pair(kNetworkReady, networkReady)}) {
     v1::RuntimeCondition& condition = answer->status->conditions.append(arena);
     condition.type = name;
     condition.status = ready;
-    if (!ready)
-      condition.reason = name == kNetworkReady ? "NetworkPluginNotReady" : "RuntimeNotReady";
+    if (!ready) condition.reason = name == kNetworkReady ? "NetworkPluginNotReady" : "RuntimeNotReady";
   }
   co_return published(std::move(answer));
 }
 
-Answer<v1::UpdateRuntimeConfigResponse> FakeRuntime::updateRuntimeConfig(
-    Mut<v1::UpdateRuntimeConfigRequest>) {
+Answer<v1::UpdateRuntimeConfigResponse> FakeRuntime::updateRuntimeConfig(Mut<v1::UpdateRuntimeConfigRequest>) {
   CO_TRY(co_await enter("UpdateRuntimeConfig", delays.other));
   co_return published(schema::newObject<v1::UpdateRuntimeConfigResponse>());
 }
 
-Answer<v1::RunPodSandboxResponse> FakeRuntime::runPodSandbox(
-    Mut<v1::RunPodSandboxRequest> request) {
+Answer<v1::RunPodSandboxResponse> FakeRuntime::runPodSandbox(Mut<v1::RunPodSandboxRequest> request) {
   Ref<v1::RunPodSandboxRequest> kept = published(std::move(request));
   if (kept->config == nullptr || kept->config->metadata == nullptr) {
     co_return fail(Reason::Invalid, "sandbox config must include metadata");
   }
-  CO_TRY(co_await enter("RunPodSandbox", delays.sandboxStart,
-                        std::string(kept->config->metadata->name)));
+  CO_TRY(co_await enter("RunPodSandbox", delays.sandboxStart, std::string(kept->config->metadata->name)));
   Sandbox sandbox;
   sandbox.id = newId();
   ++lastAddress_;
@@ -234,15 +221,12 @@ Answer<v1::PodSandboxStatusResponse> FakeRuntime::podSandboxStatus(std::string i
                      onLinux->securityContext->namespaceOptions->network == kNamespaceNode;
   if (hostNetwork) status->network = nullptr;
   if (!hostNetwork && sandbox.state == kSandboxReady) status->network->ip = answer.str(sandbox.ip);
-  if (onLinux != nullptr && onLinux->securityContext != nullptr &&
-      onLinux->securityContext->namespaceOptions != nullptr) {
+  if (onLinux != nullptr && onLinux->securityContext != nullptr && onLinux->securityContext->namespaceOptions != nullptr) {
     status->linux_ = arena.make<v1::LinuxPodSandboxStatus>();
     status->linux_->namespaces = arena.make<v1::Namespace>();
-    status->linux_->namespaces->options =
-        schema::copyInto(arena, *onLinux->securityContext->namespaceOptions);
+    status->linux_->namespaces->options = schema::copyInto(arena, *onLinux->securityContext->namespaceOptions);
   }
-  for (const auto& entry : sandbox.config().labels)
-    schema::set(status->labels, arena, entry.key, entry.value);
+  for (const auto& entry : sandbox.config().labels) schema::set(status->labels, arena, entry.key, entry.value);
   for (const auto& entry : sandbox.config().annotations) {
     schema::set(status->annotations, arena, entry.key, entry.value);
   }
@@ -250,8 +234,7 @@ Answer<v1::PodSandboxStatusResponse> FakeRuntime::podSandboxStatus(std::string i
   co_return published(std::move(answer));
 }
 
-Answer<v1::ListPodSandboxResponse> FakeRuntime::listPodSandbox(
-    Mut<v1::ListPodSandboxRequest> request) {
+Answer<v1::ListPodSandboxResponse> FakeRuntime::listPodSandbox(Mut<v1::ListPodSandboxRequest> request) {
   CO_TRY(co_await enter("ListPodSandbox", delays.other));
   const v1::PodSandboxFilter* filter = request->filter;
   auto answer = schema::newObject<v1::ListPodSandboxResponse>();
@@ -267,8 +250,7 @@ Answer<v1::ListPodSandboxResponse> FakeRuntime::listPodSandbox(
     item.metadata = schema::copyInto(arena, *sandbox.config().metadata);
     item.state = sandbox.state;
     item.createdAt = sandbox.createdAt;
-    for (const auto& entry : sandbox.config().labels)
-      schema::set(item.labels, arena, entry.key, entry.value);
+    for (const auto& entry : sandbox.config().labels) schema::set(item.labels, arena, entry.key, entry.value);
     for (const auto& entry : sandbox.config().annotations) {
       schema::set(item.annotations, arena, entry.key, entry.value);
     }
@@ -276,28 +258,23 @@ Answer<v1::ListPodSandboxResponse> FakeRuntime::listPodSandbox(
   co_return published(std::move(answer));
 }
 
-Answer<v1::CreateContainerResponse> FakeRuntime::createContainer(
-    Mut<v1::CreateContainerRequest> request) {
+Answer<v1::CreateContainerResponse> FakeRuntime::createContainer(Mut<v1::CreateContainerRequest> request) {
   Ref<v1::CreateContainerRequest> kept = published(std::move(request));
-  if (kept->config == nullptr || kept->config->metadata == nullptr ||
-      kept->config->image == nullptr) {
+  if (kept->config == nullptr || kept->config->metadata == nullptr || kept->config->image == nullptr) {
     co_return fail(Reason::Invalid, "container config must include metadata and image");
   }
-  CO_TRY(
-      co_await enter("CreateContainer", delays.other, std::string(kept->config->metadata->name)));
+  CO_TRY(co_await enter("CreateContainer", delays.other, std::string(kept->config->metadata->name)));
   auto sandbox = sandboxes_.find(std::string(kept->podSandboxId));
   if (sandbox == sandboxes_.end()) co_return absent("sandbox", kept->podSandboxId);
   if (sandbox->second.state != kSandboxReady) {
     co_return fail(Reason::InternalError, "sandbox container is not running");
   }
-  if (presentImage(kept->config->image->image).empty())
-    co_return absent("image", kept->config->image->image);
+  if (presentImage(kept->config->image->image).empty()) co_return absent("image", kept->config->image->image);
   for (const auto& [id, other] : containers_) {
     if (other.sandboxId != kept->podSandboxId) continue;
     if (other.config().metadata->name == kept->config->metadata->name &&
         other.config().metadata->attempt == kept->config->metadata->attempt) {
-      co_return fail(Reason::InternalError,
-                     fmt::format("failed to reserve container name: reserved for \"{}\"", id));
+      co_return fail(Reason::InternalError, fmt::format("failed to reserve container name: reserved for \"{}\"", id));
     }
   }
   Container container;
@@ -314,8 +291,7 @@ Answer<v1::CreateContainerResponse> FakeRuntime::createContainer(
 
 Answer<v1::StartContainerResponse> FakeRuntime::startContainer(std::string id) {
   std::string name;
-  if (auto known = containers_.find(id); known != containers_.end())
-    name = known->second.config().metadata->name;
+  if (auto known = containers_.find(id); known != containers_.end()) name = known->second.config().metadata->name;
   CO_TRY(co_await enter("StartContainer", delays.containerStart, name));
   auto found = containers_.find(id);
   if (found == containers_.end()) co_return absent("container", id);
@@ -334,21 +310,17 @@ Answer<v1::StartContainerResponse> FakeRuntime::startContainer(std::string id) {
   co_return published(schema::newObject<v1::StartContainerResponse>());
 }
 
-Answer<v1::StopContainerResponse> FakeRuntime::stopContainer(std::string id,
-                                                             int64_t timeoutSeconds) {
+Answer<v1::StopContainerResponse> FakeRuntime::stopContainer(std::string id, int64_t timeoutSeconds) {
   CO_TRY(co_await enter("StopContainer", delays.other, std::to_string(timeoutSeconds)));
   auto found = containers_.find(id);
-  if (found == containers_.end())
-    co_return published(schema::newObject<v1::StopContainerResponse>());
+  if (found == containers_.end()) co_return published(schema::newObject<v1::StopContainerResponse>());
   if (found->second.state == kContainerCreated) finish(found->second, 0, "");
-  if (found->second.state != kContainerRunning)
-    co_return published(schema::newObject<v1::StopContainerResponse>());
+  if (found->second.state != kContainerRunning) co_return published(schema::newObject<v1::StopContainerResponse>());
   env::Duration takes = images_[presentImage(found->second.config().image->image)].stopTakes;
   env::Duration limit = std::chrono::seconds(timeoutSeconds);
   // Several stops may run at once; the first that is due ends them all.
-  env::TimerId timer =
-      env_.executor.at(env_.clock.now() + std::min(takes, limit),
-                       [this, id, killed = takes > limit] { exitContainer(id, killed ? 137 : 0); });
+  env::TimerId timer = env_.executor.at(env_.clock.now() + std::min(takes, limit),
+                                        [this, id, killed = takes > limit] { exitContainer(id, killed ? 137 : 0); });
   auto running = [&] {
     auto now = containers_.find(id);
     return now != containers_.end() && now->second.state == kContainerRunning;
@@ -365,8 +337,7 @@ Answer<v1::RemoveContainerResponse> FakeRuntime::removeContainer(std::string id)
   co_return published(schema::newObject<v1::RemoveContainerResponse>());
 }
 
-Answer<v1::ListContainersResponse> FakeRuntime::listContainers(
-    Mut<v1::ListContainersRequest> request) {
+Answer<v1::ListContainersResponse> FakeRuntime::listContainers(Mut<v1::ListContainersRequest> request) {
   CO_TRY(co_await enter("ListContainers", delays.other));
   const v1::ContainerFilter* filter = request->filter;
   auto answer = schema::newObject<v1::ListContainersResponse>();
@@ -386,8 +357,7 @@ Answer<v1::ListContainersResponse> FakeRuntime::listContainers(
     item.imageRef = item.image->image;
     item.state = container.state;
     item.createdAt = container.createdAt;
-    for (const auto& entry : container.config().labels)
-      schema::set(item.labels, arena, entry.key, entry.value);
+    for (const auto& entry : container.config().labels) schema::set(item.labels, arena, entry.key, entry.value);
     for (const auto& entry : container.config().annotations) {
       schema::set(item.annotations, arena, entry.key, entry.value);
     }
@@ -416,8 +386,7 @@ Answer<v1::ContainerStatusResponse> FakeRuntime::containerStatus(std::string id,
   status->imageRef = arena.copy(container.config().image->image);
   status->reason = arena.copy(container.reason);
   status->message = arena.copy(container.message);
-  for (const auto& entry : container.config().labels)
-    schema::set(status->labels, arena, entry.key, entry.value);
+  for (const auto& entry : container.config().labels) schema::set(status->labels, arena, entry.key, entry.value);
   for (const auto& entry : container.config().annotations) {
     schema::set(status->annotations, arena, entry.key, entry.value);
   }
@@ -432,8 +401,7 @@ Answer<v1::ContainerStatusResponse> FakeRuntime::containerStatus(std::string id,
 Answer<v1::UpdateContainerResourcesResponse> FakeRuntime::updateContainerResources(
     Mut<v1::UpdateContainerResourcesRequest> request) {
   CO_TRY(co_await enter("UpdateContainerResources", delays.other));
-  if (!containers_.contains(std::string(request->containerId)))
-    co_return absent("container", request->containerId);
+  if (!containers_.contains(std::string(request->containerId))) co_return absent("container", request->containerId);
   co_return published(schema::newObject<v1::UpdateContainerResourcesResponse>());
 }
 
@@ -441,8 +409,7 @@ Answer<v1::ReopenContainerLogResponse> FakeRuntime::reopenContainerLog(std::stri
   CO_TRY(co_await enter("ReopenContainerLog", delays.other));
   auto found = containers_.find(id);
   if (found == containers_.end()) co_return absent("container", id);
-  if (found->second.state != kContainerRunning)
-    co_return fail(Reason::InternalError, "container is not running");
+  if (found->second.state != kContainerRunning) co_return fail(Reason::InternalError, "container is not running");
   co_return published(schema::newObject<v1::ReopenContainerLogResponse>());
 }
 
@@ -460,24 +427,21 @@ Answer<v1::ExecSyncResponse> FakeRuntime::execSync(Mut<v1::ExecSyncRequest> requ
 
 Answer<v1::ExecResponse> FakeRuntime::exec(Mut<v1::ExecRequest> request) {
   CO_TRY(co_await enter("Exec", delays.other));
-  if (!containers_.contains(std::string(request->containerId)))
-    co_return absent("container", request->containerId);
+  if (!containers_.contains(std::string(request->containerId))) co_return absent("container", request->containerId);
   auto answer = schema::newObject<v1::ExecResponse>();
   answer->url = "http://127.0.0.1:1/exec/token";
   co_return published(std::move(answer));
 }
 Answer<v1::AttachResponse> FakeRuntime::attach(Mut<v1::AttachRequest> request) {
   CO_TRY(co_await enter("Attach", delays.other));
-  if (!containers_.contains(std::string(request->containerId)))
-    co_return absent("container", request->containerId);
+  if (!containers_.contains(std::string(request->containerId))) co_return absent("container", request->containerId);
   auto answer = schema::newObject<v1::AttachResponse>();
   answer->url = "http://127.0.0.1:1/attach/token";
   co_return published(std::move(answer));
 }
 Answer<v1::PortForwardResponse> FakeRuntime::portForward(Mut<v1::PortForwardRequest> request) {
   CO_TRY(co_await enter("PortForward", delays.other));
-  if (!sandboxes_.contains(std::string(request->podSandboxId)))
-    co_return absent("sandbox", request->podSandboxId);
+  if (!sandboxes_.contains(std::string(request->podSandboxId))) co_return absent("sandbox", request->podSandboxId);
   auto answer = schema::newObject<v1::PortForwardResponse>();
   answer->url = "http://127.0.0.1:1/portforward/token";
   co_return published(std::move(answer));
@@ -502,8 +466,7 @@ class FakeRuntime::Events : public EventStream {
 Task<Result<std::unique_ptr<EventStream>>> FakeRuntime::containerEvents() {
   CO_TRY(co_await enter("GetContainerEvents", delays.other));
   if (!offersEvents) {
-    co_return fail(Reason::MethodNotAllowed,
-                   "unknown method GetContainerEvents for service runtime.v1.RuntimeService");
+    co_return fail(Reason::MethodNotAllowed, "unknown method GetContainerEvents for service runtime.v1.RuntimeService");
   }
   auto queue = std::make_shared<EventQueue>(env_.executor);
   listeners_.push_back(queue);
@@ -511,13 +474,11 @@ Task<Result<std::unique_ptr<EventStream>>> FakeRuntime::containerEvents() {
 }
 
 namespace {
-void describeImage(v1::Image& image, Arena& arena, const std::string& name,
-                   const FakeRuntime::Behavior& behavior) {
+void describeImage(v1::Image& image, Arena& arena, const std::string& name, const FakeRuntime::Behavior& behavior) {
   image.id = arena.copy("sha256:" + fmt::format("{:064x}", fnv64a(name)));
   image.repoTags.append(arena, arena.copy(name));
   image.size = 1 << 20;
-  bool number =
-      !behavior.user.empty() && behavior.user.find_first_not_of("0123456789") == std::string::npos;
+  bool number = !behavior.user.empty() && behavior.user.find_first_not_of("0123456789") == std::string::npos;
   if (number) {
     image.uid = arena.make<v1::Int64Value>();
     image.uid->value = std::stoll(behavior.user);
@@ -554,8 +515,7 @@ Answer<v1::PullImageResponse> FakeRuntime::pullImage(Mut<v1::PullImageRequest> r
   CO_TRY(co_await enter("PullImage", delays.pull, name));
   auto remote = remoteImages_.find(name);
   if (remote == remoteImages_.end() && !images_.contains(name)) {
-    co_return fail(Reason::NotFound,
-                   fmt::format("failed to resolve reference \"{}\": {}: not found", name, name));
+    co_return fail(Reason::NotFound, fmt::format("failed to resolve reference \"{}\": {}: not found", name, name));
   }
   if (remote != remoteImages_.end()) images_[name] = remote->second;
   auto answer = schema::newObject<v1::PullImageResponse>();

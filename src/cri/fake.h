@@ -87,21 +87,17 @@ class FakeRuntime : public RuntimeClient {
 
   Answer<v1::VersionResponse> version() override;
   Answer<v1::StatusResponse> status(bool verbose) override;
-  Answer<v1::UpdateRuntimeConfigResponse> updateRuntimeConfig(
-      Mut<v1::UpdateRuntimeConfigRequest> request) override;
+  Answer<v1::UpdateRuntimeConfigResponse> updateRuntimeConfig(Mut<v1::UpdateRuntimeConfigRequest> request) override;
   Answer<v1::RunPodSandboxResponse> runPodSandbox(Mut<v1::RunPodSandboxRequest> request) override;
   Answer<v1::StopPodSandboxResponse> stopPodSandbox(std::string id) override;
   Answer<v1::RemovePodSandboxResponse> removePodSandbox(std::string id) override;
   Answer<v1::PodSandboxStatusResponse> podSandboxStatus(std::string id, bool verbose) override;
-  Answer<v1::ListPodSandboxResponse> listPodSandbox(
-      Mut<v1::ListPodSandboxRequest> request) override;
-  Answer<v1::CreateContainerResponse> createContainer(
-      Mut<v1::CreateContainerRequest> request) override;
+  Answer<v1::ListPodSandboxResponse> listPodSandbox(Mut<v1::ListPodSandboxRequest> request) override;
+  Answer<v1::CreateContainerResponse> createContainer(Mut<v1::CreateContainerRequest> request) override;
   Answer<v1::StartContainerResponse> startContainer(std::string id) override;
   Answer<v1::StopContainerResponse> stopContainer(std::string id, int64_t timeoutSeconds) override;
   Answer<v1::RemoveContainerResponse> removeContainer(std::string id) override;
-  Answer<v1::ListContainersResponse> listContainers(
-      Mut<v1::ListContainersRequest> request) override;
+  Answer<v1::ListContainersResponse> listContainers(Mut<v1::ListContainersRequest> request) override;
   Answer<v1::ContainerStatusResponse> containerStatus(std::string id, bool verbose) override;
   Answer<v1::UpdateContainerResourcesResponse> updateContainerResources(
       Mut<v1::UpdateContainerResourcesRequest> request) override;
@@ -110,8 +106,7 @@ class FakeRuntime : public RuntimeClient {
   Answer<v1::ExecResponse> exec(Mut<v1::ExecRequest> request) override;
   Answer<v1::AttachResponse> attach(Mut<v1::AttachRequest> request) override;
   Answer<v1::PortForwardResponse> portForward(Mut<v1::PortForwardRequest> request) override;
-  Answer<v1::ListContainerStatsResponse> listContainerStats(
-      Mut<v1::ListContainerStatsRequest> request) override;
+  Answer<v1::ListContainerStatsResponse> listContainerStats(Mut<v1::ListContainerStatsRequest> request) override;
   async::Task<Result<std::unique_ptr<EventStream>>> containerEvents() override;
   Answer<v1::ListImagesResponse> listImages(Mut<v1::ListImagesRequest> request) override;
   Answer<v1::ImageStatusResponse> imageStatus(Mut<v1::ImageStatusRequest> request) override;

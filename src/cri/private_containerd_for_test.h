@@ -23,14 +23,10 @@ class PrivateContainerd {
   std::string start() {
     if (geteuid() != 0) return "needs root";
     if (!env_.files.status(kContainerd)) return "needs containerd";
-    if (!env_.files.status(buildDirectory_ + "/images/busybox.tar"))
-      return "needs the images of the build (target images)";
+    if (!env_.files.status(buildDirectory_ + "/images/busybox.tar")) return "needs the images of the build (target images)";
     bool made = env_.files.makeDirectories(directory_ + "/net").has_value();
-    made =
-        made && env_.files.writeFileAtomically(directory_ + "/config.toml", config()).has_value();
-    made =
-        made &&
-        env_.files.writeFileAtomically(directory_ + "/net/10-test.conflist", network()).has_value();
+    made = made && env_.files.writeFileAtomically(directory_ + "/config.toml", config()).has_value();
+    made = made && env_.files.writeFileAtomically(directory_ + "/net/10-test.conflist", network()).has_value();
     if (!made) return "cannot write " + directory_;
     env::ProcessSpec spec;
     spec.argv = {kContainerd, "--config", directory_ + "/config.toml"};
@@ -53,8 +49,7 @@ class PrivateContainerd {
       Result<env::ProcessExit> done = fail(Reason::Unknown, "");
       for (int attempt = 0; attempt < 200; ++attempt) {
         env::ProcessSpec spec;
-        spec.argv = {"/usr/bin/ctr", "-a", directory_ + "/c.sock", "-n", "k8s.io", "images",
-                     "import",       tar};
+        spec.argv = {"/usr/bin/ctr", "-a", directory_ + "/c.sock", "-n", "k8s.io", "images", "import", tar};
         spec.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
         done = co_await async::runProcess(env_, spec);
         if (done && done->exitCode == 0) break;

@@ -48,14 +48,13 @@ class GrpcEventStream : public EventStream {
       Result<std::optional<std::string>> message = co_await call->stream->receive();
       if (!message && message.error().reason() == Reason::MethodNotAllowed && !call->ofContainerd) {
         call->ofContainerd = true;
-        call->stream = CO_TRY(co_await call->grpc->serverStream(
-            "/containerd.services.events.v1.Events/Subscribe", containerdSubscribeRequest()));
+        call->stream = CO_TRY(
+            co_await call->grpc->serverStream("/containerd.services.events.v1.Events/Subscribe", containerdSubscribeRequest()));
         continue;
       }
       if (!message) co_return Unexpected(std::move(message).error());
       if (!*message) co_return fail(Reason::ServiceUnavailable, "the runtime ended its event stream");
-      std::optional<RuntimeEvent> event =
-          CO_TRY(call->ofContainerd ? eventOfContainerd(**message) : eventOfCri(**message));
+      std::optional<RuntimeEvent> event = CO_TRY(call->ofContainerd ? eventOfContainerd(**message) : eventOfCri(**message));
       if (event) co_return std::move(*event);
     }
   }
@@ -79,38 +78,31 @@ class GrpcRuntimeClient : public RuntimeClient {
     request->verbose = verbose;
     return call<v1::StatusResponse>("Status", std::move(request));
   }
-  Answer<v1::UpdateRuntimeConfigResponse> updateRuntimeConfig(
-      Mut<v1::UpdateRuntimeConfigRequest> request) override {
+  Answer<v1::UpdateRuntimeConfigResponse> updateRuntimeConfig(Mut<v1::UpdateRuntimeConfigRequest> request) override {
     return call<v1::UpdateRuntimeConfigResponse>("UpdateRuntimeConfig", std::move(request));
   }
   Answer<v1::RunPodSandboxResponse> runPodSandbox(Mut<v1::RunPodSandboxRequest> request) override {
-    return callFor<v1::RunPodSandboxResponse>(kRuntime, "RunPodSandbox", std::move(request),
-                                              timeout_ * 2);
+    return callFor<v1::RunPodSandboxResponse>(kRuntime, "RunPodSandbox", std::move(request), timeout_ * 2);
   }
   Answer<v1::StopPodSandboxResponse> stopPodSandbox(std::string id) override {
-    return call<v1::StopPodSandboxResponse>("StopPodSandbox",
-                                            withId(&v1::StopPodSandboxRequest::podSandboxId, id));
+    return call<v1::StopPodSandboxResponse>("StopPodSandbox", withId(&v1::StopPodSandboxRequest::podSandboxId, id));
   }
   Answer<v1::RemovePodSandboxResponse> removePodSandbox(std::string id) override {
-    return call<v1::RemovePodSandboxResponse>(
-        "RemovePodSandbox", withId(&v1::RemovePodSandboxRequest::podSandboxId, id));
+    return call<v1::RemovePodSandboxResponse>("RemovePodSandbox", withId(&v1::RemovePodSandboxRequest::podSandboxId, id));
   }
   Answer<v1::PodSandboxStatusResponse> podSandboxStatus(std::string id, bool verbose) override {
     auto request = withId(&v1::PodSandboxStatusRequest::podSandboxId, id);
     request->verbose = verbose;
     return call<v1::PodSandboxStatusResponse>("PodSandboxStatus", std::move(request));
   }
-  Answer<v1::ListPodSandboxResponse> listPodSandbox(
-      Mut<v1::ListPodSandboxRequest> request) override {
+  Answer<v1::ListPodSandboxResponse> listPodSandbox(Mut<v1::ListPodSandboxRequest> request) override {
     return call<v1::ListPodSandboxResponse>("ListPodSandbox", std::move(request));
   }
-  Answer<v1::CreateContainerResponse> createContainer(
-      Mut<v1::CreateContainerRequest> request) override {
+  Answer<v1::CreateContainerResponse> createContainer(Mut<v1::CreateContainerRequest> request) override {
     return call<v1::CreateContainerResponse>("CreateContainer", std::move(request));
   }
   Answer<v1::StartContainerResponse> startContainer(std::string id) override {
-    return call<v1::StartContainerResponse>("StartContainer",
-                                            withId(&v1::StartContainerRequest::containerId, id));
+    return call<v1::StartContainerResponse>("StartContainer", withId(&v1::StartContainerRequest::containerId, id));
   }
   Answer<v1::StopContainerResponse> stopContainer(std::string id, int64_t timeoutSeconds) override {
     auto request = withId(&v1::StopContainerRequest::containerId, id);
@@ -119,11 +111,9 @@ class GrpcRuntimeClient : public RuntimeClient {
                                               timeout_ + std::chrono::seconds(timeoutSeconds));
   }
   Answer<v1::RemoveContainerResponse> removeContainer(std::string id) override {
-    return call<v1::RemoveContainerResponse>("RemoveContainer",
-                                             withId(&v1::RemoveContainerRequest::containerId, id));
+    return call<v1::RemoveContainerResponse>("RemoveContainer", withId(&v1::RemoveContainerRequest::containerId, id));
   }
-  Answer<v1::ListContainersResponse> listContainers(
-      Mut<v1::ListContainersRequest> request) override {
+  Answer<v1::ListContainersResponse> listContainers(Mut<v1::ListContainersRequest> request) override {
     return call<v1::ListContainersResponse>("ListContainers", std::move(request));
   }
   Answer<v1::ContainerStatusResponse> containerStatus(std::string id, bool verbose) override {
@@ -133,12 +123,10 @@ class GrpcRuntimeClient : public RuntimeClient {
   }
   Answer<v1::UpdateContainerResourcesResponse> updateContainerResources(
       Mut<v1::UpdateContainerResourcesRequest> request) override {
-    return call<v1::UpdateContainerResourcesResponse>("UpdateContainerResources",
-                                                      std::move(request));
+    return call<v1::UpdateContainerResourcesResponse>("UpdateContainerResources", std::move(request));
   }
   Answer<v1::ReopenContainerLogResponse> reopenContainerLog(std::string id) override {
-    return call<v1::ReopenContainerLogResponse>(
-        "ReopenContainerLog", withId(&v1::ReopenContainerLogRequest::containerId, id));
+    return call<v1::ReopenContainerLogResponse>("ReopenContainerLog", withId(&v1::ReopenContainerLogRequest::containerId, id));
   }
   Answer<v1::ExecSyncResponse> execSync(Mut<v1::ExecSyncRequest> request) override {
     int64_t seconds = request->timeout;
@@ -155,13 +143,10 @@ class GrpcRuntimeClient : public RuntimeClient {
   Answer<v1::PortForwardResponse> portForward(Mut<v1::PortForwardRequest> request) override {
     return call<v1::PortForwardResponse>("PortForward", std::move(request));
   }
-  Answer<v1::ListContainerStatsResponse> listContainerStats(
-      Mut<v1::ListContainerStatsRequest> request) override {
+  Answer<v1::ListContainerStatsResponse> listContainerStats(Mut<v1::ListContainerStatsRequest> request) override {
     return call<v1::ListContainerStatsResponse>("ListContainerStats", std::move(request));
   }
-  Task<Result<std::unique_ptr<EventStream>>> containerEvents() override {
-    return openEvents(grpc_);
-  }
+  Task<Result<std::unique_ptr<EventStream>>> containerEvents() override { return openEvents(grpc_); }
 
   Answer<v1::ListImagesResponse> listImages(Mut<v1::ListImagesRequest> request) override {
     return callFor<v1::ListImagesResponse>(kImage, "ListImages", std::move(request), timeout_);
@@ -176,8 +161,7 @@ class GrpcRuntimeClient : public RuntimeClient {
     return callFor<v1::RemoveImageResponse>(kImage, "RemoveImage", std::move(request), timeout_);
   }
   Answer<v1::ImageFsInfoResponse> imageFsInfo() override {
-    return callFor<v1::ImageFsInfoResponse>(kImage, "ImageFsInfo",
-                                            schema::newObject<v1::ImageFsInfoRequest>(), timeout_);
+    return callFor<v1::ImageFsInfoResponse>(kImage, "ImageFsInfo", schema::newObject<v1::ImageFsInfoRequest>(), timeout_);
   }
 
  private:
@@ -190,26 +174,21 @@ class GrpcRuntimeClient : public RuntimeClient {
   }
   // timeout 0: none.
   template <class T>
-  Answer<T> callFor(std::string_view service, std::string_view method, Mut<> request,
-                    env::Duration timeout) {
+  Answer<T> callFor(std::string_view service, std::string_view method, Mut<> request, env::Duration timeout) {
     std::string bytes = codec::encodeProtobufValue(request.type(), request.root());
-    return send<T>(grpc_, endpoint_, fmt::format("/runtime.v1.{}/{}", service, method),
-                   std::move(bytes), timeout);
+    return send<T>(grpc_, endpoint_, fmt::format("/runtime.v1.{}/{}", service, method), std::move(bytes), timeout);
   }
   template <class T>
-  static Answer<T> send(std::shared_ptr<wire::GrpcClient> grpc, std::string endpoint,
-                        std::string path, std::string request, env::Duration timeout) {
+  static Answer<T> send(std::shared_ptr<wire::GrpcClient> grpc, std::string endpoint, std::string path, std::string request,
+                        env::Duration timeout) {
     Result<std::string> answer = co_await grpc->unary(path, std::move(request), timeout);
     if (!answer) {
-      co_return Unexpected(
-          std::move(answer).error().withContext(fmt::format("{} at {}", path, endpoint)));
+      co_return Unexpected(std::move(answer).error().withContext(fmt::format("{} at {}", path, endpoint)));
     }
     co_return decode<T>(*answer);
   }
-  static Task<Result<std::unique_ptr<EventStream>>> openEvents(
-      std::shared_ptr<wire::GrpcClient> grpc) {
-    auto stream =
-        CO_TRY(co_await grpc->serverStream("/runtime.v1.RuntimeService/GetContainerEvents", ""));
+  static Task<Result<std::unique_ptr<EventStream>>> openEvents(std::shared_ptr<wire::GrpcClient> grpc) {
+    auto stream = CO_TRY(co_await grpc->serverStream("/runtime.v1.RuntimeService/GetContainerEvents", ""));
     co_return std::unique_ptr<EventStream>(std::make_unique<GrpcEventStream>(std::move(grpc), std::move(stream)));
   }
 
@@ -220,8 +199,7 @@ class GrpcRuntimeClient : public RuntimeClient {
 
 }  // namespace
 
-std::unique_ptr<RuntimeClient> makeRuntimeClient(env::Env environment,
-                                                 RuntimeClientOptions options) {
+std::unique_ptr<RuntimeClient> makeRuntimeClient(env::Env environment, RuntimeClientOptions options) {
   return std::make_unique<GrpcRuntimeClient>(environment, options);
 }
 

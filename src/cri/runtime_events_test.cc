@@ -56,7 +56,8 @@ TEST(RuntimeEvents, ofContainerd) {
       {"a payload that is none", envelope("k8s.io", "/tasks/oom", "\x0a\x7f"), "error"},
       // As containerd 1.6 sends it: a timestamp first, and fields of the task that are passed over.
       {"with times and codes",
-       std::string("\x0a\x06\x08\x80\x80\x80\x80\x06") + envelope("k8s.io", "/tasks/delete", taskDelete("c1", "") + "\x10\x07\x18\x03"),
+       std::string("\x0a\x06\x08\x80\x80\x80\x80\x06") +
+           envelope("k8s.io", "/tasks/delete", taskDelete("c1", "") + "\x10\x07\x18\x03"),
        "exited c1 "},
   };
   for (const Case& one : kCases) EXPECT_EQ(textOf(eventOfContainerd(one.bytes)), one.want) << one.name;

@@ -120,18 +120,15 @@ class Network {
   // Addresses: "HOST:PORT" with a numeric host ("127.0.0.1:0", "[::1]:443") or "unix:PATH".
   // accept runs on the loop for each connection. A port in use fails with AlreadyExists and a
   // message that names it.
-  virtual Result<std::unique_ptr<Listener>> listen(
-      std::string_view address, std::move_only_function<void(std::unique_ptr<Stream>)> accept) = 0;
+  virtual Result<std::unique_ptr<Listener>> listen(std::string_view address,
+                                                   std::move_only_function<void(std::unique_ptr<Stream>)> accept) = 0;
   // connected runs once. The timeout covers the whole connect.
-  virtual void connect(
-      std::string_view address, Duration timeout,
-      std::move_only_function<void(Result<std::unique_ptr<Stream>>)> connected) = 0;
+  virtual void connect(std::string_view address, Duration timeout,
+                       std::move_only_function<void(Result<std::unique_ptr<Stream>>)> connected) = 0;
   virtual Result<std::unique_ptr<DatagramSocket>> bindDatagram(std::string_view address) = 0;
   // The numeric addresses of a host name, without port, in order of preference; a numeric host
   // gives itself. resolved runs once; NotFound for a name that does not exist.
-  virtual void resolve(
-      std::string_view host,
-      std::move_only_function<void(Result<std::vector<std::string>>)> resolved) = 0;
+  virtual void resolve(std::string_view host, std::move_only_function<void(Result<std::vector<std::string>>)> resolved) = 0;
 };
 
 struct FileStatus {
@@ -154,15 +151,12 @@ struct FileSystemSize {
 class Files {
  public:
   virtual ~Files() = default;
-  virtual Result<std::string> readFile(const std::string& path,
-                                       size_t bytesMax = size_t{64} << 20) = 0;
+  virtual Result<std::string> readFile(const std::string& path, size_t bytesMax = size_t{64} << 20) = 0;
   // Replaces the file in one step: a reader sees the old or the new bytes, also after a crash
   // (write aside, fsync, rename, fsync of the directory).
-  virtual Result<void> writeFileAtomically(const std::string& path, std::string_view bytes,
-                                           uint32_t mode = 0644) = 0;
+  virtual Result<void> writeFileAtomically(const std::string& path, std::string_view bytes, uint32_t mode = 0644) = 0;
   // Not durable until syncFile.
-  virtual Result<void> appendFile(const std::string& path, std::string_view bytes,
-                                  uint32_t mode = 0644) = 0;
+  virtual Result<void> appendFile(const std::string& path, std::string_view bytes, uint32_t mode = 0644) = 0;
   // Returns once the file's bytes are on stable storage.
   virtual Result<void> syncFile(const std::string& path) = 0;
   virtual Result<void> makeDirectories(const std::string& path, uint32_t mode = 0755) = 0;
@@ -199,8 +193,7 @@ class Processes {
  public:
   virtual ~Processes() = default;
   // Starts a child; exited runs on the loop when it ends. Returns its process id.
-  virtual Result<int> spawn(ProcessSpec spec,
-                            std::move_only_function<void(ProcessExit)> exited) = 0;
+  virtual Result<int> spawn(ProcessSpec spec, std::move_only_function<void(ProcessExit)> exited) = 0;
   virtual Result<void> kill(int processId, int signalNumber) = 0;
   virtual bool alive(int processId) = 0;
 };

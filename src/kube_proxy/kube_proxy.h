@@ -21,8 +21,8 @@ struct KubeProxyConfig {
   // Between the end of one transaction and the start of the next. Upstream waits a second, because it pays for its whole table;
   // ours writes what changed, so a pod that became ready is reached, and one that goes is left, twenty times sooner.
   env::Duration minSyncPeriod = std::chrono::milliseconds(50);
-  env::Duration syncPeriod = std::chrono::seconds(30);    // a failed one is tried again by then
-  env::Duration fullSyncPeriod = std::chrono::hours(1);   // the table is made anew this often
+  env::Duration syncPeriod = std::chrono::seconds(30);   // a failed one is tried again by then
+  env::Duration fullSyncPeriod = std::chrono::hours(1);  // the table is made anew this often
 };
 
 class KubeProxy {

@@ -34,20 +34,17 @@ std::optional<Rejection> checkSysctls(const Pod& pod) {
     auto refuse = [&](std::string_view why) {
       return Rejection{"SysctlForbidden", fmt::format("forbidden sysctl: \"{}\" {}", name, why)};
     };
-    if (std::find(std::begin(kSafeSysctls), std::end(kSafeSysctls), name) ==
-        std::end(kSafeSysctls)) {
+    if (std::find(std::begin(kSafeSysctls), std::end(kSafeSysctls), name) == std::end(kSafeSysctls)) {
       return refuse("not allowlisted");
     }
-    if (name.starts_with("net.") && pod.spec.hostNetwork)
-      return refuse("not allowed with host net enabled");
-    if (name.starts_with("kernel.") && pod.spec.hostIPC)
-      return refuse("not allowed with host ipc enabled");
+    if (name.starts_with("net.") && pod.spec.hostNetwork) return refuse("not allowed with host net enabled");
+    if (name.starts_with("kernel.") && pod.spec.hostIPC) return refuse("not allowed with host ipc enabled");
   }
   return std::nullopt;
 }
 
-std::optional<Rejection> checkFit(const Pod& pod, const std::vector<schema::Ref<Pod>>& others,
-                                  const MachineInfo& machine, int64_t maxPods) {
+std::optional<Rejection> checkFit(const Pod& pod, const std::vector<schema::Ref<Pod>>& others, const MachineInfo& machine,
+                                  int64_t maxPods) {
   PodRequest wanted = podRequest(pod), used;
   for (const auto& other : others) {
     PodRequest request = podRequest(*other);
@@ -55,10 +52,9 @@ std::optional<Rejection> checkFit(const Pod& pod, const std::vector<schema::Ref<
     used.memoryBytes += request.memoryBytes;
   }
   auto refuse = [](std::string_view resource, int64_t requested, int64_t inUse, int64_t capacity) {
-    return Rejection{
-        fmt::format("OutOf{}", resource),
-        fmt::format("Node didn't have enough resource: {}, requested: {}, used: {}, capacity: {}",
-                    resource, requested, inUse, capacity)};
+    return Rejection{fmt::format("OutOf{}", resource),
+                     fmt::format("Node didn't have enough resource: {}, requested: {}, used: {}, capacity: {}", resource,
+                                 requested, inUse, capacity)};
   };
   auto count = static_cast<int64_t>(others.size());
   if (count + 1 > maxPods) return refuse("pods", 1, count, maxPods);
@@ -108,24 +104,25 @@ std::optional<Rejection> admitUnderPressure(const Pod& pod, const Pressure& pres
   if (pressure.memory && !pressure.disk && !pressure.pid) {
     if (qosClassOf(pod) != "BestEffort") return std::nullopt;
     for (const corev1::Toleration& toleration : pod.spec.tolerations) {
-      bool key = toleration.key == "node.kubernetes.io/memory-pressure" || (toleration.key.empty() && toleration.operator_ == "Exists");
+      bool key =
+          toleration.key == "node.kubernetes.io/memory-pressure" || (toleration.key.empty() && toleration.operator_ == "Exists");
       bool effect = toleration.effect.empty() || toleration.effect == "NoSchedule";
       if (key && effect && (toleration.operator_ == "Exists" || toleration.value.empty())) return std::nullopt;
     }
   }
   std::string conditions;
-  for (auto [has, name] : {std::pair(pressure.memory, "MemoryPressure"), std::pair(pressure.disk, "DiskPressure"), std::pair(pressure.pid, "PIDPressure")})
+  for (auto [has, name] : {std::pair(pressure.memory, "MemoryPressure"), std::pair(pressure.disk, "DiskPressure"),
+                           std::pair(pressure.pid, "PIDPressure")})
     if (has) conditions += (conditions.empty() ? "" : " ") + std::string(name);
   return Rejection{"Evicted", fmt::format("The node had condition: [{}]. ", conditions)};
 }
 
-std::optional<Rejection> admitPod(const Pod& pod, const std::vector<schema::Ref<Pod>>& others,
-                                  const MachineInfo& machine, int64_t maxPods) {
+std::optional<Rejection> admitPod(const Pod& pod, const std::vector<schema::Ref<Pod>>& others, const MachineInfo& machine,
+                                  int64_t maxPods) {
   if (auto rejection = checkSysctls(pod)) return rejection;
   if (auto rejection = checkFit(pod, others, machine, maxPods)) return rejection;
   if (pod.spec.os != nullptr && pod.spec.os->name != "linux") {
-    return Rejection{"PodOSNotSupported",
-                     "Failed to admit pod as the OS field doesn't match node OS"};
+    return Rejection{"PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"};
   }
   return std::nullopt;
 }

@@ -18,8 +18,7 @@ struct Rejection {
 };
 
 // `others`: the pods that the node already holds and that have not ended.
-std::optional<Rejection> admitPod(const corev1::Pod& pod,
-                                  const std::vector<schema::Ref<corev1::Pod>>& others,
+std::optional<Rejection> admitPod(const corev1::Pod& pod, const std::vector<schema::Ref<corev1::Pod>>& others,
                                   const MachineInfo& machine, int64_t maxPods);
 
 // A node that is short of something takes no more pods but critical ones; when it is memory alone, also those that asked

@@ -33,8 +33,8 @@ struct CgroupSetting {
   CgroupLimits limits;
   bool operator==(const CgroupSetting&) const = default;
 };
-// <cgroupRoot>/kubepods and its classes for the pods that the node holds. Pure. Source: pkg/kubelet/cm/qos_container_manager_linux.go,
-// node_container_manager_linux.go.
+// <cgroupRoot>/kubepods and its classes for the pods that the node holds. Pure. Source:
+// pkg/kubelet/cm/qos_container_manager_linux.go, node_container_manager_linux.go.
 std::vector<CgroupSetting> qosCgroups(const std::vector<schema::Ref<corev1::Pod>>& pods, const MachineInfo& machine,
                                       const std::string& cgroupRoot);
 

@@ -47,9 +47,7 @@ class BackOff {
     env::Duration delay{};
     int64_t updatedNanos = 0;
   };
-  bool expired(const Entry& entry, int64_t atNanos) const {
-    return atNanos - entry.updatedNanos > 2 * max_.count();
-  }
+  bool expired(const Entry& entry, int64_t atNanos) const { return atNanos - entry.updatedNanos > 2 * max_.count(); }
   env::Duration initial_, max_;
   std::map<std::string, Entry> entries_;
 };

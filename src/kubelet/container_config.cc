@@ -16,17 +16,13 @@ using cri::Mut;
 
 // Paths that a container of procMount Default may not read or write.
 // Source: pkg/securitycontext/util.go.
-constexpr std::string_view kMaskedPaths[] = {
-    "/proc/asound",     "/proc/acpi",        "/proc/interrupts",
-    "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
-    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
-    "/proc/scsi",       "/sys/firmware",     "/sys/devices/virtual/powercap"};
-constexpr std::string_view kReadonlyPaths[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
-                                               "/proc/sysrq-trigger"};
+constexpr std::string_view kMaskedPaths[] = {"/proc/asound",     "/proc/acpi",        "/proc/interrupts",
+                                             "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
+                                             "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+                                             "/proc/scsi",       "/sys/firmware",     "/sys/devices/virtual/powercap"};
+constexpr std::string_view kReadonlyPaths[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
 
-int32_t protocolOf(schema::Str protocol) {
-  return protocol == "UDP" ? cri::kUdp : protocol == "SCTP" ? cri::kSctp : cri::kTcp;
-}
+int32_t protocolOf(schema::Str protocol) { return protocol == "UDP" ? cri::kUdp : protocol == "SCTP" ? cri::kSctp : cri::kTcp; }
 
 v1::Int64Value* int64Of(Arena& arena, int64_t value) {
   v1::Int64Value* out = arena.make<v1::Int64Value>();
@@ -54,23 +50,20 @@ v1::SELinuxOption* seLinux(Arena& arena, const corev1::SELinuxOptions* options) 
   return out;
 }
 
-v1::SecurityProfile* seccomp(Arena& arena, const corev1::SeccompProfile* profile,
-                             const KubeletConfig& config) {
+v1::SecurityProfile* seccomp(Arena& arena, const corev1::SeccompProfile* profile, const KubeletConfig& config) {
   auto* out = arena.make<v1::SecurityProfile>();
-  out->profileType =
-      cri::kProfileUnconfined;  // without a profile, as upstream without SeccompDefault
+  out->profileType = cri::kProfileUnconfined;  // without a profile, as upstream without SeccompDefault
   if (profile == nullptr) return out;
   if (profile->type == "RuntimeDefault") out->profileType = cri::kProfileRuntimeDefault;
   if (profile->type == "Localhost") {
     out->profileType = cri::kProfileLocalhost;
-    out->localhostRef = arena.copy(fmt::format("{}/seccomp/{}", config.rootDirectory,
-                                               profile->localhostProfile.valueOr(schema::Str())));
+    out->localhostRef =
+        arena.copy(fmt::format("{}/seccomp/{}", config.rootDirectory, profile->localhostProfile.valueOr(schema::Str())));
   }
   return out;
 }
 
-v1::LinuxContainerResources* cgroupResources(Arena& arena,
-                                             const corev1::ResourceRequirements& resources) {
+v1::LinuxContainerResources* cgroupResources(Arena& arena, const corev1::ResourceRequirements& resources) {
   auto* out = arena.make<v1::LinuxContainerResources>();
   int64_t limit = cpuMilliOf(resources.limits);
   int64_t request = cpuMilliOf(resources.requests);
@@ -89,8 +82,7 @@ void copyList(schema::List<schema::Str>& to, Arena& arena, const std::vector<std
   for (const std::string& item : from) to.append(arena, arena.copy(item));
 }
 
-void addSupplementalGroups(schema::List<int64_t>& groups, Arena& arena,
-                           const corev1::PodSecurityContext* context) {
+void addSupplementalGroups(schema::List<int64_t>& groups, Arena& arena, const corev1::PodSecurityContext* context) {
   if (context == nullptr) return;
   if (context->fsGroup) groups.append(arena, *context->fsGroup);
   for (int64_t group : context->supplementalGroups) groups.append(arena, group);
@@ -103,8 +95,7 @@ v1::LinuxPodSandboxConfig* sandboxLinux(Arena& arena, const Pod& pod, const Kube
   security->namespaceOptions = namespaces(arena, pod);
   security->seccomp = arena.make<v1::SecurityProfile>();  // RuntimeDefault
   for (const Container& container : pod.spec.containers) {
-    if (container.securityContext != nullptr &&
-        container.securityContext->privileged.valueOr(false)) {
+    if (container.securityContext != nullptr && container.securityContext->privileged.valueOr(false)) {
       security->privileged = true;
     }
   }
@@ -122,8 +113,8 @@ v1::LinuxPodSandboxConfig* sandboxLinux(Arena& arena, const Pod& pod, const Kube
   return out;
 }
 
-void fillSandbox(v1::PodSandboxConfig& out, Arena& arena, const Pod& pod,
-                 const KubeletConfig& config, const SandboxInputs& inputs) {
+void fillSandbox(v1::PodSandboxConfig& out, Arena& arena, const Pod& pod, const KubeletConfig& config,
+                 const SandboxInputs& inputs) {
   out.metadata = arena.make<v1::PodSandboxMetadata>();
   out.metadata->name = arena.copy(pod.metadata.name);
   out.metadata->uid = arena.copy(pod.metadata.uid);
@@ -131,8 +122,7 @@ void fillSandbox(v1::PodSandboxConfig& out, Arena& arena, const Pod& pod,
   out.metadata->attempt = inputs.attempt;
   if (!pod.spec.hostNetwork) {
     bool full = pod.spec.setHostnameAsFQDN.valueOr(false) && !inputs.hostName.domain.empty();
-    out.hostname = arena.copy(full ? inputs.hostName.name + "." + inputs.hostName.domain
-                                   : inputs.hostName.name);
+    out.hostname = arena.copy(full ? inputs.hostName.name + "." + inputs.hostName.domain : inputs.hostName.name);
   }
   out.logDirectory = arena.copy(podLogDirectory(config, pod));
   out.dnsConfig = arena.make<v1::DNSConfig>();
@@ -157,8 +147,8 @@ void fillSandbox(v1::PodSandboxConfig& out, Arena& arena, const Pod& pod,
 }
 
 // The user that the container runs as; runAsNonRoot is checked here.
-Result<void> setUser(v1::LinuxContainerSecurityContext& out, Arena& arena, const Pod& pod,
-                     const Container& container, const ContainerInputs& inputs) {
+Result<void> setUser(v1::LinuxContainerSecurityContext& out, Arena& arena, const Pod& pod, const Container& container,
+                     const ContainerInputs& inputs) {
   const corev1::PodSecurityContext* podContext = pod.spec.securityContext;
   const corev1::SecurityContext* own = container.securityContext;
   schema::Opt<int64_t> user{}, group{};
@@ -172,16 +162,13 @@ Result<void> setUser(v1::LinuxContainerSecurityContext& out, Arena& arena, const
   if (own != nullptr && own->runAsGroup) group = own->runAsGroup;
   if (own != nullptr && own->runAsNonRoot) nonRoot = own->runAsNonRoot;
   if (nonRoot.valueOr(false)) {
-    std::string who = fmt::format("(pod: \"{}_{}({})\", container: {})", pod.metadata.name,
-                                  pod.metadata.namespace_, pod.metadata.uid, container.name);
-    if (user && *user == 0)
-      return fail(Reason::Invalid, "container's runAsUser breaks non-root policy " + who);
+    std::string who = fmt::format("(pod: \"{}_{}({})\", container: {})", pod.metadata.name, pod.metadata.namespace_,
+                                  pod.metadata.uid, container.name);
+    if (user && *user == 0) return fail(Reason::Invalid, "container's runAsUser breaks non-root policy " + who);
     if (!user && !inputs.imageUid && !inputs.imageUsername.empty()) {
-      return fail(
-          Reason::Invalid,
-          fmt::format("container has runAsNonRoot and image has non-numeric user ({}), cannot "
-                      "verify user is non-root {}",
-                      inputs.imageUsername, who));
+      return fail(Reason::Invalid, fmt::format("container has runAsNonRoot and image has non-numeric user ({}), cannot "
+                                               "verify user is non-root {}",
+                                               inputs.imageUsername, who));
     }
     if (!user && inputs.imageUid.value_or(0) == 0) {
       return fail(Reason::Invalid, "container has runAsNonRoot and image will run as root " + who);
@@ -200,10 +187,8 @@ Result<void> setUser(v1::LinuxContainerSecurityContext& out, Arena& arena, const
   return {};
 }
 
-Result<v1::LinuxContainerSecurityContext*> securityContext(Arena& arena, const Pod& pod,
-                                                           const Container& container,
-                                                           const KubeletConfig& config,
-                                                           const ContainerInputs& inputs) {
+Result<v1::LinuxContainerSecurityContext*> securityContext(Arena& arena, const Pod& pod, const Container& container,
+                                                           const KubeletConfig& config, const ContainerInputs& inputs) {
   auto* out = arena.make<v1::LinuxContainerSecurityContext>();
   const corev1::PodSecurityContext* podContext = pod.spec.securityContext;
   const corev1::SecurityContext* own = container.securityContext;
@@ -214,10 +199,8 @@ Result<v1::LinuxContainerSecurityContext*> securityContext(Arena& arena, const P
   }
   TRY(setUser(*out, arena, pod, container, inputs));
   addSupplementalGroups(out->supplementalGroups, arena, podContext);
-  const corev1::SeccompProfile* profile =
-      podContext != nullptr ? podContext->seccompProfile : nullptr;
-  const corev1::SELinuxOptions* selinux =
-      podContext != nullptr ? podContext->seLinuxOptions : nullptr;
+  const corev1::SeccompProfile* profile = podContext != nullptr ? podContext->seccompProfile : nullptr;
+  const corev1::SELinuxOptions* selinux = podContext != nullptr ? podContext->seLinuxOptions : nullptr;
   bool unmasked = false;
   if (own != nullptr) {
     if (own->seccompProfile != nullptr) profile = own->seccompProfile;
@@ -228,8 +211,7 @@ Result<v1::LinuxContainerSecurityContext*> securityContext(Arena& arena, const P
     unmasked = own->procMount.valueOr(schema::Str()) == "Unmasked";
     if (own->capabilities != nullptr) {
       out->capabilities = arena.make<v1::Capability>();
-      for (schema::Str name : own->capabilities->add)
-        out->capabilities->addCapabilities.append(arena, arena.copy(name));
+      for (schema::Str name : own->capabilities->add) out->capabilities->addCapabilities.append(arena, arena.copy(name));
       for (schema::Str name : own->capabilities->drop) {
         out->capabilities->dropCapabilities.append(arena, arena.copy(name));
       }
@@ -244,11 +226,9 @@ Result<v1::LinuxContainerSecurityContext*> securityContext(Arena& arena, const P
   return out;
 }
 
-void setAnnotations(v1::ContainerConfig& out, Arena& arena, const Pod& pod,
-                    const Container& container, const ContainerInputs& inputs) {
-  auto set = [&](std::string_view key, std::string_view value) {
-    schema::set(out.annotations, arena, key, value);
-  };
+void setAnnotations(v1::ContainerConfig& out, Arena& arena, const Pod& pod, const Container& container,
+                    const ContainerInputs& inputs) {
+  auto set = [&](std::string_view key, std::string_view value) { schema::set(out.annotations, arena, key, value); };
   set(labels::kHash, containerHash(container));
   set(labels::kRestartCount, std::to_string(inputs.restartCount));
   set(labels::kTerminationMessagePath, container.terminationMessagePath);
@@ -257,30 +237,25 @@ void setAnnotations(v1::ContainerConfig& out, Arena& arena, const Pod& pod,
     set(labels::kPodDeletionGracePeriod, std::to_string(*pod.metadata.deletionGracePeriodSeconds));
   }
   if (pod.spec.terminationGracePeriodSeconds) {
-    set(labels::kPodTerminationGracePeriod,
-        std::to_string(*pod.spec.terminationGracePeriodSeconds));
+    set(labels::kPodTerminationGracePeriod, std::to_string(*pod.spec.terminationGracePeriodSeconds));
   }
 }
 
 }  // namespace
 
 std::string podLogDirectory(const KubeletConfig& config, const Pod& pod) {
-  return fmt::format("{}/{}_{}_{}", config.podLogsDirectory, pod.metadata.namespace_,
-                     pod.metadata.name, pod.metadata.uid);
+  return fmt::format("{}/{}_{}_{}", config.podLogsDirectory, pod.metadata.namespace_, pod.metadata.name, pod.metadata.uid);
 }
 
-Mut<v1::RunPodSandboxRequest> sandboxRequest(const Pod& pod, const KubeletConfig& config,
-                                             const SandboxInputs& inputs) {
+Mut<v1::RunPodSandboxRequest> sandboxRequest(const Pod& pod, const KubeletConfig& config, const SandboxInputs& inputs) {
   auto request = schema::newObject<v1::RunPodSandboxRequest>();
   request->config = request.arena().make<v1::PodSandboxConfig>();
   fillSandbox(*request->config, request.arena(), pod, config, inputs);
   return request;
 }
 
-Result<Mut<v1::CreateContainerRequest>> containerRequest(const Pod& pod, const Container& container,
-                                                         const KubeletConfig& config,
-                                                         const SandboxInputs& sandbox,
-                                                         const ContainerInputs& inputs) {
+Result<Mut<v1::CreateContainerRequest>> containerRequest(const Pod& pod, const Container& container, const KubeletConfig& config,
+                                                         const SandboxInputs& sandbox, const ContainerInputs& inputs) {
   auto request = schema::newObject<v1::CreateContainerRequest>();
   Arena& arena = request.arena();
   request->podSandboxId = request.str(inputs.sandboxId);
@@ -296,8 +271,7 @@ Result<Mut<v1::CreateContainerRequest>> containerRequest(const Pod& pod, const C
   for (schema::Str word : container.command) {
     out.command.append(arena, arena.copy(expand(word, {&inputs.environment})));
   }
-  for (schema::Str word : container.args)
-    out.args.append(arena, arena.copy(expand(word, {&inputs.environment})));
+  for (schema::Str word : container.args) out.args.append(arena, arena.copy(expand(word, {&inputs.environment})));
   out.workingDir = arena.copy(container.workingDir);
   out.stdin = container.stdin;
   out.stdinOnce = container.stdinOnce;
@@ -352,24 +326,19 @@ Container asContainer(const corev1::EphemeralContainerCommon& c) {
 
 Result<std::string> withDefaultTag(std::string_view image) {
   bool odd = image.empty() || image.find_first_of(" \t\n\"'\\") != std::string_view::npos;
-  if (odd || image.front() == '/' || image.front() == ':' || image.back() == ':' ||
-      image.back() == '/') {
-    return fail(Reason::Invalid,
-                fmt::format("couldn't parse image name \"{}\": invalid reference format", image));
+  if (odd || image.front() == '/' || image.front() == ':' || image.back() == ':' || image.back() == '/') {
+    return fail(Reason::Invalid, fmt::format("couldn't parse image name \"{}\": invalid reference format", image));
   }
   size_t slash = image.rfind('/');
   std::string_view last = slash == std::string_view::npos ? image : image.substr(slash + 1);
   for (char c : last.substr(0, last.find_first_of(":@"))) {
     if (c >= 'A' && c <= 'Z') {
-      return fail(
-          Reason::Invalid,
-          fmt::format("couldn't parse image name \"{}\": invalid reference format: repository "
-                      "name (library/{}) must be lowercase",
-                      image, last));
+      return fail(Reason::Invalid, fmt::format("couldn't parse image name \"{}\": invalid reference format: repository "
+                                               "name (library/{}) must be lowercase",
+                                               image, last));
     }
   }
-  if (last.find(':') != std::string_view::npos || last.find('@') != std::string_view::npos)
-    return std::string(image);
+  if (last.find(':') != std::string_view::npos || last.find('@') != std::string_view::npos) return std::string(image);
   return fmt::format("{}:latest", image);
 }
 

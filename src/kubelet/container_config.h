@@ -27,8 +27,8 @@ struct HostName {
 Result<HostName> podHostName(const corev1::Pod& pod, const std::string& clusterDomain);
 
 // /etc/hosts of the pod. `hostFile` is the node's own, used with hostNetwork.
-std::string hostsFile(const corev1::Pod& pod, const HostName& hostName,
-                      const std::vector<std::string>& podIps, std::string_view hostFile);
+std::string hostsFile(const corev1::Pod& pod, const HostName& hostName, const std::vector<std::string>& podIps,
+                      std::string_view hostFile);
 
 // "<podLogsDirectory>/<namespace>_<name>_<uid>"
 std::string podLogDirectory(const KubeletConfig& config, const corev1::Pod& pod);
@@ -38,8 +38,7 @@ struct SandboxInputs {
   HostName hostName;
   DnsSettings dns;
 };
-cri::Mut<runtimev1::RunPodSandboxRequest> sandboxRequest(const corev1::Pod& pod,
-                                                         const KubeletConfig& config,
+cri::Mut<runtimev1::RunPodSandboxRequest> sandboxRequest(const corev1::Pod& pod, const KubeletConfig& config,
                                                          const SandboxInputs& inputs);
 
 struct MountInput {
@@ -59,9 +58,9 @@ struct ContainerInputs {
   int64_t nodeMemoryBytes = 0;
 };
 // Errors become CreateContainerConfigError: runAsNonRoot is broken.
-Result<cri::Mut<runtimev1::CreateContainerRequest>> containerRequest(
-    const corev1::Pod& pod, const corev1::Container& container, const KubeletConfig& config,
-    const SandboxInputs& sandbox, const ContainerInputs& inputs);
+Result<cri::Mut<runtimev1::CreateContainerRequest>> containerRequest(const corev1::Pod& pod, const corev1::Container& container,
+                                                                     const KubeletConfig& config, const SandboxInputs& sandbox,
+                                                                     const ContainerInputs& inputs);
 
 // The fields that an ephemeral container shares with the others.
 corev1::Container asContainer(const corev1::EphemeralContainerCommon& common);

@@ -15,9 +15,7 @@ namespace v1 = runtimev1;
 
 namespace {
 
-std::string shortId(uint64_t random) {
-  return fmt::format("{:08x}", static_cast<uint32_t>(random));
-}
+std::string shortId(uint64_t random) { return fmt::format("{:08x}", static_cast<uint32_t>(random)); }
 
 int32_t propagationOf(const corev1::VolumeMount& mount) {
   schema::Str mode = mount.mountPropagation.valueOr(schema::Str());
@@ -28,33 +26,28 @@ int32_t propagationOf(const corev1::VolumeMount& mount) {
 
 }  // namespace
 
-int32_t PodRuntime::nextRestartCount(const Pod& pod, const RuntimePod& runtime,
-                                     std::string_view container) {
+int32_t PodRuntime::nextRestartCount(const Pod& pod, const RuntimePod& runtime, std::string_view container) {
   if (const ContainerRecord* record = runtime.newest(container)) return record->restartCount + 1;
   // After the records were lost the logs still tell.
-  auto names =
-      env_.files.listDirectory(fmt::format("{}/{}", podLogDirectory(config_, pod), container));
+  auto names = env_.files.listDirectory(fmt::format("{}/{}", podLogDirectory(config_, pod), container));
   int64_t highest = -1;
   if (names) {
     for (const std::string& name : *names) {
       if (!name.ends_with(".log")) continue;
-      highest = std::max(highest,
-                         parseInt(std::string_view(name).substr(0, name.size() - 4)).value_or(-1));
+      highest = std::max(highest, parseInt(std::string_view(name).substr(0, name.size() - 4)).value_or(-1));
     }
   }
   return static_cast<int32_t>(highest + 1);
 }
 
-Result<std::vector<MountInput>> PodRuntime::mounts(const PodSyncInputs& inputs,
-                                                   const Container& container,
+Result<std::vector<MountInput>> PodRuntime::mounts(const PodSyncInputs& inputs, const Container& container,
                                                    const Variables& environment) {
   std::vector<MountInput> out;
   for (const corev1::VolumeMount& mount : container.volumeMounts) {
     auto volume = inputs.volumes.hostPaths.find(mount.name);
     if (volume == inputs.volumes.hostPaths.end()) {
       return fail(Reason::Invalid,
-                  fmt::format("cannot find volume \"{}\" to mount into container \"{}\"",
-                              mount.name, container.name));
+                  fmt::format("cannot find volume \"{}\" to mount into container \"{}\"", mount.name, container.name));
     }
     MountInput input;
     input.hostPath = volume->second;
@@ -69,22 +62,18 @@ Result<std::vector<MountInput>> PodRuntime::mounts(const PodSyncInputs& inputs,
       for (std::string_view element : split(subPath, '/')) {
         if (element == "..") return fail(Reason::Invalid, "subPath must not contain '..'");
       }
-      if (subPath.front() == '/')
-        return fail(Reason::Invalid, "subPath must not be an absolute path");
+      if (subPath.front() == '/') return fail(Reason::Invalid, "subPath must not be an absolute path");
       auto below = resolveSubPath(env_.files, input.hostPath, subPath);
       if (!below) {
-        return fail(
-            Reason::InternalError,
-            fmt::format("failed to prepare subPath for volumeMount \"{}\" of container \"{}\"",
-                        mount.name, container.name));
+        return fail(Reason::InternalError, fmt::format("failed to prepare subPath for volumeMount \"{}\" of container \"{}\"",
+                                                       mount.name, container.name));
       }
       input.hostPath = *below;
     }
     input.containerPath = mount.mountPath;
     if (!input.containerPath.starts_with('/')) input.containerPath = "/" + input.containerPath;
     auto readOnly = inputs.volumes.readOnly.find(mount.name);
-    input.readOnly =
-        mount.readOnly || (readOnly != inputs.volumes.readOnly.end() && readOnly->second);
+    input.readOnly = mount.readOnly || (readOnly != inputs.volumes.readOnly.end() && readOnly->second);
     input.propagation = propagationOf(mount);
     out.push_back(std::move(input));
   }
@@ -106,8 +95,7 @@ Result<void> PodRuntime::addManagedMounts(const PodSyncInputs& inputs, const Con
     std::string path = directory + "/etc-hosts";
     // Replaced in place: containers that run have this very file mounted.
     (void)env_.files.removeFile(path);
-    TRY(env_.files.appendFile(path, hostsFile(pod, host, inputs.environment.podIps, nodeFile),
-                              0644));
+    TRY(env_.files.appendFile(path, hostsFile(pod, host, inputs.environment.podIps, nodeFile), 0644));
     mounts.push_back({path, "/etc/hosts", false, cri::kPropagationPrivate});
   }
   if (!container.terminationMessagePath.empty()) {
@@ -116,15 +104,12 @@ Result<void> PodRuntime::addManagedMounts(const PodSyncInputs& inputs, const Con
     std::string path = own + "/" + shortId(env_.random.next());
     TRY(env_.files.appendFile(path, "", 0666));
     TRY(env_.files.setMode(path, 0666));  // the container's user writes it
-    mounts.push_back(
-        {path, std::string(container.terminationMessagePath), false, cri::kPropagationPrivate});
+    mounts.push_back({path, std::string(container.terminationMessagePath), false, cri::kPropagationPrivate});
   }
   return {};
 }
 
-Task<Result<ContainerInputs>> PodRuntime::containerInputs(PodSyncInputs* inputs,
-                                                          const Container* container,
-                                                          PresentImage image,
+Task<Result<ContainerInputs>> PodRuntime::containerInputs(PodSyncInputs* inputs, const Container* container, PresentImage image,
                                                           std::string sandboxId) {
   ReferencedObjects objects;
   ReferencedNames names = environmentReferences(*container);
@@ -146,31 +131,25 @@ Task<Result<ContainerInputs>> PodRuntime::containerInputs(PodSyncInputs* inputs,
   out.imageUid = image.uid;
   out.imageUsername = image.username;
   out.nodeMemoryBytes = machine_.memoryBytes;
-  out.environment =
-      CO_TRY(containerEnvironment(*inputs->pod, *container, objects, inputs->environment));
+  out.environment = CO_TRY(containerEnvironment(*inputs->pod, *container, objects, inputs->environment));
   out.mounts = CO_TRY(mounts(*inputs, *container, out.environment));
   co_return out;
 }
 
-Task<PodRuntime::StartOutcome> PodRuntime::startContainer(PodSyncInputs* inputs,
-                                                          Container container,
-                                                          std::string fieldPath,
-                                                          std::string sandboxId,
-                                                          std::string targetContainerId) {
+Task<PodRuntime::StartOutcome> PodRuntime::startContainer(PodSyncInputs* inputs, Container container, std::string fieldPath,
+                                                          std::string sandboxId, std::string targetContainerId) {
   schema::Ref<Pod> pod = inputs->pod;
   auto refuse = [&](std::string reason, const std::string& message) {
     recorder_.eventAbout(pod, fieldPath, "Warning", "Failed", fmt::format("Error: {}", message));
     return StartOutcome(std::unexpected(StartFailure{std::move(reason), message}));
   };
-  auto image = co_await images_.ensureImageExists(pod, fieldPath, std::string(container.image),
-                                                  std::string(container.imagePullPolicy));
+  auto image =
+      co_await images_.ensureImageExists(pod, fieldPath, std::string(container.image), std::string(container.imagePullPolicy));
   if (!image) {
-    recorder_.eventAbout(pod, fieldPath, "Warning", "Failed",
-                         fmt::format("Error: {}", image.error().reason));
+    recorder_.eventAbout(pod, fieldPath, "Warning", "Failed", fmt::format("Error: {}", image.error().reason));
     co_return std::unexpected(image.error());
   }
-  Result<ContainerInputs> prepared =
-      co_await containerInputs(inputs, &container, *image, sandboxId);
+  Result<ContainerInputs> prepared = co_await containerInputs(inputs, &container, *image, sandboxId);
   if (!prepared) co_return refuse("CreateContainerConfigError", prepared.error().message());
   prepared->targetContainerId = targetContainerId;
   Error failure(Reason::Unknown, "");
@@ -179,11 +158,8 @@ Task<PodRuntime::StartOutcome> PodRuntime::startContainer(PodSyncInputs* inputs,
   if (failed) co_return refuse("CreateContainerConfigError", failure.message());
   auto request = containerRequest(*pod, container, config_, sandbox, *prepared);
   if (!request) co_return refuse("CreateContainerConfigError", request.error().message());
-  std::string logPath =
-      fmt::format("{}/{}", podLogDirectory(config_, *pod), (*request)->config->logPath);
-  if (auto made = env_.files.makeDirectories(
-          fmt::format("{}/{}", podLogDirectory(config_, *pod), container.name), 0755);
-      !made) {
+  std::string logPath = fmt::format("{}/{}", podLogDirectory(config_, *pod), (*request)->config->logPath);
+  if (auto made = env_.files.makeDirectories(fmt::format("{}/{}", podLogDirectory(config_, *pod), container.name), 0755); !made) {
     co_return refuse("CreateContainerError", made.error().message());
   }
   auto created = co_await runtime_.createContainer(std::move(*request));
@@ -193,27 +169,22 @@ Task<PodRuntime::StartOutcome> PodRuntime::startContainer(PodSyncInputs* inputs,
   auto started = co_await runtime_.startContainer(id);
   if (!started) co_return refuse("RunContainerError", started.error().message());
   recorder_.eventAbout(pod, fieldPath, "Normal", "Started", "Container started");
-  std::string link =
-      fmt::format("{}_{}_{}-{}", pod->metadata.name, pod->metadata.namespace_, container.name, id);
+  std::string link = fmt::format("{}_{}_{}-{}", pod->metadata.name, pod->metadata.namespace_, container.name, id);
   constexpr size_t kLinkNameMax = 251;  // a file name of 255 bytes with ".log"
   link = fmt::format("{}/{}.log", config_.containerLogsDirectory, link.substr(0, kLinkNameMax));
-  if (env_.files.status(logPath) &&
-      env_.files.makeDirectories(config_.containerLogsDirectory, 0755)) {
+  if (env_.files.status(logPath) && env_.files.makeDirectories(config_.containerLogsDirectory, 0755)) {
     (void)env_.files.symlink(logPath, link);  // only log shippers look at it
   }
   if (container.lifecycle != nullptr && container.lifecycle->postStart != nullptr) {
     std::string ip = inputs->environment.podIps.empty() ? "" : inputs->environment.podIps[0];
-    Result<void> hook =
-        co_await runHook(pod, &container, container.lifecycle->postStart, id, ip, 0);
+    Result<void> hook = co_await runHook(pod, &container, container.lifecycle->postStart, id, ip, 0);
     if (!hook) {
-      recorder_.eventAbout(pod, fieldPath, "Warning", "FailedPostStartHook",
-                           "PostStartHook failed");
+      recorder_.eventAbout(pod, fieldPath, "Warning", "FailedPostStartHook", "PostStartHook failed");
       ContainerRecord record;
       record.id = id;
       record.name = container.name;
       record.state = cri::kContainerRunning;
-      co_await killContainer(pod, record, ip, "FailedPostStartHook",
-                             pod->spec.terminationGracePeriodSeconds.valueOr(30),
+      co_await killContainer(pod, record, ip, "FailedPostStartHook", pod->spec.terminationGracePeriodSeconds.valueOr(30),
                              std::make_shared<std::string>());
       co_return std::unexpected(StartFailure{"PostStartHookError", hook.error().message()});
     }

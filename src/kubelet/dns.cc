@@ -78,8 +78,7 @@ void cut(DnsSettings& settings) {
 DnsSettings podDns(const corev1::Pod& pod, const KubeletConfig& config, std::string_view hostFile) {
   DnsSettings settings;
   schema::Str policy = pod.spec.dnsPolicy;
-  bool cluster =
-      policy == "ClusterFirstWithHostNet" || (policy == "ClusterFirst" && !pod.spec.hostNetwork);
+  bool cluster = policy == "ClusterFirstWithHostNet" || (policy == "ClusterFirst" && !pod.spec.hostNetwork);
   if (policy != "None") settings = parseResolverFile(hostFile);
   if (cluster && !config.clusterDns.empty()) {
     std::vector<std::string> hostSearches = std::move(settings.searches);
@@ -97,8 +96,7 @@ DnsSettings podDns(const corev1::Pod& pod, const KubeletConfig& config, std::str
     for (schema::Str path : pod.spec.dnsConfig->searches) addUnique(settings.searches, path);
     for (const corev1::PodDNSConfigOption& option : pod.spec.dnsConfig->options) {
       std::string text(option.name);
-      if (option.value.present && !option.value.value.empty())
-        text += ":" + std::string(option.value.value);
+      if (option.value.present && !option.value.value.empty()) text += ":" + std::string(option.value.value);
       setOption(settings.options, std::move(text));
     }
   }
@@ -116,25 +114,22 @@ Result<HostName> podHostName(const corev1::Pod& pod, const std::string& clusterD
   host.name = host.name.substr(0, kHostNameMax);
   while (host.name.ends_with('-') || host.name.ends_with('.')) host.name.pop_back();
   if (!pod.spec.subdomain.empty()) {
-    host.domain =
-        fmt::format("{}.{}.svc.{}", pod.spec.subdomain, pod.metadata.namespace_, clusterDomain);
+    host.domain = fmt::format("{}.{}.svc.{}", pod.spec.subdomain, pod.metadata.namespace_, clusterDomain);
   }
   if (pod.spec.setHostnameAsFQDN.valueOr(false) && !host.domain.empty()) {
     std::string full = host.name + "." + host.domain;
     constexpr size_t kKernelNameMax = 64;
     if (full.size() > kKernelNameMax) {
-      return fail(
-          Reason::Invalid,
-          fmt::format("failed to construct FQDN from pod hostname and cluster domain, FQDN {} is "
-                      "too long ({} characters is the max, {} characters requested)",
-                      full, kKernelNameMax, full.size()));
+      return fail(Reason::Invalid, fmt::format("failed to construct FQDN from pod hostname and cluster domain, FQDN {} is "
+                                               "too long ({} characters is the max, {} characters requested)",
+                                               full, kKernelNameMax, full.size()));
     }
   }
   return host;
 }
 
-std::string hostsFile(const corev1::Pod& pod, const HostName& hostName,
-                      const std::vector<std::string>& podIps, std::string_view hostFile) {
+std::string hostsFile(const corev1::Pod& pod, const HostName& hostName, const std::vector<std::string>& podIps,
+                      std::string_view hostFile) {
   std::string out;
   if (pod.spec.hostNetwork) {
     out = "# Kubernetes-managed hosts file (host network).\n";

@@ -18,9 +18,7 @@ using corev1::Secret;
 using schema::Ref;
 
 // A value of a ConfigMap: text or binary data.
-const schema::Str* valueIn(const Ref<ConfigMap>& map, schema::Str key) {
-  return map->data.find(key);
-}
+const schema::Str* valueIn(const Ref<ConfigMap>& map, schema::Str key) { return map->data.find(key); }
 
 template <class T>
 Ref<T> find(const std::map<std::string, Ref<T>, std::less<>>& objects, std::string_view name) {
@@ -36,8 +34,7 @@ std::string quotedMapKey(std::string_view path, std::string_view prefix) {
   return std::string(rest.substr(2, rest.size() - 4));
 }
 
-Result<void> addFrom(Variables& result, const corev1::EnvFromSource& source, const Pod& pod,
-                     const ReferencedObjects& objects) {
+Result<void> addFrom(Variables& result, const corev1::EnvFromSource& source, const Pod& pod, const ReferencedObjects& objects) {
   if (source.configMapRef != nullptr) {
     std::string_view name = source.configMapRef->localObjectReference.name;
     Ref<ConfigMap> map = find(objects.configMaps, name);
@@ -45,8 +42,7 @@ Result<void> addFrom(Variables& result, const corev1::EnvFromSource& source, con
       if (source.configMapRef->optional.valueOr(false)) return {};
       return fail(Reason::NotFound, fmt::format("configmap \"{}\" not found", name));
     }
-    for (const auto& entry : map->data)
-      result[fmt::format("{}{}", source.prefix, entry.key)] = entry.value;
+    for (const auto& entry : map->data) result[fmt::format("{}{}", source.prefix, entry.key)] = entry.value;
   }
   if (source.secretRef != nullptr) {
     std::string_view name = source.secretRef->localObjectReference.name;
@@ -64,8 +60,7 @@ Result<void> addFrom(Variables& result, const corev1::EnvFromSource& source, con
 }
 
 // Nothing: the variable is left out (an optional reference that is absent).
-Result<std::optional<std::string>> fromConfigMap(const Pod& pod,
-                                                 const corev1::ConfigMapKeySelector& selector,
+Result<std::optional<std::string>> fromConfigMap(const Pod& pod, const corev1::ConfigMapKeySelector& selector,
                                                  const ReferencedObjects& objects) {
   bool optional = selector.optional.valueOr(false);
   std::string_view name = selector.localObjectReference.name;
@@ -77,12 +72,11 @@ Result<std::optional<std::string>> fromConfigMap(const Pod& pod,
   const schema::Str* value = valueIn(map, selector.key);
   if (value != nullptr) return std::string(*value);
   if (optional) return std::nullopt;
-  return fail(Reason::NotFound, fmt::format("couldn't find key {} in ConfigMap {}/{}", selector.key,
-                                            pod.metadata.namespace_, name));
+  return fail(Reason::NotFound,
+              fmt::format("couldn't find key {} in ConfigMap {}/{}", selector.key, pod.metadata.namespace_, name));
 }
 
-Result<std::optional<std::string>> fromSecret(const Pod& pod,
-                                              const corev1::SecretKeySelector& selector,
+Result<std::optional<std::string>> fromSecret(const Pod& pod, const corev1::SecretKeySelector& selector,
                                               const ReferencedObjects& objects) {
   bool optional = selector.optional.valueOr(false);
   std::string_view name = selector.localObjectReference.name;
@@ -94,8 +88,7 @@ Result<std::optional<std::string>> fromSecret(const Pod& pod,
   const schema::Bytes* value = secret->data.find(selector.key);
   if (value != nullptr) return std::string(value->bytes);
   if (optional) return std::nullopt;
-  return fail(Reason::NotFound, fmt::format("couldn't find key {} in Secret {}/{}", selector.key,
-                                            pod.metadata.namespace_, name));
+  return fail(Reason::NotFound, fmt::format("couldn't find key {} in Secret {}/{}", selector.key, pod.metadata.namespace_, name));
 }
 
 const Container* containerNamed(const Pod& pod, std::string_view name) {
@@ -108,10 +101,8 @@ const Container* containerNamed(const Pod& pod, std::string_view name) {
   return nullptr;
 }
 
-Result<std::optional<std::string>> fromSource(const Pod& pod, const Container& container,
-                                              const corev1::EnvVarSource& source,
-                                              const ReferencedObjects& objects,
-                                              const EnvironmentInputs& inputs) {
+Result<std::optional<std::string>> fromSource(const Pod& pod, const Container& container, const corev1::EnvVarSource& source,
+                                              const ReferencedObjects& objects, const EnvironmentInputs& inputs) {
   if (source.fieldRef != nullptr) return TRY(podField(pod, source.fieldRef->fieldPath, inputs));
   if (source.resourceFieldRef != nullptr) {
     const Container* from = &container;
@@ -119,21 +110,18 @@ Result<std::optional<std::string>> fromSource(const Pod& pod, const Container& c
       from = containerNamed(pod, source.resourceFieldRef->containerName);
     }
     if (from == nullptr) {
-      return fail(Reason::Invalid,
-                  fmt::format("container {} not found", source.resourceFieldRef->containerName));
+      return fail(Reason::Invalid, fmt::format("container {} not found", source.resourceFieldRef->containerName));
     }
     return TRY(containerResource(*from, *source.resourceFieldRef, inputs));
   }
-  if (source.configMapKeyRef != nullptr)
-    return fromConfigMap(pod, *source.configMapKeyRef, objects);
+  if (source.configMapKeyRef != nullptr) return fromConfigMap(pod, *source.configMapKeyRef, objects);
   if (source.secretKeyRef != nullptr) return fromSecret(pod, *source.secretKeyRef, objects);
   return fail(Reason::Invalid, "the source of the variable is of no known kind");
 }
 
 std::string upperName(std::string_view name) {
   std::string out(name);
-  for (char& c : out)
-    c = c == '-' ? '_' : static_cast<char>(toupper(static_cast<unsigned char>(c)));
+  for (char& c : out) c = c == '-' ? '_' : static_cast<char>(toupper(static_cast<unsigned char>(c)));
   return out;
 }
 
@@ -169,8 +157,7 @@ std::string expand(std::string_view text, const std::vector<const Variables*>& m
   return out;
 }
 
-Result<std::string> podField(const Pod& pod, std::string_view path,
-                             const EnvironmentInputs& inputs) {
+Result<std::string> podField(const Pod& pod, std::string_view path, const EnvironmentInputs& inputs) {
   const metav1::ObjectMeta& meta = pod.metadata;
   if (path == "metadata.name") return std::string(meta.name);
   if (path == "metadata.namespace") return std::string(meta.namespace_);
@@ -199,20 +186,16 @@ Result<std::string> podField(const Pod& pod, std::string_view path,
   return fail(Reason::Invalid, fmt::format("unsupported fieldPath: {}", path));
 }
 
-Result<std::string> containerResource(const Container& container,
-                                      const corev1::ResourceFieldSelector& selector,
+Result<std::string> containerResource(const Container& container, const corev1::ResourceFieldSelector& selector,
                                       const EnvironmentInputs& inputs) {
   schema::Amount divisor = schema::amountOf(selector.divisor);
   if (divisor.isZero()) divisor = schema::Amount::fromInt64(1);
   std::string_view resource = selector.resource;
   bool limits = resource.starts_with("limits.");
-  std::string_view name = limits || resource.starts_with("requests.")
-                              ? resource.substr(resource.find('.') + 1)
-                              : std::string_view();
-  bool known = name == "cpu" || name == "memory" || name == "ephemeral-storage" ||
-               name.starts_with("hugepages-");
-  if (!known)
-    return fail(Reason::Invalid, fmt::format("unsupported container resource : {}", resource));
+  std::string_view name =
+      limits || resource.starts_with("requests.") ? resource.substr(resource.find('.') + 1) : std::string_view();
+  bool known = name == "cpu" || name == "memory" || name == "ephemeral-storage" || name.starts_with("hugepages-");
+  if (!known) return fail(Reason::Invalid, fmt::format("unsupported container resource : {}", resource));
   const auto& map = limits ? container.resources.limits : container.resources.requests;
   const schema::Quantity* quantity = map.find(name);
   schema::Amount amount = quantity == nullptr ? schema::Amount() : schema::amountOf(*quantity);
@@ -228,20 +211,17 @@ Result<std::string> containerResource(const Container& container,
   return std::to_string((amount.value() + unit - 1) / unit);
 }
 
-Result<Variables> containerEnvironment(const Pod& pod, const Container& container,
-                                       const ReferencedObjects& objects,
+Result<Variables> containerEnvironment(const Pod& pod, const Container& container, const ReferencedObjects& objects,
                                        const EnvironmentInputs& inputs) {
   Variables result;
-  for (const corev1::EnvFromSource& source : container.envFrom)
-    TRY(addFrom(result, source, pod, objects));
+  for (const corev1::EnvFromSource& source : container.envFrom) TRY(addFrom(result, source, pod, objects));
   for (const EnvVar& variable : container.env) {
     std::string name(variable.name);
     if (variable.valueFrom == nullptr) {
       result[name] = expand(variable.value, {&result, &inputs.services});
       continue;
     }
-    std::optional<std::string> value =
-        TRY(fromSource(pod, container, *variable.valueFrom, objects, inputs));
+    std::optional<std::string> value = TRY(fromSource(pod, container, *variable.valueFrom, objects, inputs));
     if (value) result[name] = std::move(*value);
   }
   for (const auto& [name, value] : inputs.services) result.try_emplace(name, value);
@@ -254,15 +234,13 @@ Variables serviceVariables(const std::vector<Ref<corev1::Service>>& services) {
     std::string_view ip = service->spec.clusterIP;
     if (ip.empty() || ip == "None" || service->spec.ports.empty()) continue;
     std::string prefix = upperName(service->metadata.name);
-    std::string host =
-        ip.find(':') != std::string_view::npos ? fmt::format("[{}]", ip) : std::string(ip);
+    std::string host = ip.find(':') != std::string_view::npos ? fmt::format("[{}]", ip) : std::string(ip);
     out[prefix + "_SERVICE_HOST"] = ip;
     out[prefix + "_SERVICE_PORT"] = std::to_string(service->spec.ports[0].port);
     bool first = true;
     for (const corev1::ServicePort& port : service->spec.ports) {
       std::string protocol = port.protocol.empty() ? "TCP" : std::string(port.protocol);
-      if (!port.name.empty())
-        out[prefix + "_SERVICE_PORT_" + upperName(port.name)] = std::to_string(port.port);
+      if (!port.name.empty()) out[prefix + "_SERVICE_PORT_" + upperName(port.name)] = std::to_string(port.port);
       std::string url = fmt::format("{}://{}:{}", toLower(protocol), host, port.port);
       if (first) out[prefix + "_PORT"] = url;
       first = false;
@@ -279,17 +257,13 @@ Variables serviceVariables(const std::vector<Ref<corev1::Service>>& services) {
 ReferencedNames environmentReferences(const Container& container) {
   ReferencedNames names;
   for (const corev1::EnvFromSource& source : container.envFrom) {
-    if (source.configMapRef != nullptr)
-      names.configMaps.emplace_back(source.configMapRef->localObjectReference.name);
-    if (source.secretRef != nullptr)
-      names.secrets.emplace_back(source.secretRef->localObjectReference.name);
+    if (source.configMapRef != nullptr) names.configMaps.emplace_back(source.configMapRef->localObjectReference.name);
+    if (source.secretRef != nullptr) names.secrets.emplace_back(source.secretRef->localObjectReference.name);
   }
   for (const EnvVar& variable : container.env) {
     if (variable.valueFrom == nullptr) continue;
-    if (auto* map = variable.valueFrom->configMapKeyRef)
-      names.configMaps.emplace_back(map->localObjectReference.name);
-    if (auto* secret = variable.valueFrom->secretKeyRef)
-      names.secrets.emplace_back(secret->localObjectReference.name);
+    if (auto* map = variable.valueFrom->configMapKeyRef) names.configMaps.emplace_back(map->localObjectReference.name);
+    if (auto* secret = variable.valueFrom->secretKeyRef) names.secrets.emplace_back(secret->localObjectReference.name);
   }
   return names;
 }

@@ -37,15 +37,12 @@ struct EnvironmentInputs {
 
 // Errors become CreateContainerConfigError.
 Result<Variables> containerEnvironment(const corev1::Pod& pod, const corev1::Container& container,
-                                       const ReferencedObjects& objects,
-                                       const EnvironmentInputs& inputs);
+                                       const ReferencedObjects& objects, const EnvironmentInputs& inputs);
 
 // "metadata.name", "status.podIP", "metadata.labels['x']"... Source: pkg/fieldpath, pkg/api/v1/pod.
-Result<std::string> podField(const corev1::Pod& pod, std::string_view path,
-                             const EnvironmentInputs& inputs);
+Result<std::string> podField(const corev1::Pod& pod, std::string_view path, const EnvironmentInputs& inputs);
 // "limits.cpu" of a container, divided and rounded up.
-Result<std::string> containerResource(const corev1::Container& container,
-                                      const corev1::ResourceFieldSelector& selector,
+Result<std::string> containerResource(const corev1::Container& container, const corev1::ResourceFieldSelector& selector,
                                       const EnvironmentInputs& inputs);
 
 // WEB_SERVICE_HOST and the like for services with a cluster IP.

@@ -69,12 +69,10 @@ TEST(LogRotation, findsAndCounts) {
   ASSERT_TRUE(files.makeDirectories("/logs/shop_web_u1/main"));
   ASSERT_TRUE(files.appendFile("/logs/shop_web_u1/main/0.log", std::string(100, 'x')));
   ASSERT_TRUE(files.appendFile("/logs/shop_web_u1/main/1.log", std::string(99, 'x')));
-  ASSERT_TRUE(
-      files.appendFile("/logs/shop_web_u1/main/0.log.20260101-000000", std::string(500, 'x')));
+  ASSERT_TRUE(files.appendFile("/logs/shop_web_u1/main/0.log.20260101-000000", std::string(500, 'x')));
   std::vector<LogPath> large = findLargeLogs(files, "/logs", 100);
   ASSERT_EQ(large.size(), 1u);
-  EXPECT_EQ(large[0].path + " " + large[0].podUid + " " + large[0].container,
-            "/logs/shop_web_u1/main/0.log u1 main");
+  EXPECT_EQ(large[0].path + " " + large[0].podUid + " " + large[0].container, "/logs/shop_web_u1/main/0.log u1 main");
   EXPECT_EQ(rotatedToRemove({"c", "a.gz", "b", "d"}, 5), (std::vector<std::string>{"a.gz"}));
   EXPECT_TRUE(rotatedToRemove({"a", "b", "c"}, 5).empty());
   EXPECT_EQ(rotatedToRemove({"a"}, 2), (std::vector<std::string>{"a"}));
@@ -118,11 +116,9 @@ TEST(ProjectKeys, listedOrAll) {
 }
 
 TEST(Machine, isReadFromProc) {
-  EXPECT_EQ(memoryFromMeminfo("MemTotal:       24689764 kB\nMemFree: 1 kB\n"),
-            int64_t{24689764} * 1024);
+  EXPECT_EQ(memoryFromMeminfo("MemTotal:       24689764 kB\nMemFree: 1 kB\n"), int64_t{24689764} * 1024);
   EXPECT_EQ(processorsFromCpuinfo("processor\t: 0\nmodel\nprocessor\t: 1\n"), 2);
-  EXPECT_EQ(osImageFromRelease("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n"),
-            "Debian GNU/Linux 12");
+  EXPECT_EQ(osImageFromRelease("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n"), "Debian GNU/Linux 12");
 }
 
 TEST(ContainerToLog, chooses) {
@@ -150,7 +146,7 @@ TEST(SubPath, staysInsideTheVolume) {
   env::Files& files = world.env().files;
   ASSERT_TRUE(files.makeDirectories("/vol/..data_1/deep"));
   ASSERT_TRUE(files.appendFile("/vol/..data_1/key", "v"));
-  ASSERT_TRUE(files.symlink("..data_1", "/vol/..data"));      // as the atomic writer makes them
+  ASSERT_TRUE(files.symlink("..data_1", "/vol/..data"));  // as the atomic writer makes them
   ASSERT_TRUE(files.symlink("..data/key", "/vol/key"));
   ASSERT_TRUE(files.symlink("/etc", "/vol/evil"));
   ASSERT_TRUE(files.symlink("../..", "/vol/..data_1/up"));
@@ -161,10 +157,17 @@ TEST(SubPath, staysInsideTheVolume) {
     const char* want;  // null: refused
   };
   const Case kCases[] = {
-      {"key", "/vol/..data_1/key"},     {"..data/deep", "/vol/..data_1/deep"}, {"new/er", "/vol/new/er"},
-      {"./a//b", "/vol/a/b"},           {"absolute/key", "/vol/..data_1/key"}, {"evil", nullptr},
-      {"evil/passwd", nullptr},         {"..data/up", nullptr},                {"../etc", nullptr},
-      {"key/below", nullptr},           {"loop", nullptr},
+      {"key", "/vol/..data_1/key"},
+      {"..data/deep", "/vol/..data_1/deep"},
+      {"new/er", "/vol/new/er"},
+      {"./a//b", "/vol/a/b"},
+      {"absolute/key", "/vol/..data_1/key"},
+      {"evil", nullptr},
+      {"evil/passwd", nullptr},
+      {"..data/up", nullptr},
+      {"../etc", nullptr},
+      {"key/below", nullptr},
+      {"loop", nullptr},
   };
   for (const Case& one : kCases) {
     auto got = resolveSubPath(files, "/vol", one.subPath);

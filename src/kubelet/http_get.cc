@@ -17,8 +17,7 @@ constexpr size_t kBodyBytesMax = 10 * 1024;  // Source: pkg/probe/http maxRespBo
 // Asks `source` to stop at the deadline; disarmed when it goes.
 class Deadline {
  public:
-  Deadline(env::Env environment, env::Duration after, async::StopSource& source)
-      : env_(environment) {
+  Deadline(env::Env environment, env::Duration after, async::StopSource& source) : env_(environment) {
     timer_ = env_.executor.at(env_.clock.now() + after, [&source] { source.requestStop(); });
   }
   ~Deadline() { env_.executor.cancelTimer(timer_); }
@@ -30,8 +29,7 @@ class Deadline {
 
 }  // namespace
 
-Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request,
-                                    env::Duration timeout) {
+Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request, env::Duration timeout) {
   wire::HttpClientOptions options;
   options.address = request.address;
   options.authority = request.host;
@@ -51,8 +49,7 @@ Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request
   async::StopSource stop;
   Deadline deadline(environment, timeout, stop);
   wire::HttpClient client(environment, options);
-  std::unique_ptr<wire::ClientResponse> response =
-      CO_TRY(co_await client.send(std::move(get), stop.token()));
+  std::unique_ptr<wire::ClientResponse> response = CO_TRY(co_await client.send(std::move(get), stop.token()));
   HttpGetAnswer answer;
   answer.status = response->status();
   // A body that is too long or breaks off does not change what the status says.
@@ -90,8 +87,8 @@ Task<Result<void>> grpcHealthCheck(env::Env environment, std::string address, st
   // Connecting is looked at on its own: its failure has another message.
   Result<void> connected = co_await tcpConnect(environment, address, timeout);
   if (!connected && connected.error().reason() == Reason::Timeout)
-    co_return fail(Reason::Timeout, fmt::format("timeout: failed to connect service \"{}\" within {}: {}", address, durationText(timeout),
-                                                connected.error().message()));
+    co_return fail(Reason::Timeout, fmt::format("timeout: failed to connect service \"{}\" within {}: {}", address,
+                                                durationText(timeout), connected.error().message()));
   if (!connected)
     co_return fail(Reason::ServiceUnavailable,
                    fmt::format("error: failed to connect service at \"{}\": {}", address, connected.error().message()));
@@ -106,7 +103,8 @@ Task<Result<void>> grpcHealthCheck(env::Env environment, std::string address, st
                                answer.error().message()));
   if (!answer && answer.error().reason() == Reason::Timeout)
     co_return fail(Reason::Timeout, fmt::format("timeout: health rpc did not complete within {}", durationText(timeout)));
-  if (!answer) co_return fail(answer.error().reason(), fmt::format("error: health rpc probe failed: {}", answer.error().message()));
+  if (!answer)
+    co_return fail(answer.error().reason(), fmt::format("error: health rpc probe failed: {}", answer.error().message()));
   std::string status = CO_TRY(servingStatusOf(*answer));
   if (status == "SERVING") co_return Result<void>();
   co_return fail(Reason::ServiceUnavailable, fmt::format("service unhealthy (responded with \"{}\")", status));

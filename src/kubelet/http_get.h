@@ -25,15 +25,12 @@ struct HttpGetAnswer {
 };
 // No redirect is followed. Errors: Timeout; refused and broken connections; an answer that is not
 // HTTP.
-async::Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request,
-                                           env::Duration timeout);
+async::Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request, env::Duration timeout);
 
 // Connects and closes.
-async::Task<Result<void>> tcpConnect(env::Env environment, std::string address,
-                                     env::Duration timeout);
+async::Task<Result<void>> tcpConnect(env::Env environment, std::string address, env::Duration timeout);
 
 // grpc.health.v1.Health/Check; an error, with upstream's text, unless it answers SERVING. Source: pkg/probe/grpc/grpc.go.
-async::Task<Result<void>> grpcHealthCheck(env::Env environment, std::string address,
-                                          std::string service, env::Duration timeout);
+async::Task<Result<void>> grpcHealthCheck(env::Env environment, std::string address, std::string service, env::Duration timeout);
 
 }  // namespace knarr::kubelet

@@ -46,9 +46,9 @@ Task<void> check(env::Env e, std::string address, std::string service, std::opti
 class GrpcHealthTest : public testing::Test {
  protected:
   GrpcHealthTest() {
-    server = std::make_unique<wire::HttpServer>(e, wire::HttpServerOptions(), [this](std::shared_ptr<wire::ServerExchange> exchange) {
-      return serveHealth(e, health, std::move(exchange));
-    });
+    server = std::make_unique<wire::HttpServer>(
+        e, wire::HttpServerOptions(),
+        [this](std::shared_ptr<wire::ServerExchange> exchange) { return serveHealth(e, health, std::move(exchange)); });
     address = *server->listen("127.0.0.1:0");
   }
   // "" when healthy, else the message.
@@ -68,7 +68,9 @@ class GrpcHealthTest : public testing::Test {
 
 TEST_F(GrpcHealthTest, servingIsHealthy) {
   EXPECT_EQ(probe(address, "backend"), "");
-  EXPECT_EQ(health->asked, "\x0a\x07" "backend");
+  EXPECT_EQ(health->asked,
+            "\x0a\x07"
+            "backend");
   EXPECT_EQ(health->path, "/grpc.health.v1.Health/Check");
   EXPECT_EQ(health->userAgent, "kube-probe/1.36");
   EXPECT_EQ(probe(address), "");
@@ -86,7 +88,8 @@ TEST_F(GrpcHealthTest, everythingElseSaysWhy) {
   EXPECT_EQ(probe(address), "timeout: health rpc did not complete within 2s");
   health->status = "1";
   health->grpcStatus = 12;
-  EXPECT_EQ(probe(address), "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): nothing here");
+  EXPECT_EQ(probe(address),
+            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): nothing here");
   health->grpcStatus = 5;
   EXPECT_EQ(probe(address), "error: health rpc probe failed: nothing here");
   EXPECT_TRUE(probe("127.0.0.1:9").starts_with("error: failed to connect service at \"127.0.0.1:9\": ")) << probe("127.0.0.1:9");

@@ -20,7 +20,9 @@ constexpr int64_t kAgeMinNanos = int64_t{120} * 1'000'000'000;
 // The image of sandboxes, which no container names; runtimes older than pinned images do not mark it.
 constexpr std::string_view kSandboxImage = "registry.k8s.io/pause:";
 
-uint64_t usedPercent(const env::FileSystemSize& size) { return size.bytes == 0 ? 0 : 100 - size.bytesAvailable * 100 / size.bytes; }
+uint64_t usedPercent(const env::FileSystemSize& size) {
+  return size.bytes == 0 ? 0 : 100 - size.bytesAvailable * 100 / size.bytes;
+}
 
 std::string sizeText(uint64_t bytes) {
   constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};

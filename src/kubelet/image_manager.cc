@@ -21,8 +21,7 @@ std::string repositoryOf(std::string_view image) {
   if (colon != std::string::npos) name.resize(colon);
   size_t first = name.find('/');
   std::string host = first == std::string::npos ? "" : name.substr(0, first);
-  bool isHost = host.find('.') != std::string::npos || host.find(':') != std::string::npos ||
-                host == "localhost";
+  bool isHost = host.find('.') != std::string::npos || host.find(':') != std::string::npos || host == "localhost";
   if (!isHost) name = "index.docker.io/" + (first == std::string::npos ? "library/" + name : name);
   if (name.starts_with("docker.io/")) name = "index." + name;
   return name;
@@ -45,8 +44,7 @@ bool labelMatches(std::string_view pattern, std::string_view label) {
   size_t star = pattern.find('*');
   if (star == std::string_view::npos) return pattern == label;
   std::string_view head = pattern.substr(0, star), tail = pattern.substr(star + 1);
-  return label.size() >= head.size() + tail.size() && label.starts_with(head) &&
-         label.ends_with(tail);
+  return label.size() >= head.size() + tail.size() && label.starts_with(head) && label.ends_with(tail);
 }
 
 bool hostMatches(std::string_view pattern, std::string_view host) {
@@ -63,8 +61,7 @@ RegistryCredentials credentialsOf(const codec::Value& entry) {
     const codec::Value* value = entry.find(name);
     return std::string(value == nullptr ? std::string_view() : value->stringOr());
   };
-  RegistryCredentials out{text("username"), text("password"), "", text("identitytoken"),
-                          text("registrytoken")};
+  RegistryCredentials out{text("username"), text("password"), "", text("identitytoken"), text("registrytoken")};
   if (auto decoded = base64Decode(text("auth")); decoded && !decoded->empty()) {
     size_t colon = decoded->find(':');
     if (colon != std::string::npos) {
@@ -78,21 +75,18 @@ RegistryCredentials credentialsOf(const codec::Value& entry) {
 // A runtime says with the first word of its error what kind it is. Source: k8s.io/cri-api
 // pkg/errors.
 StartFailure pullFailure(std::string_view image, std::string_view message) {
-  for (auto [prefix, what] : {std::pair<std::string_view, std::string_view>{
-                                  "RegistryUnavailable", "the registry is unavailable"},
+  for (auto [prefix, what] : {std::pair<std::string_view, std::string_view>{"RegistryUnavailable", "the registry is unavailable"},
                               {"SignatureValidationFailed", "the signature validation failed"}}) {
     if (!message.starts_with(prefix)) continue;
     std::string_view rest = message.substr(prefix.size());
-    return {std::string(prefix),
-            fmt::format("image pull failed for {} because {}{}", image, what, rest)};
+    return {std::string(prefix), fmt::format("image pull failed for {} because {}{}", image, what, rest)};
   }
   return {"ErrImagePull", std::string(message)};
 }
 
 }  // namespace
 
-std::optional<RegistryCredentials> credentialsFor(std::string_view dockerConfigJson,
-                                                  std::string_view image) {
+std::optional<RegistryCredentials> credentialsFor(std::string_view dockerConfigJson, std::string_view image) {
   Arena arena;
   auto root = codec::parseJsonValue(dockerConfigJson, arena);
   if (!root || !root->isObject()) return std::nullopt;
@@ -168,39 +162,32 @@ Task<Result<std::string>> ImageManager::pull(schema::Ref<corev1::Pod> pod, std::
   co_return fail(Reason::InternalError, errors);
 }
 
-Task<ImageManager::Outcome> ImageManager::ensureImageExists(schema::Ref<corev1::Pod> pod,
-                                                            std::string fieldPath,
-                                                            std::string image,
-                                                            std::string pullPolicy) {
+Task<ImageManager::Outcome> ImageManager::ensureImageExists(schema::Ref<corev1::Pod> pod, std::string fieldPath,
+                                                            std::string image, std::string pullPolicy) {
   auto refuse = [&](std::string event, std::string reason, std::string message) {
     recorder_.eventAbout(pod, fieldPath, "Warning", event, message);
     return Outcome(std::unexpected(StartFailure{std::move(reason), std::move(message)}));
   };
   Result<std::string> full = withDefaultTag(image);
   if (!full) {
-    co_return refuse(
-        "InspectFailed", "InvalidImageName",
-        fmt::format("Failed to apply default image tag \"{}\": {}", image, full.error().message()));
+    co_return refuse("InspectFailed", "InvalidImageName",
+                     fmt::format("Failed to apply default image tag \"{}\": {}", image, full.error().message()));
   }
   if (pullPolicy != "Always") {
     auto present = co_await look(*full);
     if (!present) {
-      co_return refuse(
-          "InspectFailed", "ImageInspectError",
-          fmt::format("Failed to inspect image \"{}\": {}", image, present.error().message()));
+      co_return refuse("InspectFailed", "ImageInspectError",
+                       fmt::format("Failed to inspect image \"{}\": {}", image, present.error().message()));
     }
     if (*present) {
       recorder_.eventAbout(
           pod, fieldPath, "Normal", "Pulled",
-          fmt::format(
-              "Container image \"{}\" already present on machine and can be accessed by the pod",
-              image));
+          fmt::format("Container image \"{}\" already present on machine and can be accessed by the pod", image));
       co_return **present;
     }
     if (pullPolicy == "Never") {
-      co_return refuse(
-          "ErrImageNeverPull", "ErrImageNeverPull",
-          fmt::format("Container image \"{}\" is not present with pull policy of Never", image));
+      co_return refuse("ErrImageNeverPull", "ErrImageNeverPull",
+                       fmt::format("Container image \"{}\" is not present with pull policy of Never", image));
     }
   }
   std::string key = fmt::format("{}_{}", pod->metadata.uid, *full);
@@ -210,22 +197,18 @@ Task<ImageManager::Outcome> ImageManager::ensureImageExists(schema::Ref<corev1::
     std::string message = fmt::format("Back-off pulling image \"{}\"", image);
     recorder_.eventAbout(pod, fieldPath, "Normal", "BackOff", message);
     const StartFailure& failure = lastFailure_[key];
-    co_return std::unexpected(StartFailure{
-        "ImagePullBackOff", fmt::format("{}: {}: {}", message, failure.reason, failure.message)});
+    co_return std::unexpected(
+        StartFailure{"ImagePullBackOff", fmt::format("{}: {}: {}", message, failure.reason, failure.message)});
   }
-  recorder_.eventAbout(pod, fieldPath, "Normal", "Pulling",
-                       fmt::format("Pulling image \"{}\"", image));
+  recorder_.eventAbout(pod, fieldPath, "Normal", "Pulling", fmt::format("Pulling image \"{}\"", image));
   Result<std::string> ref = co_await pull(pod, *full);
   if (!ref) {
-    recorder_.eventAbout(
-        pod, fieldPath, "Warning", "Failed",
-        fmt::format("Failed to pull image \"{}\": {}", image, ref.error().message()));
+    recorder_.eventAbout(pod, fieldPath, "Warning", "Failed",
+                         fmt::format("Failed to pull image \"{}\": {}", image, ref.error().message()));
     int64_t failedAt = env_.clock.unixNanos();
     backOff_.collect(failedAt);
-    std::erase_if(lastFailureNanos_,
-                  [&](const auto& e) { return backOff_.delayOf(e.first) == env::Duration{}; });
-    std::erase_if(lastFailure_,
-                  [&](const auto& e) { return backOff_.delayOf(e.first) == env::Duration{}; });
+    std::erase_if(lastFailureNanos_, [&](const auto& e) { return backOff_.delayOf(e.first) == env::Duration{}; });
+    std::erase_if(lastFailure_, [&](const auto& e) { return backOff_.delayOf(e.first) == env::Duration{}; });
     backOff_.advance(key, failedAt, failedAt);
     lastFailureNanos_[key] = failedAt;
     lastFailure_[key] = pullFailure(image, ref.error().message());
@@ -235,14 +218,11 @@ Task<ImageManager::Outcome> ImageManager::ensureImageExists(schema::Ref<corev1::
   auto present = co_await look(*full);
   if (!present || !*present) present = co_await look(*ref);
   if (!present || !*present) {
-    co_return refuse(
-        "InspectFailed", "ImageInspectError",
-        fmt::format("Failed to inspect image \"{}\": it is not present after the pull", image));
+    co_return refuse("InspectFailed", "ImageInspectError",
+                     fmt::format("Failed to inspect image \"{}\": it is not present after the pull", image));
   }
-  recorder_.eventAbout(
-      pod, fieldPath, "Normal", "Pulled",
-      fmt::format("Successfully pulled image \"{}\" in {}ms ({}ms including waiting).", image, took,
-                  took));
+  recorder_.eventAbout(pod, fieldPath, "Normal", "Pulled",
+                       fmt::format("Successfully pulled image \"{}\" in {}ms ({}ms including waiting).", image, took, took));
   co_return **present;
 }
 

@@ -22,8 +22,7 @@ struct PresentImage {
 
 class ImageManager {
  public:
-  ImageManager(env::Env environment, cri::RuntimeClient& runtime, ObjectReader& objects,
-               client::EventRecorder& recorder)
+  ImageManager(env::Env environment, cri::RuntimeClient& runtime, ObjectReader& objects, client::EventRecorder& recorder)
       : env_(environment),
         runtime_(runtime),
         objects_(objects),
@@ -32,9 +31,8 @@ class ImageManager {
 
   // The failure's reason is what the container's status shows: ErrImagePull, ImagePullBackOff,
   // ErrImageNeverPull, InvalidImageName, ImageInspectError.
-  async::Task<std::expected<PresentImage, StartFailure>> ensureImageExists(
-      schema::Ref<corev1::Pod> pod, std::string fieldPath, std::string image,
-      std::string pullPolicy);
+  async::Task<std::expected<PresentImage, StartFailure>> ensureImageExists(schema::Ref<corev1::Pod> pod, std::string fieldPath,
+                                                                           std::string image, std::string pullPolicy);
 
  private:
   using Outcome = std::expected<PresentImage, StartFailure>;
@@ -54,7 +52,6 @@ class ImageManager {
 struct RegistryCredentials {
   std::string username, password, auth, identityToken, registryToken;
 };
-std::optional<RegistryCredentials> credentialsFor(std::string_view dockerConfigJson,
-                                                  std::string_view image);
+std::optional<RegistryCredentials> credentialsFor(std::string_view dockerConfigJson, std::string_view image);
 
 }  // namespace knarr::kubelet

@@ -52,7 +52,8 @@ class Kubelet::Impl {
         statuses_(env_, client_),
         prober_(env_, runtime_, recorder_, [this](const std::string& uid) { workers_.wake(uid); }),
         agent_(env_, config_, machine_, client_, runtime_, recorder_),
-        imageCollector_(env_, runtime_, config_.pinnedImages, [this](std::string reason, std::string message) { agent_.warn(reason, message); }),
+        imageCollector_(env_, runtime_, config_.pinnedImages,
+                        [this](std::string reason, std::string message) { agent_.warn(reason, message); }),
         pods_(env_, client_, client::resourceOf<Pod>(), "", onNode(config_.nodeName)),
         services_(env_, client_, client::resourceOf<corev1::Service>(), "", {}),
         workers_(workerContext()),
@@ -63,14 +64,11 @@ class Kubelet::Impl {
   }
 
   Task<Result<void>> run(async::StopToken stop);
-  Task<Result<void>> containerLogs(std::string nameSpace, std::string pod, std::string container,
-                                   LogOptions options, LogSink sink);
-  Task<Result<std::string>> execUrl(std::string nameSpace, std::string pod, std::string container,
-                                    ExecOptions options);
-  Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod, std::string container,
-                                      ExecOptions options);
-  Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod,
-                                           std::vector<int32_t> ports);
+  Task<Result<void>> containerLogs(std::string nameSpace, std::string pod, std::string container, LogOptions options,
+                                   LogSink sink);
+  Task<Result<std::string>> execUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options);
+  Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options);
+  Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod, std::vector<int32_t> ports);
   std::string podsJson() const;
   Task<Result<NodeUsage>> usage();
 
@@ -94,8 +92,7 @@ class Kubelet::Impl {
   Task<void> housekeeping(async::StopToken stop);
   Task<void> keepLogsSmall(async::StopToken stop);
   Result<Ref<Pod>> podNamed(std::string_view nameSpace, std::string_view name) const;
-  Task<Result<std::string>> runningContainer(std::string nameSpace, std::string pod,
-                                             std::string container);
+  Task<Result<std::string>> runningContainer(std::string nameSpace, std::string pod, std::string container);
   Task<bool> stillRunning(std::string containerId);
 
   KubeletConfig config_;
@@ -150,8 +147,7 @@ Task<Result<void>> Kubelet::Impl::run(async::StopToken stop) {
     client::EventHandler handler;
     handler.onAdd = [this](const Ref<>& pod) { workers_.update(Ref<Pod>(pod)); };
     handler.onUpdate = [this](const Ref<>& before, const Ref<>& after) {
-      if (schema::metadataOf(before).uid != schema::metadataOf(after).uid)
-        workers_.remove(Ref<Pod>(before));
+      if (schema::metadataOf(before).uid != schema::metadataOf(after).uid) workers_.remove(Ref<Pod>(before));
       workers_.update(Ref<Pod>(after));
     };
     handler.onDelete = [this](const Ref<>& pod) { workers_.remove(Ref<Pod>(pod)); };
@@ -191,8 +187,7 @@ Task<void> Kubelet::Impl::housekeeping(async::StopToken stop) {
       if (workers_.knows(uid) || pleg_.summary().pods.contains(uid)) continue;
       Result<void> removed = co_await volumes_.removePod(uid);
       if (!removed)
-        logWarning("kubelet", "cannot remove an orphaned pod directory uid={} error={}", uid,
-                   removed.error().describe());
+        logWarning("kubelet", "cannot remove an orphaned pod directory uid={} error={}", uid, removed.error().describe());
     }
   }
 }
@@ -212,29 +207,23 @@ Result<Ref<Pod>> Kubelet::Impl::podNamed(std::string_view nameSpace, std::string
 
 Task<bool> Kubelet::Impl::stillRunning(std::string containerId) {
   auto status = co_await runtime_.containerStatus(containerId, false);
-  co_return status && (*status)->status != nullptr &&
-      (*status)->status->state == cri::kContainerRunning;
+  co_return status && (*status)->status != nullptr && (*status)->status->state == cri::kContainerRunning;
 }
 
-Task<Result<void>> Kubelet::Impl::containerLogs(std::string nameSpace, std::string podName,
-                                                std::string container, LogOptions options,
-                                                LogSink sink) {
+Task<Result<void>> Kubelet::Impl::containerLogs(std::string nameSpace, std::string podName, std::string container,
+                                                LogOptions options, LogSink sink) {
   Ref<Pod> pod = statuses_.withLatestStatus(CO_TRY(podNamed(nameSpace, podName)));
   std::string id = CO_TRY(containerToLog(*pod, container, options.previous));
   auto status = co_await runtime_.containerStatus(id, false);
   if (!status) co_return Unexpected(std::move(status).error());
   if ((*status)->status == nullptr || (*status)->status->logPath.empty()) {
-    co_return fail(Reason::InternalError,
-                   fmt::format("container \"{}\" has no log file", container));
+    co_return fail(Reason::InternalError, fmt::format("container \"{}\" has no log file", container));
   }
   std::string path((*status)->status->logPath);
-  co_return co_await readLogFile(env_, path, options, std::move(sink),
-                                 [this, id] { return stillRunning(id); });
+  co_return co_await readLogFile(env_, path, options, std::move(sink), [this, id] { return stillRunning(id); });
 }
 
-Task<Result<std::string>> Kubelet::Impl::runningContainer(std::string nameSpace,
-                                                          std::string podName,
-                                                          std::string container) {
+Task<Result<std::string>> Kubelet::Impl::runningContainer(std::string nameSpace, std::string podName, std::string container) {
   Ref<Pod> pod = CO_TRY(podNamed(nameSpace, podName));
   RuntimePod runtime = CO_TRY(co_await readRuntimePod(runtime_, std::string(pod->metadata.uid)));
   const ContainerRecord* record = runtime.newest(container);
@@ -242,13 +231,12 @@ Task<Result<std::string>> Kubelet::Impl::runningContainer(std::string nameSpace,
   co_return fail(Reason::NotFound, fmt::format("container not found (\"{}\")", container));
 }
 
-Task<Result<std::string>> Kubelet::Impl::execUrl(std::string nameSpace, std::string pod,
-                                                 std::string container, ExecOptions options) {
+Task<Result<std::string>> Kubelet::Impl::execUrl(std::string nameSpace, std::string pod, std::string container,
+                                                 ExecOptions options) {
   std::string id = CO_TRY(co_await runningContainer(nameSpace, pod, container));
   auto request = schema::newObject<v1::ExecRequest>();
   request->containerId = request.str(id);
-  for (const std::string& word : options.command)
-    request->cmd.append(request.arena(), request.str(word));
+  for (const std::string& word : options.command) request->cmd.append(request.arena(), request.str(word));
   request->tty = options.tty;
   request->stdin = options.standardInput;
   request->stdout = options.standardOutput;
@@ -257,8 +245,8 @@ Task<Result<std::string>> Kubelet::Impl::execUrl(std::string nameSpace, std::str
   co_return std::string(answer->url);
 }
 
-Task<Result<std::string>> Kubelet::Impl::attachUrl(std::string nameSpace, std::string pod,
-                                                   std::string container, ExecOptions options) {
+Task<Result<std::string>> Kubelet::Impl::attachUrl(std::string nameSpace, std::string pod, std::string container,
+                                                   ExecOptions options) {
   std::string id = CO_TRY(co_await runningContainer(nameSpace, pod, container));
   auto request = schema::newObject<v1::AttachRequest>();
   request->containerId = request.str(id);
@@ -270,8 +258,7 @@ Task<Result<std::string>> Kubelet::Impl::attachUrl(std::string nameSpace, std::s
   co_return std::string(answer->url);
 }
 
-Task<Result<std::string>> Kubelet::Impl::portForwardUrl(std::string nameSpace, std::string podName,
-                                                        std::vector<int32_t> ports) {
+Task<Result<std::string>> Kubelet::Impl::portForwardUrl(std::string nameSpace, std::string podName, std::vector<int32_t> ports) {
   Ref<Pod> pod = CO_TRY(podNamed(nameSpace, podName));
   RuntimePod runtime = CO_TRY(co_await readRuntimePod(runtime_, std::string(pod->metadata.uid)));
   if (runtime.sandboxes.empty() || !runtime.sandboxes.front().ready) {
@@ -312,23 +299,17 @@ Kubelet::Kubelet(KubeletConfig config, KubeletDependencies dependencies)
 Kubelet::~Kubelet() = default;
 
 Task<Result<void>> Kubelet::run(async::StopToken stop) { return impl_->run(std::move(stop)); }
-Task<Result<void>> Kubelet::containerLogs(std::string nameSpace, std::string pod,
-                                          std::string container, LogOptions options, LogSink sink) {
-  return impl_->containerLogs(std::move(nameSpace), std::move(pod), std::move(container), options,
-                              std::move(sink));
+Task<Result<void>> Kubelet::containerLogs(std::string nameSpace, std::string pod, std::string container, LogOptions options,
+                                          LogSink sink) {
+  return impl_->containerLogs(std::move(nameSpace), std::move(pod), std::move(container), options, std::move(sink));
 }
-Task<Result<std::string>> Kubelet::execUrl(std::string nameSpace, std::string pod,
-                                           std::string container, ExecOptions options) {
-  return impl_->execUrl(std::move(nameSpace), std::move(pod), std::move(container),
-                        std::move(options));
+Task<Result<std::string>> Kubelet::execUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options) {
+  return impl_->execUrl(std::move(nameSpace), std::move(pod), std::move(container), std::move(options));
 }
-Task<Result<std::string>> Kubelet::attachUrl(std::string nameSpace, std::string pod,
-                                             std::string container, ExecOptions options) {
-  return impl_->attachUrl(std::move(nameSpace), std::move(pod), std::move(container),
-                          std::move(options));
+Task<Result<std::string>> Kubelet::attachUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options) {
+  return impl_->attachUrl(std::move(nameSpace), std::move(pod), std::move(container), std::move(options));
 }
-Task<Result<std::string>> Kubelet::portForwardUrl(std::string nameSpace, std::string pod,
-                                                  std::vector<int32_t> ports) {
+Task<Result<std::string>> Kubelet::portForwardUrl(std::string nameSpace, std::string pod, std::vector<int32_t> ports) {
   return impl_->portForwardUrl(std::move(nameSpace), std::move(pod), std::move(ports));
 }
 

@@ -109,16 +109,13 @@ class Kubelet {
 
   // ---- what the kubelet's server answers with; NotFound names the pod or container that is not
   // here.
-  async::Task<Result<void>> containerLogs(std::string nameSpace, std::string pod,
-                                          std::string container, LogOptions options, LogSink sink);
+  async::Task<Result<void>> containerLogs(std::string nameSpace, std::string pod, std::string container, LogOptions options,
+                                          LogSink sink);
   // URLs of the runtime's streaming server.
-  async::Task<Result<std::string>> execUrl(std::string nameSpace, std::string pod,
-                                           std::string container, ExecOptions options);
-  async::Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod,
-                                             std::string container, ExecOptions options);
+  async::Task<Result<std::string>> execUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options);
+  async::Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options);
   // `ports`: those that the old WebSocket protocol fixes at its beginning; empty for SPDY.
-  async::Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod,
-                                                  std::vector<int32_t> ports = {});
+  async::Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod, std::vector<int32_t> ports = {});
   // A v1 PodList of the node's pods with their statuses as last published, as JSON.
   std::string podsJson() const;
   // A Summary of stats/v1alpha1 as JSON; metrics as Prometheus text. A runtime that does not answer shows in either: the

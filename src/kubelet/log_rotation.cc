@@ -14,19 +14,15 @@ namespace v1 = runtimev1;
 
 namespace {
 
-bool allDigits(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
-}
+bool allDigits(std::string_view text) { return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos; }
 
 std::string timestamp(int64_t unixSeconds) {
   CivilTime t = civilFromUnix(unixSeconds);
-  return fmt::format("{:04}{:02}{:02}-{:02}{:02}{:02}", t.year, t.month, t.day, t.hour, t.minute,
-                     t.second);
+  return fmt::format("{:04}{:02}{:02}-{:02}{:02}{:02}", t.year, t.month, t.day, t.hour, t.minute, t.second);
 }
 
 // Removes what is too much beside the log, and puts the log aside. The path it has then.
-Result<std::string> putAside(env::Files& files, const std::string& path, size_t filesMax,
-                             int64_t now) {
+Result<std::string> putAside(env::Files& files, const std::string& path, size_t filesMax, int64_t now) {
   size_t slash = path.rfind('/');
   std::string directory = path.substr(0, slash), base = path.substr(slash + 1) + ".";
   std::vector<std::string> rotated;
@@ -60,16 +56,14 @@ Task<std::string> writerOf(cri::RuntimeClient* runtime, LogPath log) {
   for (const v1::Container& container : (*list)->containers) {
     std::string id(container.id);
     auto status = co_await runtime->containerStatus(id, false);
-    if (status && (*status)->status != nullptr && (*status)->status->logPath == log.path)
-      co_return id;
+    if (status && (*status)->status != nullptr && (*status)->status->logPath == log.path) co_return id;
   }
   co_return "";
 }
 
 }  // namespace
 
-std::vector<LogPath> findLargeLogs(env::Files& files, const std::string& podLogsDirectory,
-                                   uint64_t bytesMax) {
+std::vector<LogPath> findLargeLogs(env::Files& files, const std::string& podLogsDirectory, uint64_t bytesMax) {
   std::vector<LogPath> out;
   auto pods = files.listDirectory(podLogsDirectory);
   if (!pods) return out;
@@ -83,9 +77,7 @@ std::vector<LogPath> findLargeLogs(env::Files& files, const std::string& podLogs
       auto names = files.listDirectory(directory);
       if (!names) continue;
       for (const std::string& name : *names) {
-        if (!name.ends_with(".log") ||
-            !allDigits(std::string_view(name).substr(0, name.size() - 4)))
-          continue;
+        if (!name.ends_with(".log") || !allDigits(std::string_view(name).substr(0, name.size() - 4))) continue;
         auto status = files.status(directory + "/" + name);
         if (status && status->sizeBytes >= bytesMax) {
           out.push_back({directory + "/" + name, pod.substr(uid + 1), container});
@@ -104,14 +96,12 @@ std::vector<std::string> rotatedToRemove(std::vector<std::string> rotated, size_
   return rotated;
 }
 
-Task<void> rotateLogs(env::Env environment, cri::RuntimeClient* runtime,
-                      std::string podLogsDirectory, LogRotationLimits limits) {
+Task<void> rotateLogs(env::Env environment, cri::RuntimeClient* runtime, std::string podLogsDirectory, LogRotationLimits limits) {
   env::Files& files = environment.files;
   std::move_only_function<std::vector<LogPath>()> find = [&files, podLogsDirectory, limits] {
     return findLargeLogs(files, podLogsDirectory, limits.bytesMax);
   };
-  std::vector<LogPath> large =
-      co_await async::runBlocking<std::vector<LogPath>>(environment.executor, std::move(find));
+  std::vector<LogPath> large = co_await async::runBlocking<std::vector<LogPath>>(environment.executor, std::move(find));
   for (const LogPath& log : large) {
     std::string writer = co_await writerOf(runtime, log);
     if (writer.empty()) continue;  // the log of an ended container stays as it is
@@ -119,17 +109,14 @@ Task<void> rotateLogs(env::Env environment, cri::RuntimeClient* runtime,
     std::move_only_function<Result<std::string>()> work = [&files, path = log.path, limits, now] {
       return putAside(files, path, limits.filesMax, now);
     };
-    auto aside =
-        co_await async::runBlocking<Result<std::string>>(environment.executor, std::move(work));
+    auto aside = co_await async::runBlocking<Result<std::string>>(environment.executor, std::move(work));
     if (!aside) {
-      logWarning("kubelet", "cannot rotate a log path={} error={}", log.path,
-                 aside.error().describe());
+      logWarning("kubelet", "cannot rotate a log path={} error={}", log.path, aside.error().describe());
       continue;
     }
     auto reopened = co_await runtime->reopenContainerLog(writer);
     if (reopened) continue;
-    logWarning("kubelet", "the runtime does not reopen a log path={} error={}", log.path,
-               reopened.error().describe());
+    logWarning("kubelet", "the runtime does not reopen a log path={} error={}", log.path, reopened.error().describe());
     (void)files.rename(*aside, log.path);
   }
 }

@@ -20,14 +20,13 @@ struct LogPath {
   std::string path, podUid, container;
 };
 // The current log files over the size. Blocks.
-std::vector<LogPath> findLargeLogs(env::Files& files, const std::string& podLogsDirectory,
-                                   uint64_t bytesMax);
+std::vector<LogPath> findLargeLogs(env::Files& files, const std::string& podLogsDirectory, uint64_t bytesMax);
 // What lies beside the log that is to go, so that after one more rotation at most filesMax are
 // left. Pure.
 std::vector<std::string> rotatedToRemove(std::vector<std::string> rotated, size_t filesMax);
 
 // One look at all logs.
-async::Task<void> rotateLogs(env::Env environment, cri::RuntimeClient* runtime,
-                             std::string podLogsDirectory, LogRotationLimits limits);
+async::Task<void> rotateLogs(env::Env environment, cri::RuntimeClient* runtime, std::string podLogsDirectory,
+                             LogRotationLimits limits);
 
 }  // namespace knarr::kubelet

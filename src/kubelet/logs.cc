@@ -9,8 +9,7 @@ namespace knarr::kubelet {
 using async::Task;
 
 namespace {
-constexpr size_t kLogBytesMax = size_t{256}
-                                << 20;  // a file that is rotated at 10 MiB is far below it
+constexpr size_t kLogBytesMax = size_t{256} << 20;  // a file that is rotated at 10 MiB is far below it
 constexpr auto kFollowPeriod = std::chrono::milliseconds(250);
 
 // RFC 3339 with nine digits.
@@ -22,18 +21,16 @@ std::string fixedTimestamp(int64_t unixNanos) {
 }  // namespace
 
 // Source: pkg/kubelet/kubelet_pods.go validateContainerLogStatus.
-Result<std::string> containerToLog(const corev1::Pod& pod, std::string_view container,
-                                   bool previous) {
+Result<std::string> containerToLog(const corev1::Pod& pod, std::string_view container, bool previous) {
   const corev1::ContainerStatus* status = nullptr;
-  for (const auto* list : {&pod.status.containerStatuses, &pod.status.initContainerStatuses,
-                           &pod.status.ephemeralContainerStatuses}) {
+  for (const auto* list :
+       {&pod.status.containerStatuses, &pod.status.initContainerStatuses, &pod.status.ephemeralContainerStatuses}) {
     for (const corev1::ContainerStatus& each : *list) {
       if (each.name == container) status = &each;
     }
   }
   if (status == nullptr) {
-    return fail(Reason::BadRequest, fmt::format("container \"{}\" in pod \"{}\" is not available",
-                                                container, pod.metadata.name));
+    return fail(Reason::BadRequest, fmt::format("container \"{}\" in pod \"{}\" is not available", container, pod.metadata.name));
   }
   auto bare = [](schema::Str id) {
     size_t scheme = id.find("://");
@@ -43,8 +40,7 @@ Result<std::string> containerToLog(const corev1::Pod& pod, std::string_view cont
   if (previous) {
     if (last != nullptr && !last->containerID.empty()) return bare(last->containerID);
     return fail(Reason::BadRequest,
-                fmt::format("previous terminated container \"{}\" in pod \"{}\" not found",
-                            container, pod.metadata.name));
+                fmt::format("previous terminated container \"{}\" in pod \"{}\" not found", container, pod.metadata.name));
   }
   if (status->state.running != nullptr) return bare(status->containerID);
   if (status->state.terminated != nullptr && !status->state.terminated->containerID.empty()) {
@@ -60,12 +56,10 @@ Result<std::string> containerToLog(const corev1::Pod& pod, std::string_view cont
                                                   container, pod.metadata.name));
     }
     return fail(Reason::BadRequest,
-                fmt::format("container \"{}\" in pod \"{}\" is waiting to start: {}", container,
-                            pod.metadata.name, reason));
+                fmt::format("container \"{}\" in pod \"{}\" is waiting to start: {}", container, pod.metadata.name, reason));
   }
   return fail(Reason::BadRequest,
-              fmt::format("container \"{}\" in pod \"{}\" is waiting to start - no logs yet",
-                          container, pod.metadata.name));
+              fmt::format("container \"{}\" in pod \"{}\" is waiting to start - no logs yet", container, pod.metadata.name));
 }
 
 std::optional<LogLine> parseLogLine(std::string_view line) {
@@ -82,8 +76,7 @@ std::optional<LogLine> parseLogLine(std::string_view line) {
   if (stream != "stdout" && stream != "stderr") return std::nullopt;
   out.standardError = stream == "stderr";
   size_t third = line.find(' ', second + 1);
-  std::string_view tags =
-      line.substr(second + 1, third == std::string_view::npos ? third : third - second - 1);
+  std::string_view tags = line.substr(second + 1, third == std::string_view::npos ? third : third - second - 1);
   out.partial = tags.substr(0, tags.find(':')) == "P";
   out.text = third == std::string_view::npos ? std::string_view() : line.substr(third + 1);
   return out;
@@ -118,8 +111,8 @@ size_t tailOffset(std::string_view text, int64_t lines) {
   return at + 1;
 }
 
-Task<Result<void>> readLogFile(env::Env environment, std::string path, LogOptions options,
-                               LogSink sink, std::function<Task<bool>()> running) {
+Task<Result<void>> readLogFile(env::Env environment, std::string path, LogOptions options, LogSink sink,
+                               std::function<Task<bool>()> running) {
   LogFormatter formatter(options);
   size_t offset = 0;
   uint64_t inode = 0;
@@ -129,20 +122,15 @@ Task<Result<void>> readLogFile(env::Env environment, std::string path, LogOption
     bool alive = options.follow && co_await running();
     auto status = environment.files.status(path);
     if (!status) {
-      if (first || !isNotFound(status.error()) || !alive)
-        co_return Unexpected(std::move(status).error());
+      if (first || !isNotFound(status.error()) || !alive) co_return Unexpected(std::move(status).error());
     } else {
-      if (inode != 0 && (status->inode != inode || status->sizeBytes < offset))
-        offset = 0;  // rotated
+      if (inode != 0 && (status->inode != inode || status->sizeBytes < offset)) offset = 0;  // rotated
       inode = status->inode;
     }
     if (status && status->sizeBytes > offset) {
       env::Files& files = environment.files;
-      std::move_only_function<Result<std::string>()> read = [&files, path] {
-        return files.readFile(path, kLogBytesMax);
-      };
-      std::string text = CO_TRY(
-          co_await async::runBlocking<Result<std::string>>(environment.executor, std::move(read)));
+      std::move_only_function<Result<std::string>()> read = [&files, path] { return files.readFile(path, kLogBytesMax); };
+      std::string text = CO_TRY(co_await async::runBlocking<Result<std::string>>(environment.executor, std::move(read)));
       if (first && options.tailLines) offset = tailOffset(text, *options.tailLines);
       std::string out;
       while (offset < text.size() && !formatter.done()) {

@@ -40,15 +40,14 @@ class LogFormatter {
 
 // The runtime's id of the container instance whose log is asked for, by the pod's status. Pure.
 // Errors (BadRequest) are upstream's: nothing has run yet, or there is no previous instance.
-Result<std::string> containerToLog(const corev1::Pod& pod, std::string_view container,
-                                   bool previous);
+Result<std::string> containerToLog(const corev1::Pod& pod, std::string_view container, bool previous);
 
 // Offset in `text` where its last `lines` lines begin.
 size_t tailOffset(std::string_view text, int64_t lines);
 
 // Reads the file and, with follow, what is added until `running` says no. Missing files are
 // NotFound.
-async::Task<Result<void>> readLogFile(env::Env environment, std::string path, LogOptions options,
-                                      LogSink sink, std::function<async::Task<bool>()> running);
+async::Task<Result<void>> readLogFile(env::Env environment, std::string path, LogOptions options, LogSink sink,
+                                      std::function<async::Task<bool>()> running);
 
 }  // namespace knarr::kubelet

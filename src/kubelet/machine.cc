@@ -37,9 +37,7 @@ int64_t processorsFromCpuinfo(std::string_view cpuinfo) {
 
 Result<MachineInfo> readMachineInfo(env::Files& files, const std::string& rootDirectory) {
   MachineInfo machine;
-  auto text = [&](const char* path) {
-    return std::string(trim(files.readFile(path).value_or("")));
-  };
+  auto text = [&](const char* path) { return std::string(trim(files.readFile(path).value_or(""))); };
   machine.cpuMilli = processorsFromCpuinfo(TRY(files.readFile("/proc/cpuinfo"))) * 1000;
   machine.memoryBytes = memoryFromMeminfo(TRY(files.readFile("/proc/meminfo")));
   if (machine.cpuMilli == 0 || machine.memoryBytes == 0) {
@@ -47,8 +45,7 @@ Result<MachineInfo> readMachineInfo(env::Files& files, const std::string& rootDi
                 "/proc/cpuinfo and /proc/meminfo do not say how many processors and how much "
                 "memory this host has");
   }
-  machine.ephemeralStorageBytes =
-      static_cast<int64_t>(TRY(files.fileSystemSize(rootDirectory)).bytes);
+  machine.ephemeralStorageBytes = static_cast<int64_t>(TRY(files.fileSystemSize(rootDirectory)).bytes);
   machine.machineId = text("/etc/machine-id");
   machine.systemUuid = text("/sys/class/dmi/id/product_uuid");
   if (machine.systemUuid.empty()) machine.systemUuid = machine.machineId;

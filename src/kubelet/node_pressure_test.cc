@@ -10,8 +10,9 @@ namespace {
 using namespace std::chrono_literals;
 
 TEST(NodePressure, memoryOfMeminfo) {
-  EXPECT_EQ(memoryAvailableFromMeminfo("MemTotal:       4096 kB\nMemFree:        1024 kB\nInactive:  9 kB\nInactive(file):   512 kB\n"),
-            (1024 + 512) * 1024);
+  EXPECT_EQ(
+      memoryAvailableFromMeminfo("MemTotal:       4096 kB\nMemFree:        1024 kB\nInactive:  9 kB\nInactive(file):   512 kB\n"),
+      (1024 + 512) * 1024);
   EXPECT_EQ(memoryAvailableFromMeminfo("MemFree: 7 kB"), 7 * 1024);
   EXPECT_EQ(memoryAvailableFromMeminfo(""), std::nullopt);
 }

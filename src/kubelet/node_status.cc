@@ -30,8 +30,7 @@ constexpr auto kRuntimeStatusPeriod = std::chrono::seconds(5);
 constexpr int64_t kEvictionMemoryBytes = int64_t{100} << 20;
 constexpr int64_t kEvictionDiskPercent = 10;
 
-void setQuantity(schema::Map<schema::Quantity>& map, Arena& arena, std::string_view name,
-                 const Amount& amount) {
+void setQuantity(schema::Map<schema::Quantity>& map, Arena& arena, std::string_view name, const Amount& amount) {
   map.at(arena, name) = schema::quantityOf(arena, amount);
 }
 
@@ -43,8 +42,7 @@ void setCapacity(Mut<Node>& node, const NodeFacts& facts) {
     setQuantity(map, arena, "memory", Amount::fromInt64(memory, QuantityFormat::BinarySI));
     setQuantity(map, arena, "pods", Amount::fromInt64(facts.config->maxPods));
     if (machine.ephemeralStorageBytes > 0) {
-      setQuantity(map, arena, "ephemeral-storage",
-                  Amount::fromInt64(disk, QuantityFormat::BinarySI));
+      setQuantity(map, arena, "ephemeral-storage", Amount::fromInt64(disk, QuantityFormat::BinarySI));
     }
   };
   fill(node->status.capacity, machine.memoryBytes, machine.ephemeralStorageBytes);
@@ -52,8 +50,8 @@ void setCapacity(Mut<Node>& node, const NodeFacts& facts) {
        machine.ephemeralStorageBytes / 100 * (100 - kEvictionDiskPercent));
 }
 
-void setNodeCondition(Mut<Node>& node, schema::Str type, bool value, std::string_view reason,
-                      std::string_view message, int64_t now) {
+void setNodeCondition(Mut<Node>& node, schema::Str type, bool value, std::string_view reason, std::string_view message,
+                      int64_t now) {
   NodeCondition* condition = nullptr;
   for (NodeCondition& present : node->status.conditions) {
     if (present.type == type) condition = &present;
@@ -78,19 +76,13 @@ std::string joinErrors(const std::vector<std::string>& errors) {
 void setConditions(Mut<Node>& node, const NodeFacts& facts) {
   int64_t now = facts.nowUnixSeconds;
   const Pressure& pressure = facts.pressure;
-  setNodeCondition(node, "MemoryPressure", pressure.memory,
-                   pressure.memory ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory",
-                   pressure.memory ? "kubelet has insufficient memory available"
-                                   : "kubelet has sufficient memory available",
-                   now);
-  setNodeCondition(node, "DiskPressure", pressure.disk,
-                   pressure.disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
+  setNodeCondition(
+      node, "MemoryPressure", pressure.memory, pressure.memory ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory",
+      pressure.memory ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available", now);
+  setNodeCondition(node, "DiskPressure", pressure.disk, pressure.disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
                    pressure.disk ? "kubelet has disk pressure" : "kubelet has no disk pressure", now);
-  setNodeCondition(node, "PIDPressure", pressure.pid,
-                   pressure.pid ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID",
-                   pressure.pid ? "kubelet has insufficient PID available"
-                                : "kubelet has sufficient PID available",
-                   now);
+  setNodeCondition(node, "PIDPressure", pressure.pid, pressure.pid ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID",
+                   pressure.pid ? "kubelet has insufficient PID available" : "kubelet has sufficient PID available", now);
   if (facts.notReady.empty()) {
     setNodeCondition(node, "Ready", true, "KubeletReady", "kubelet is posting ready status", now);
   } else {
@@ -104,8 +96,7 @@ void setLabels(Mut<Node>& node, const NodeFacts& facts) {
   schema::set(labels, arena, "kubernetes.io/hostname", facts.config->nodeName);
   for (std::string_view prefix : {"", "beta."}) {
     schema::set(labels, arena, fmt::format("{}kubernetes.io/os", prefix), "linux");
-    schema::set(labels, arena, fmt::format("{}kubernetes.io/arch", prefix),
-                facts.machine->architecture);
+    schema::set(labels, arena, fmt::format("{}kubernetes.io/arch", prefix), facts.machine->architecture);
   }
   for (const auto& [key, value] : facts.config->nodeLabels) schema::set(labels, arena, key, value);
 }
@@ -114,8 +105,7 @@ void setLabels(Mut<Node>& node, const NodeFacts& facts) {
 
 void setNodeStatus(Mut<Node>& node, const NodeFacts& facts) {
   setLabels(node, facts);
-  schema::set(node->metadata.annotations, node.arena(),
-              "volumes.kubernetes.io/controller-managed-attach-detach", "true");
+  schema::set(node->metadata.annotations, node.arena(), "volumes.kubernetes.io/controller-managed-attach-detach", "true");
   setCapacity(node, facts);
   setConditions(node, facts);
   corev1::NodeStatus& status = node->status;
@@ -140,8 +130,7 @@ void setNodeStatus(Mut<Node>& node, const NodeFacts& facts) {
   info.bootID = node.str(machine.bootId);
   info.kernelVersion = node.str(machine.kernelVersion);
   info.osImage = node.str(machine.osImage);
-  info.containerRuntimeVersion =
-      node.str(fmt::format("{}://{}", facts.runtimeName, facts.runtimeVersion));
+  info.containerRuntimeVersion = node.str(fmt::format("{}://{}", facts.runtimeName, facts.runtimeVersion));
   info.kubeletVersion = kVersion;
   info.kubeProxyVersion = {};
   info.operatingSystem = "linux";
@@ -164,9 +153,8 @@ bool sameNodeStatus(const Node& a, const Node& b) {
   return schema::equal(left->status, right->status);
 }
 
-NodeAgent::NodeAgent(env::Env environment, const KubeletConfig& config, const MachineInfo& machine,
-                     client::Client& client, cri::RuntimeClient& runtime,
-                     client::EventRecorder& recorder)
+NodeAgent::NodeAgent(env::Env environment, const KubeletConfig& config, const MachineInfo& machine, client::Client& client,
+                     cri::RuntimeClient& runtime, client::EventRecorder& recorder)
     : env_(environment),
       config_(config),
       machine_(machine),
@@ -191,10 +179,8 @@ NodeFacts NodeAgent::facts() const {
   facts.pressure = pressure_;
   facts.nowUnixSeconds = env_.clock.unixSeconds();
   if (!runtimeError_.empty()) facts.notReady.push_back(runtimeError_);
-  if (!plegHealthy_)
-    facts.notReady.push_back("PLEG is not healthy: the runtime cannot list its containers");
-  if (!networkError_.empty())
-    facts.notReady.push_back("container runtime network not ready: " + networkError_);
+  if (!plegHealthy_) facts.notReady.push_back("PLEG is not healthy: the runtime cannot list its containers");
+  if (!networkError_.empty()) facts.notReady.push_back("container runtime network not ready: " + networkError_);
   return facts;
 }
 
@@ -209,26 +195,22 @@ Task<bool> NodeAgent::registerNode() {
     co_return true;
   }
   if (!isAlreadyExists(made.error()) && made.error().reason() != Reason::Forbidden) {
-    logWarning("kubelet", "cannot register the node name={} error={}", config_.nodeName,
-               made.error().describe());
+    logWarning("kubelet", "cannot register the node name={} error={}", config_.nodeName, made.error().describe());
     co_return false;
   }
   Result<Ref<Node>> present = co_await client::get<Node>(client_, "", config_.nodeName);
   if (!present) {
-    logWarning("kubelet", "cannot read the node name={} error={}", config_.nodeName,
-               present.error().describe());
+    logWarning("kubelet", "cannot read the node name={} error={}", config_.nodeName, present.error().describe());
     co_return false;
   }
   node_ = *present;
   Mut<Node> wanted = schema::edit(node_);
   setLabels(wanted, facts());
-  schema::set(wanted->metadata.annotations, wanted.arena(),
-              "volumes.kubernetes.io/controller-managed-attach-detach", "true");
+  schema::set(wanted->metadata.annotations, wanted.arena(), "volumes.kubernetes.io/controller-managed-attach-detach", "true");
   if (schema::equal(wanted->metadata, node_->metadata)) co_return true;
   Result<Ref<Node>> updated = co_await client::update(client_, std::move(wanted));
   if (!updated) {
-    logWarning("kubelet", "cannot update the node's labels name={} error={}", config_.nodeName,
-               updated.error().describe());
+    logWarning("kubelet", "cannot update the node's labels name={} error={}", config_.nodeName, updated.error().describe());
     co_return false;
   }
   node_ = *updated;
@@ -272,17 +254,14 @@ Task<void> NodeAgent::watchRuntime(async::StopToken stop) {
     }
     auto status = co_await runtime_.status(false);
     if (!status || (*status)->status == nullptr) {
-      runtimeError = fmt::format("container runtime is down: {}",
-                                 status ? "it gives no status" : status.error().message());
+      runtimeError = fmt::format("container runtime is down: {}", status ? "it gives no status" : status.error().message());
       networkError = "network state unknown";
     } else {
       for (const auto& condition : (*status)->status->conditions) {
         if (condition.status) continue;
-        std::string text = fmt::format("{}=false reason:{} message:{}", condition.type,
-                                       condition.reason, condition.message);
+        std::string text = fmt::format("{}=false reason:{} message:{}", condition.type, condition.reason, condition.message);
         if (condition.type == cri::kNetworkReady) networkError = text;
-        if (condition.type == cri::kRuntimeReady)
-          runtimeError = "container runtime not ready: " + text;
+        if (condition.type == cri::kRuntimeReady) runtimeError = "container runtime not ready: " + text;
       }
     }
     if (runtimeError != runtimeError_ || networkError != networkError_ || !runtimeKnown_) {
@@ -335,8 +314,7 @@ void NodeAgent::recordChanges(const Node& before, const Ref<Node>& after) {
     std::string reason(eventOf(condition));
     for (const NodeCondition& old : before.status.conditions) {
       if (reason.empty() || old.type != condition.type || old.status == condition.status) continue;
-      recorder_.event(after, "Normal", reason,
-                      fmt::format("Node {} status is now: {}", config_.nodeName, reason));
+      recorder_.event(after, "Normal", reason, fmt::format("Node {} status is now: {}", config_.nodeName, reason));
     }
   }
 }
@@ -347,7 +325,8 @@ void NodeAgent::warn(const std::string& reason, const std::string& message) {
 
 Task<void> NodeAgent::observePressure() {
   env::Files& files = env_.files;
-  std::move_only_function<NodeObservation()> work = [&files, root = config_.rootDirectory, images = imagePath_ ? imagePath_() : std::string()] {
+  std::move_only_function<NodeObservation()> work = [&files, root = config_.rootDirectory,
+                                                     images = imagePath_ ? imagePath_() : std::string()] {
     return observeNode(files, root, images);
   };
   NodeObservation seen = co_await async::runBlocking<NodeObservation>(env_.executor, std::move(work));
@@ -375,8 +354,7 @@ Task<Result<void>> NodeAgent::updateStatus() {
       co_await registerNode();  // somebody deleted the node
       co_return Unexpected(std::move(written).error());
     }
-    if (!isConflict(written.error()) || attempt + 1 >= kAttempts)
-      co_return Unexpected(std::move(written).error());
+    if (!isConflict(written.error()) || attempt + 1 >= kAttempts) co_return Unexpected(std::move(written).error());
     Result<Ref<Node>> again = co_await client::get<Node>(client_, "", config_.nodeName);
     if (!again) co_return Unexpected(std::move(again).error());
     node_ = *again;
@@ -387,8 +365,7 @@ Task<Result<void>> NodeAgent::updateStatus() {
 Task<void> NodeAgent::announcePodCidr() {
   if (!node_ || node_->spec.podCIDR.empty()) co_return;
   std::string cidrs;
-  for (schema::Str cidr : node_->spec.podCIDRs)
-    cidrs += (cidrs.empty() ? "" : ",") + std::string(cidr);
+  for (schema::Str cidr : node_->spec.podCIDRs) cidrs += (cidrs.empty() ? "" : ",") + std::string(cidr);
   if (cidrs.empty()) cidrs = node_->spec.podCIDR;
   if (cidrs == announcedPodCidr_) co_return;
   auto request = schema::newObject<runtimev1::UpdateRuntimeConfigRequest>();
@@ -404,21 +381,16 @@ Task<void> NodeAgent::keepStatus(async::StopToken stop) {
   bool everReady = false;
   while (!stop.stopRequested()) {
     Result<void> updated = co_await updateStatus();
-    if (!updated)
-      logWarning("kubelet", "cannot update the node's status error={}", updated.error().describe());
+    if (!updated) logWarning("kubelet", "cannot update the node's status error={}", updated.error().describe());
     // The node's spec is read with the same pace; its writer is another component.
-    if (Result<Ref<Node>> now = co_await client::get<Node>(client_, "", config_.nodeName, {"0"});
-        now)
-      node_ = *now;
+    if (Result<Ref<Node>> now = co_await client::get<Node>(client_, "", config_.nodeName, {"0"}); now) node_ = *now;
     co_await announcePodCidr();
     // Until the node is ready for the first time it looks again soon, so that a runtime that is
     // just starting costs no whole period. Source: kubelet.go, fastStatusUpdateOnce.
-    for (const auto& condition : node_->status.conditions)
-      everReady |= condition.type == "Ready" && condition.status == "True";
+    for (const auto& condition : node_->status.conditions) everReady |= condition.type == "Ready" && condition.status == "True";
     env::Duration period = config_.nodeStatusUpdateFrequency;
     if (!everReady) period = std::min(period, kFastStatusUpdatePeriod);
-    async::ScopedTimer timer(env_.executor, env_.clock.now() + period,
-                             [this] { changed_.notifyAll(); });
+    async::ScopedTimer timer(env_.executor, env_.clock.now() + period, [this] { changed_.notifyAll(); });
     if (!stop.stopRequested()) co_await changed_.wait();
   }
 }
@@ -426,13 +398,11 @@ Task<void> NodeAgent::keepStatus(async::StopToken stop) {
 Task<Result<void>> NodeAgent::renewLease() {
   int64_t nowMicros = env_.clock.unixNanos() / 1000;
   if (!lease_) {
-    auto present = co_await client::get<coordinationv1::Lease>(
-        client_, std::string(kLeaseNamespace), config_.nodeName);
+    auto present = co_await client::get<coordinationv1::Lease>(client_, std::string(kLeaseNamespace), config_.nodeName);
     if (present) lease_ = *present;
     if (!present && !isNotFound(present.error())) co_return Unexpected(std::move(present).error());
   }
-  Mut<coordinationv1::Lease> lease =
-      lease_ ? schema::edit(lease_) : schema::newObject<coordinationv1::Lease>();
+  Mut<coordinationv1::Lease> lease = lease_ ? schema::edit(lease_) : schema::newObject<coordinationv1::Lease>();
   if (!lease_) {
     lease->metadata.name = lease.str(config_.nodeName);
     lease->metadata.namespace_ = kLeaseNamespace;
@@ -464,8 +434,7 @@ Task<void> NodeAgent::keepLease(async::StopToken stop) {
     Result<void> renewed = co_await renewLease();
     if (!renewed) {
       logWarning("kubelet", "cannot renew the node's lease error={}", renewed.error().describe());
-      wait = std::chrono::milliseconds(200) +
-             env::Duration(static_cast<int64_t>(env_.random.unit() * 1e9));
+      wait = std::chrono::milliseconds(200) + env::Duration(static_cast<int64_t>(env_.random.unit() * 1e9));
     }
     co_await async::sleepFor(env_, wait, stop);
   }

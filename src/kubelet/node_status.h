@@ -40,8 +40,8 @@ bool sameNodeStatus(const corev1::Node& a, const corev1::Node& b);
 
 class NodeAgent {
  public:
-  NodeAgent(env::Env environment, const KubeletConfig& config, const MachineInfo& machine,
-            client::Client& client, cri::RuntimeClient& runtime, client::EventRecorder& recorder);
+  NodeAgent(env::Env environment, const KubeletConfig& config, const MachineInfo& machine, client::Client& client,
+            cri::RuntimeClient& runtime, client::EventRecorder& recorder);
 
   // Registers the node, then keeps status and lease current until stop.
   async::Task<void> run(async::StopToken stop);

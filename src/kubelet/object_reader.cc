@@ -21,8 +21,8 @@ constexpr size_t kEntriesMax = 2000;
 constexpr int64_t kTokenAgeMaxSeconds = 24 * 3600;
 }  // namespace
 
-Task<Result<Ref<>>> ObjectReader::read(const schema::ResourceInfo& resource, std::string nameSpace,
-                                       std::string name, bool fresh) {
+Task<Result<Ref<>>> ObjectReader::read(const schema::ResourceInfo& resource, std::string nameSpace, std::string name,
+                                       bool fresh) {
   std::string key = fmt::format("{}/{}/{}", resource.resource, nameSpace, name);
   int64_t now = env_.clock.unixNanos();
   auto known = entries_.find(key);
@@ -35,39 +35,31 @@ Task<Result<Ref<>>> ObjectReader::read(const schema::ResourceInfo& resource, std
     co_return Unexpected(std::move(object).error());
   }
   if (entries_.size() >= kEntriesMax) {
-    std::erase_if(entries_,
-                  [&](const auto& e) { return now - e.second.readAtNanos >= kAgeMaxNanos; });
+    std::erase_if(entries_, [&](const auto& e) { return now - e.second.readAtNanos >= kAgeMaxNanos; });
   }
   if (entries_.size() < kEntriesMax) entries_[key] = {*object, env_.clock.unixNanos()};
   co_return *object;
 }
 
-Task<Result<Ref<corev1::ConfigMap>>> ObjectReader::configMap(std::string nameSpace,
-                                                             std::string name, bool fresh) {
-  Ref<> object =
-      CO_TRY(co_await read(client::resourceOf<corev1::ConfigMap>(), nameSpace, name, fresh));
+Task<Result<Ref<corev1::ConfigMap>>> ObjectReader::configMap(std::string nameSpace, std::string name, bool fresh) {
+  Ref<> object = CO_TRY(co_await read(client::resourceOf<corev1::ConfigMap>(), nameSpace, name, fresh));
   co_return Ref<corev1::ConfigMap>(std::move(object));
 }
 
-Task<Result<Ref<corev1::Secret>>> ObjectReader::secret(std::string nameSpace, std::string name,
-                                                       bool fresh) {
-  Ref<> object =
-      CO_TRY(co_await read(client::resourceOf<corev1::Secret>(), nameSpace, name, fresh));
+Task<Result<Ref<corev1::Secret>>> ObjectReader::secret(std::string nameSpace, std::string name, bool fresh) {
+  Ref<> object = CO_TRY(co_await read(client::resourceOf<corev1::Secret>(), nameSpace, name, fresh));
   co_return Ref<corev1::Secret>(std::move(object));
 }
 
 Task<Result<std::string>> ObjectReader::runtimeHandler(std::string runtimeClassName) {
-  Result<Ref<>> object =
-      co_await read(client::resourceOf<nodev1::RuntimeClass>(), "", runtimeClassName, false);
+  Result<Ref<>> object = co_await read(client::resourceOf<nodev1::RuntimeClass>(), "", runtimeClassName, false);
   if (!object) {
-    co_return fail(object.error().reason(),
-                   fmt::format("failed to get sandbox runtime: {}", object.error().message()));
+    co_return fail(object.error().reason(), fmt::format("failed to get sandbox runtime: {}", object.error().message()));
   }
   co_return std::string(Ref<nodev1::RuntimeClass>(std::move(*object))->handler);
 }
 
-Task<Result<std::string>> ObjectReader::serviceAccountToken(Ref<corev1::Pod> pod,
-                                                            std::string audience,
+Task<Result<std::string>> ObjectReader::serviceAccountToken(Ref<corev1::Pod> pod, std::string audience,
                                                             int64_t expirationSeconds) {
   std::string key = fmt::format("{}/{}/{}", pod->metadata.uid, audience, expirationSeconds);
   auto known = tokens_.find(key);
@@ -83,17 +75,14 @@ Task<Result<std::string>> ObjectReader::serviceAccountToken(Ref<corev1::Pod> pod
   bound->apiVersion = "v1";
   bound->name = request.str(pod->metadata.name);
   bound->uid = request.str(pod->metadata.uid);
-  std::string account(pod->spec.serviceAccountName.empty() ? schema::Str("default")
-                                                           : pod->spec.serviceAccountName);
-  Result<Ref<>> answer =
-      co_await client_.create(client::resourceOf<corev1::ServiceAccount>("token"),
-                              std::string(pod->metadata.namespace_), account, std::move(request));
+  std::string account(pod->spec.serviceAccountName.empty() ? schema::Str("default") : pod->spec.serviceAccountName);
+  Result<Ref<>> answer = co_await client_.create(client::resourceOf<corev1::ServiceAccount>("token"),
+                                                 std::string(pod->metadata.namespace_), account, std::move(request));
   int64_t now = env_.clock.unixSeconds();
   if (!answer) {
     // An older token that still holds beats none.
     known = tokens_.find(key);
-    if (known != tokens_.end() && now < known->second.expiresAtSeconds)
-      co_return known->second.token;
+    if (known != tokens_.end() && now < known->second.expiresAtSeconds) co_return known->second.token;
     co_return Unexpected(std::move(answer).error().withContext("failed to fetch token"));
   }
   Ref<authenticationv1::TokenRequest> granted(std::move(*answer));

@@ -17,16 +17,13 @@ class ObjectReader {
   ObjectReader(env::Env environment, client::Client& client) : env_(environment), client_(client) {}
 
   // NotFound when absent. An answer may be as old as kAgeMax unless `fresh`.
-  async::Task<Result<schema::Ref<corev1::ConfigMap>>> configMap(std::string nameSpace,
-                                                                std::string name, bool fresh);
-  async::Task<Result<schema::Ref<corev1::Secret>>> secret(std::string nameSpace, std::string name,
-                                                          bool fresh);
+  async::Task<Result<schema::Ref<corev1::ConfigMap>>> configMap(std::string nameSpace, std::string name, bool fresh);
+  async::Task<Result<schema::Ref<corev1::Secret>>> secret(std::string nameSpace, std::string name, bool fresh);
   // The runtime's handler of a RuntimeClass.
   async::Task<Result<std::string>> runtimeHandler(std::string runtimeClassName);
   // A token of the pod's service account, bound to the pod. Asked for again once 80 % of its life
   // or a day passed.
-  async::Task<Result<std::string>> serviceAccountToken(schema::Ref<corev1::Pod> pod,
-                                                       std::string audience,
+  async::Task<Result<std::string>> serviceAccountToken(schema::Ref<corev1::Pod> pod, std::string audience,
                                                        int64_t expirationSeconds);
   // Forgets the tokens of a pod that is gone.
   void forgetPod(std::string_view podUid);
@@ -41,8 +38,8 @@ class ObjectReader {
     int64_t refreshAtSeconds = 0;
     int64_t expiresAtSeconds = 0;
   };
-  async::Task<Result<schema::Ref<>>> read(const schema::ResourceInfo& resource,
-                                          std::string nameSpace, std::string name, bool fresh);
+  async::Task<Result<schema::Ref<>>> read(const schema::ResourceInfo& resource, std::string nameSpace, std::string name,
+                                          bool fresh);
 
   env::Env env_;
   client::Client& client_;

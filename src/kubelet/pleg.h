@@ -45,8 +45,8 @@ class AwaitedEvents {
 class Pleg {
  public:
   // `wake`: a pod's uid. `setHealthy`: whether the runtime was listed within three minutes.
-  Pleg(env::Env environment, cri::RuntimeClient& runtime, env::Duration relistPeriod, std::function<void(const std::string&)> wake,
-       std::function<void(bool)> setHealthy);
+  Pleg(env::Env environment, cri::RuntimeClient& runtime, env::Duration relistPeriod,
+       std::function<void(const std::string&)> wake, std::function<void(bool)> setHealthy);
 
   // Both run until stop.
   async::Task<void> relist(async::StopToken stop);

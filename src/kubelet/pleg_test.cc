@@ -139,7 +139,8 @@ class PlegTest : public testing::Test {
   cri::FakeRuntime runtime{world.env()};
   std::vector<std::string> woken;
   bool healthy = false;
-  Pleg pleg{world.env(), runtime, 1s, [this](const std::string& uid) { woken.push_back(uid); }, [this](bool is) { healthy = is; }};
+  Pleg pleg{world.env(), runtime, 1s, [this](const std::string& uid) { woken.push_back(uid); },
+            [this](bool is) { healthy = is; }};
   async::StopSource stop;
   std::string container;
   async::Gate gate{world.env().executor};

@@ -12,15 +12,13 @@ using corev1::Container;
 using corev1::Pod;
 
 bool initContainerFailed(const ContainerRecord& record) {
-  return record.state == cri::kContainerUnknown ||
-         (record.exited() && (record.exitCode != 0 || record.reason == "OOMKilled"));
+  return record.state == cri::kContainerUnknown || (record.exited() && (record.exitCode != 0 || record.reason == "OOMKilled"));
 }
 
 bool anyRegularContainerCreated(const Pod& pod, const RuntimePod& runtime) {
   for (const Container& container : pod.spec.containers) {
     const ContainerRecord* record = runtime.newest(container.name);
-    if (record != nullptr && (record->running() || record->state == cri::kContainerCreated))
-      return true;
+    if (record != nullptr && (record->running() || record->state == cri::kContainerCreated)) return true;
   }
   return false;
 }
@@ -37,8 +35,7 @@ ContainerToKill killForProbe(const ContainerRecord& record, const corev1::Probe*
 
 // Keeps sidecars alive and walks the other init containers; true when the regular containers may
 // run.
-bool computeInitActions(const Pod& pod, const RuntimePod& runtime, const ProbeView& probes,
-                        PodActions& actions) {
+bool computeInitActions(const Pod& pod, const RuntimePod& runtime, const ProbeView& probes, PodActions& actions) {
   const auto& init = pod.spec.initContainers;
   if (init.empty()) return true;
   bool podInitialized = anyRegularContainerCreated(pod, runtime);
@@ -50,8 +47,7 @@ bool computeInitActions(const Pod& pod, const RuntimePod& runtime, const ProbeVi
     const ContainerRecord* record = runtime.newest(container.name);
     bool sidecar = isSidecar(container);
     if (record == nullptr) {
-      if (sidecar && podInitialized)
-        actions.initContainersToStart.insert(actions.initContainersToStart.begin(), i - 1);
+      if (sidecar && podInitialized) actions.initContainersToStart.insert(actions.initContainersToStart.begin(), i - 1);
       continue;
     }
     if (sidecar) {
@@ -59,9 +55,9 @@ bool computeInitActions(const Pod& pod, const RuntimePod& runtime, const ProbeVi
         bool bad = probes.startupFailed(container.name) || probes.livenessFailed(container.name);
         if (bad) {
           bool startup = probes.startupFailed(container.name);
-          actions.containersToKill.push_back(killForProbe(
-              *record, startup ? container.startupProbe : container.livenessProbe,
-              fmt::format("Init container {} failed {} probe", container.name, startup ? "startup" : "liveness")));
+          actions.containersToKill.push_back(
+              killForProbe(*record, startup ? container.startupProbe : container.livenessProbe,
+                           fmt::format("Init container {} failed {} probe", container.name, startup ? "startup" : "liveness")));
           actions.initContainersToStart.insert(actions.initContainersToStart.begin(), i - 1);
         } else if (!sidecarsOnly && probes.started(container.name)) {
           if (i == init.size()) {
@@ -84,8 +80,7 @@ bool computeInitActions(const Pod& pod, const RuntimePod& runtime, const ProbeVi
       }
       if (record->state == cri::kContainerUnknown) {
         actions.containersToKill.push_back(
-            killOf(*record, "Init container is in \"unknown\" state, try killing it before restart",
-                   "Killing"));
+            killOf(*record, "Init container is in \"unknown\" state, try killing it before restart", "Killing"));
       }
       actions.initContainersToStart.push_back(i - 1);
     } else if (record->exited()) {
@@ -103,8 +98,7 @@ bool computeInitActions(const Pod& pod, const RuntimePod& runtime, const ProbeVi
   return done;
 }
 
-void computeContainerActions(const Pod& pod, const RuntimePod& runtime, const ProbeView& probes,
-                             PodActions& actions) {
+void computeContainerActions(const Pod& pod, const RuntimePod& runtime, const ProbeView& probes, PodActions& actions) {
   size_t kept = 0;
   for (size_t i = 0; i < pod.spec.containers.size(); ++i) {
     const Container& container = pod.spec.containers[i];
@@ -114,8 +108,7 @@ void computeContainerActions(const Pod& pod, const RuntimePod& runtime, const Pr
       actions.containersToStart.push_back(i);
       if (record != nullptr && record->state == cri::kContainerUnknown) {
         actions.containersToKill.push_back(
-            killOf(*record, "Container is in \"unknown\" state, try killing it before restart",
-                   "Killing"));
+            killOf(*record, "Container is in \"unknown\" state, try killing it before restart", "Killing"));
       }
       continue;
     }
@@ -177,18 +170,15 @@ std::string containerHash(const Container& container) {
     return out + "\"";
   };
   // Only what can change in a running pod and needs a restart; keys in Go's map order.
-  std::string text =
-      fmt::format(R"({{"image":{},"name":{}}})", json(container.image), json(container.name));
+  std::string text = fmt::format(R"({{"image":{},"name":{}}})", json(container.image), json(container.name));
   return fmt::format("{:x}", fnv32a(text));
 }
 
-bool shouldContainerBeRestarted(const Pod& pod, const Container& container,
-                                const ContainerRecord* record) {
+bool shouldContainerBeRestarted(const Pod& pod, const Container& container, const ContainerRecord* record) {
   if (pod.metadata.deletionTimestamp) return false;
   if (record == nullptr) return true;
   if (record->running()) return false;
-  if (record->state == cri::kContainerUnknown || record->state == cri::kContainerCreated)
-    return true;
+  if (record->state == cri::kContainerUnknown || record->state == cri::kContainerCreated) return true;
   if (container.restartPolicy.present) {
     for (const corev1::ContainerRestartRule& rule : container.restartPolicyRules) {
       if (rule.exitCodes == nullptr) continue;
@@ -197,8 +187,7 @@ bool shouldContainerBeRestarted(const Pod& pod, const Container& container,
       if (listed == (rule.exitCodes->operator_ == "In")) return true;
     }
   }
-  schema::Str policy =
-      container.restartPolicy.present ? container.restartPolicy.value : pod.spec.restartPolicy;
+  schema::Str policy = container.restartPolicy.present ? container.restartPolicy.value : pod.spec.restartPolicy;
   if (policy == "Never") return false;
   if (policy == "OnFailure") return record->exitCode != 0;
   return true;
@@ -224,8 +213,7 @@ PodActions computePodActions(const Pod& pod, const RuntimePod& runtime, const Pr
   actions.sandboxId = need.sandboxId;
   if (need.create) {
     actions.killPod = true;
-    if (pod.spec.restartPolicy == "Never" && need.attempt != 0 && !runtime.containers.empty())
-      return actions;
+    if (pod.spec.restartPolicy == "Never" && need.attempt != 0 && !runtime.containers.empty()) return actions;
     if (nothingLeftToStart(pod, runtime)) return actions;
     actions.createSandbox = true;
     actions.sandboxId.clear();

@@ -35,18 +35,15 @@ struct PodActions {
   std::vector<size_t> ephemeralContainersToStart;  // indices into spec.ephemeralContainers
   std::vector<ContainerToKill> containersToKill;
   bool empty() const {
-    return !killPod && !createSandbox && initContainersToStart.empty() &&
-           containersToStart.empty() && ephemeralContainersToStart.empty() &&
-           containersToKill.empty();
+    return !killPod && !createSandbox && initContainersToStart.empty() && containersToStart.empty() &&
+           ephemeralContainersToStart.empty() && containersToKill.empty();
   }
 };
 
-PodActions computePodActions(const corev1::Pod& pod, const RuntimePod& runtime,
-                             const ProbeView& probes);
+PodActions computePodActions(const corev1::Pod& pod, const RuntimePod& runtime, const ProbeView& probes);
 
 // Whether a container that is in this state is to be started. Null record: it never was.
-bool shouldContainerBeRestarted(const corev1::Pod& pod, const corev1::Container& container,
-                                const ContainerRecord* record);
+bool shouldContainerBeRestarted(const corev1::Pod& pod, const corev1::Container& container, const ContainerRecord* record);
 // Whether the pod needs a new sandbox, and its attempt.
 struct SandboxNeed {
   bool create = false;

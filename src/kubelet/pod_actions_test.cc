@@ -11,10 +11,8 @@ std::string describe(const corev1::Pod& pod, const PodActions& actions) {
   if (actions.killPod) add("killPod");
   if (actions.createSandbox) add(fmt::format("sandbox#{}", actions.attempt));
   for (const auto& kill : actions.containersToKill) add("kill:" + kill.name);
-  for (size_t i : actions.initContainersToStart)
-    add(fmt::format("init:{}", pod.spec.initContainers[i].name));
-  for (size_t i : actions.containersToStart)
-    add(fmt::format("start:{}", pod.spec.containers[i].name));
+  for (size_t i : actions.initContainersToStart) add(fmt::format("init:{}", pod.spec.initContainers[i].name));
+  for (size_t i : actions.containersToStart) add(fmt::format("start:{}", pod.spec.containers[i].name));
   return out;
 }
 
@@ -29,8 +27,7 @@ struct Row {
 constexpr const char* kOne = R"("containers":[{"name":"a","image":"i"}])";
 constexpr const char* kTwo = R"("containers":[{"name":"a","image":"i"},{"name":"b","image":"i"}])";
 constexpr const char* kNever = R"("restartPolicy":"Never","containers":[{"name":"a","image":"i"}])";
-constexpr const char* kOnFailure =
-    R"("restartPolicy":"OnFailure","containers":[{"name":"a","image":"i"}])";
+constexpr const char* kOnFailure = R"("restartPolicy":"OnFailure","containers":[{"name":"a","image":"i"}])";
 constexpr const char* kInit =
     R"("initContainers":[{"name":"i1","image":"i"},{"name":"i2","image":"i"}],"containers":[{"name":"a","image":"i"}])";
 constexpr const char* kInitNever =
@@ -48,38 +45,20 @@ TEST(ComputePodActions, decides) {
       {"Never leaves it ended and the pod goes", kNever, {"a:exited=1"}, "killPod"},
       {"OnFailure restarts a failure", kOnFailure, {"a:exited=1"}, "start:a"},
       {"OnFailure leaves a success", kOnFailure, {"a:exited=0"}, "killPod"},
-      {"a dead sandbox takes everything along",
-       kOne,
-       {"a:running"},
-       "killPod sandbox#1 start:a",
-       false},
-      {"no new sandbox for a pod that ran once under Never",
-       kNever,
-       {"a:exited=1"},
-       "killPod",
-       false},
+      {"a dead sandbox takes everything along", kOne, {"a:running"}, "killPod sandbox#1 start:a", false},
+      {"no new sandbox for a pod that ran once under Never", kNever, {"a:exited=1"}, "killPod", false},
       {"no new sandbox when all succeeded", kOnFailure, {"a:exited=0"}, "killPod", false},
-      {"with init containers a new sandbox starts the first",
-       kInit,
-       {"a:running"},
-       "killPod sandbox#1 init:i1",
-       false},
+      {"with init containers a new sandbox starts the first", kInit, {"a:running"}, "killPod sandbox#1 init:i1", false},
       {"the first init container", kInit, {}, "init:i1"},
       {"an init container runs: wait", kInit, {"i1:running"}, ""},
       {"the next init container", kInit, {"i1:exited=0"}, "init:i2"},
       {"all init containers are done", kInit, {"i2:exited=0", "i1:exited=0"}, "start:a"},
       {"a failed init container again", kInit, {"i2:exited=1", "i1:exited=0"}, "init:i2"},
       {"a failed init container ends a pod of Never", kInitNever, {"i1:exited=1"}, "killPod"},
-      {"init containers are not looked at once the pod runs",
-       kInit,
-       {"a:running", "i2:exited=1"},
-       ""},
+      {"init containers are not looked at once the pod runs", kInit, {"a:running", "i2:exited=1"}, ""},
       {"a sidecar first", kSidecar, {}, "init:side"},
       {"a sidecar that started lets the next begin", kSidecar, {"side:running"}, "init:i2"},
-      {"a dead sidecar again, beside the others",
-       kSidecar,
-       {"a:running", "i2:exited=0", "side:exited=1"},
-       "init:side"},
+      {"a dead sidecar again, beside the others", kSidecar, {"a:running", "i2:exited=0", "side:exited=1"}, "init:side"},
       {"sidecars and init are done", kSidecar, {"i2:exited=0", "side:running"}, "start:a"},
       {"a missing sidecar of a running pod", kSidecar, {"a:running", "i2:exited=0"}, "init:side"},
   };
@@ -93,23 +72,18 @@ TEST(ComputePodActions, decides) {
 }
 
 TEST(ComputePodActions, probesKill) {
-  ProbeView dead{[](std::string_view name) { return name == "a"; },
-                 [](std::string_view) { return false; }, [](std::string_view) { return true; }};
+  ProbeView dead{[](std::string_view name) { return name == "a"; }, [](std::string_view) { return false; },
+                 [](std::string_view) { return true; }};
   auto pod = podOf(kTwo);
   PodActions actions = computePodActions(*pod, runtimeOf({"a:running", "b:running"}), dead);
   EXPECT_EQ(describe(*pod, actions), "kill:a start:a");
-  EXPECT_EQ(actions.containersToKill[0].message,
-            "Container a failed liveness probe, will be restarted");
-  auto never = podOf(
-      R"("restartPolicy":"Never","containers":[{"name":"a","image":"i"},{"name":"b","image":"i"}])");
-  EXPECT_EQ(
-      describe(*never, computePodActions(*never, runtimeOf({"a:running", "b:running"}), dead)),
-      "kill:a");
+  EXPECT_EQ(actions.containersToKill[0].message, "Container a failed liveness probe, will be restarted");
+  auto never = podOf(R"("restartPolicy":"Never","containers":[{"name":"a","image":"i"},{"name":"b","image":"i"}])");
+  EXPECT_EQ(describe(*never, computePodActions(*never, runtimeOf({"a:running", "b:running"}), dead)), "kill:a");
   ProbeView starting{[](std::string_view) { return false; }, [](std::string_view) { return false; },
                      [](std::string_view name) { return name != "side"; }};
   auto sidecar = podOf(kSidecar);
-  EXPECT_EQ(describe(*sidecar, computePodActions(*sidecar, runtimeOf({"side:running"}), starting)),
-            "");
+  EXPECT_EQ(describe(*sidecar, computePodActions(*sidecar, runtimeOf({"side:running"}), starting)), "");
 }
 
 TEST(ComputePodActions, aChangedImageRestartsEvenUnderNever) {

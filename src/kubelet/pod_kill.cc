@@ -29,12 +29,10 @@ struct ContainerSpec {
 ContainerSpec specOf(const schema::Ref<Pod>& pod, std::string_view name) {
   if (!pod) return {};
   for (const Container& container : pod->spec.containers) {
-    if (container.name == name)
-      return {&container, fmt::format("spec.containers{{{}}}", name), false};
+    if (container.name == name) return {&container, fmt::format("spec.containers{{{}}}", name), false};
   }
   for (const Container& container : pod->spec.initContainers) {
-    if (container.name == name)
-      return {&container, fmt::format("spec.initContainers{{{}}}", name), isSidecar(container)};
+    if (container.name == name) return {&container, fmt::format("spec.initContainers{{{}}}", name), isSidecar(container)};
   }
   return {nullptr, fmt::format("spec.ephemeralContainers{{{}}}", name), false};
 }
@@ -83,7 +81,8 @@ class TerminationOrder {
 
  private:
   bool isTurnOf(size_t turn) const {
-    return regularLeft_ == 0 && std::all_of(sidecarEnded_.begin(), sidecarEnded_.begin() + static_cast<ptrdiff_t>(turn), [](bool ended) { return ended; });
+    return regularLeft_ == 0 && std::all_of(sidecarEnded_.begin(), sidecarEnded_.begin() + static_cast<ptrdiff_t>(turn),
+                                            [](bool ended) { return ended; });
   }
   size_t regularLeft_;
   std::vector<bool> sidecarEnded_;
@@ -92,21 +91,17 @@ class TerminationOrder {
 
 // limitSeconds 0: none.
 // `pod` owns what the pointers point to.
-Task<Result<void>> PodRuntime::runHook([[maybe_unused]] schema::Ref<Pod> pod,
-                                       const Container* container,
-                                       const corev1::LifecycleHandler* hook,
-                                       std::string containerId, std::string podIp,
+Task<Result<void>> PodRuntime::runHook([[maybe_unused]] schema::Ref<Pod> pod, const Container* container,
+                                       const corev1::LifecycleHandler* hook, std::string containerId, std::string podIp,
                                        int64_t limitSeconds) {
   if (hook->exec != nullptr) {
     auto request = schema::newObject<v1::ExecSyncRequest>();
     request->containerId = request.str(containerId);
     request->timeout = limitSeconds;
-    for (schema::Str word : hook->exec->command)
-      request->cmd.append(request.arena(), request.str(word));
+    for (schema::Str word : hook->exec->command) request->cmd.append(request.arena(), request.str(word));
     auto answer = CO_TRY(co_await runtime_.execSync(std::move(request)));
     if (answer->exitCode == 0) co_return Result<void>();
-    co_return fail(Reason::InternalError, fmt::format("command exited with {}: {}",
-                                                      answer->exitCode, answer->stderr.bytes));
+    co_return fail(Reason::InternalError, fmt::format("command exited with {}: {}", answer->exitCode, answer->stderr.bytes));
   }
   if (hook->sleep != nullptr) {
     int64_t seconds = hook->sleep->seconds;
@@ -125,8 +120,7 @@ Task<Result<void>> PodRuntime::runHook([[maybe_unused]] schema::Ref<Pod> pod,
     request.path = get.path.starts_with('/') ? std::string(get.path) : "/" + std::string(get.path);
     request.userAgent = "kube-lifecycle/1.36";
     request.https = get.scheme == "HTTPS";
-    for (const corev1::HTTPHeader& header : get.httpHeaders)
-      request.headers.emplace_back(header.name, header.value);
+    for (const corev1::HTTPHeader& header : get.httpHeaders) request.headers.emplace_back(header.name, header.value);
     int64_t limit = limitSeconds > 0 ? limitSeconds : 60;
     CO_TRY(co_await httpGet(env_, request, std::chrono::seconds(limit)));
     co_return Result<void>();
@@ -134,24 +128,19 @@ Task<Result<void>> PodRuntime::runHook([[maybe_unused]] schema::Ref<Pod> pod,
   co_return fail(Reason::Invalid, fmt::format("invalid handler of container {}", container->name));
 }
 
-Task<void> PodRuntime::killContainer(schema::Ref<Pod> pod, ContainerRecord record,
-                                     std::string podIp, std::string message, int64_t graceSeconds,
-                                     std::shared_ptr<std::string> errors,
+Task<void> PodRuntime::killContainer(schema::Ref<Pod> pod, ContainerRecord record, std::string podIp, std::string message,
+                                     int64_t graceSeconds, std::shared_ptr<std::string> errors,
                                      std::shared_ptr<TerminationOrder> order, size_t turn) {
   ContainerSpec spec = specOf(pod, record.name);
   if (message.empty()) message = fmt::format("Stopping container {}", record.name);
   if (pod) recorder_.eventAbout(pod, spec.fieldPath, "Normal", "Killing", message);
   int64_t grace = graceSeconds;
   const Container* container = spec.container;
-  bool hook = container != nullptr && container->lifecycle != nullptr &&
-              container->lifecycle->preStop != nullptr;
+  bool hook = container != nullptr && container->lifecycle != nullptr && container->lifecycle->preStop != nullptr;
   if (hook && grace > 0 && record.running()) {
     int64_t began = env_.clock.unixSeconds();
-    Result<void> ran =
-        co_await runHook(pod, container, container->lifecycle->preStop, record.id, podIp, grace);
-    if (!ran)
-      recorder_.eventAbout(pod, spec.fieldPath, "Warning", "FailedPreStopHook",
-                           "PreStopHook failed");
+    Result<void> ran = co_await runHook(pod, container, container->lifecycle->preStop, record.id, podIp, grace);
+    if (!ran) recorder_.eventAbout(pod, spec.fieldPath, "Warning", "FailedPreStopHook", "PreStopHook failed");
     grace -= env_.clock.unixSeconds() - began;
   }
   if (order) {
@@ -161,27 +150,27 @@ Task<void> PodRuntime::killContainer(schema::Ref<Pod> pod, ContainerRecord recor
   }
   auto stopped = co_await runtime_.stopContainer(record.id, std::max(grace, kGraceMin));
   if (stopped || isNotFound(stopped.error())) co_return;
-  *errors +=
-      (errors->empty() ? "" : "; ") + fmt::format("failed to \"KillContainer\" for \"{}\": {}",
-                                                  record.name, stopped.error().message());
+  *errors += (errors->empty() ? "" : "; ") +
+             fmt::format("failed to \"KillContainer\" for \"{}\": {}", record.name, stopped.error().message());
 }
 
-Task<void> PodRuntime::killInOrder(PodRuntime* self, schema::Ref<Pod> pod, ContainerRecord record, std::string podIp, int64_t graceSeconds,
-                                   std::shared_ptr<std::string> errors, std::shared_ptr<TerminationOrder> order, size_t turn) {
+Task<void> PodRuntime::killInOrder(PodRuntime* self, schema::Ref<Pod> pod, ContainerRecord record, std::string podIp,
+                                   int64_t graceSeconds, std::shared_ptr<std::string> errors,
+                                   std::shared_ptr<TerminationOrder> order, size_t turn) {
   bool waits = turn != TerminationOrder::kRegular;
   co_await self->killContainer(pod, std::move(record), podIp, "", graceSeconds, errors, waits ? order : nullptr, turn);
   order->ended(turn);
 }
 
-Task<Result<void>> PodRuntime::killPod(schema::Ref<Pod> pod, RuntimePod runtime,
-                                       int64_t graceSeconds) {
+Task<Result<void>> PodRuntime::killPod(schema::Ref<Pod> pod, RuntimePod runtime, int64_t graceSeconds) {
   auto errors = std::make_shared<std::string>();
   std::string ip = runtime.ips().empty() ? "" : runtime.ips()[0];
   // Sidecars serve the others to their end, and go in reverse order of the spec.
   std::vector<ContainerRecord> regular, sidecars;
   for (const ContainerRecord& record : runtime.containers)
     if (!record.exited()) (specOf(pod, record.name).sidecar ? sidecars : regular).push_back(record);
-  std::ranges::stable_sort(sidecars, std::greater(), [&](const ContainerRecord& record) { return initIndexOf(pod, record.name); });
+  std::ranges::stable_sort(sidecars, std::greater(),
+                           [&](const ContainerRecord& record) { return initIndexOf(pod, record.name); });
   auto order = std::make_shared<TerminationOrder>(env_.executor, regular.size(), sidecars.size());
   async::Gate gate(env_.executor);
   for (const ContainerRecord& record : regular)
@@ -192,9 +181,8 @@ Task<Result<void>> PodRuntime::killPod(schema::Ref<Pod> pod, RuntimePod runtime,
   for (const SandboxRecord& sandbox : runtime.sandboxes) {
     auto stopped = co_await runtime_.stopPodSandbox(sandbox.id);
     if (stopped || isNotFound(stopped.error())) continue;
-    *errors +=
-        (errors->empty() ? "" : "; ") + fmt::format("failed to \"KillPodSandbox\" for \"{}\": {}",
-                                                    sandbox.id, stopped.error().message());
+    *errors += (errors->empty() ? "" : "; ") +
+               fmt::format("failed to \"KillPodSandbox\" for \"{}\": {}", sandbox.id, stopped.error().message());
   }
   if (!errors->empty()) co_return fail(Reason::InternalError, *errors);
   co_return Result<void>();
@@ -210,13 +198,10 @@ Task<Result<void>> PodRuntime::removePod(RuntimePod runtime) {
     if (!removed && !isNotFound(removed.error())) co_return Unexpected(std::move(removed).error());
   }
   if (runtime.name.empty()) co_return Result<void>();
-  std::string logs = fmt::format("{}/{}_{}_{}", config_.podLogsDirectory, runtime.nameSpace,
-                                 runtime.name, runtime.uid);
+  std::string logs = fmt::format("{}/{}_{}_{}", config_.podLogsDirectory, runtime.nameSpace, runtime.name, runtime.uid);
   for (const ContainerRecord& record : runtime.containers) {
-    std::string link =
-        fmt::format("{}_{}_{}-{}", runtime.name, runtime.nameSpace, record.name, record.id);
-    (void)env_.files.removeFile(
-        fmt::format("{}/{}.log", config_.containerLogsDirectory, link.substr(0, 251)));
+    std::string link = fmt::format("{}_{}_{}-{}", runtime.name, runtime.nameSpace, record.name, record.id);
+    (void)env_.files.removeFile(fmt::format("{}/{}.log", config_.containerLogsDirectory, link.substr(0, 251)));
   }
   env::Files& files = env_.files;
   std::move_only_function<Result<void>()> work = [&files, logs] { return files.removeTree(logs); };
@@ -229,9 +214,7 @@ Task<void> PodRuntime::trim(RuntimePod runtime) {
   for (const ContainerRecord& record : runtime.containers) {
     if (record.exited() && ++dead[record.name] > 1) {
       auto removed = co_await runtime_.removeContainer(record.id);
-      if (!removed)
-        logWarning("kubelet", "a dead container stays container={} error={}", record.id,
-                   removed.error().describe());
+      if (!removed) logWarning("kubelet", "a dead container stays container={} error={}", record.id, removed.error().describe());
       if (removed && !record.logPath.empty()) (void)env_.files.removeFile(record.logPath);
     } else {
       ++held[record.sandboxId];
@@ -241,9 +224,7 @@ Task<void> PodRuntime::trim(RuntimePod runtime) {
     const SandboxRecord& sandbox = runtime.sandboxes[i];
     if (sandbox.ready || held[sandbox.id] > 0) continue;
     auto removed = co_await runtime_.removePodSandbox(sandbox.id);
-    if (!removed)
-      logWarning("kubelet", "a dead sandbox stays sandbox={} error={}", sandbox.id,
-                 removed.error().describe());
+    if (!removed) logWarning("kubelet", "a dead sandbox stays sandbox={} error={}", sandbox.id, removed.error().describe());
   }
 }
 

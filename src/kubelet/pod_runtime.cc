@@ -21,17 +21,14 @@ void addError(PodSyncOutcome& outcome, const Error& error) {
   if (!outcome.error) {
     outcome.error = error;
   } else {
-    outcome.error =
-        Error(outcome.error->reason(), outcome.error->message() + "; " + error.message());
+    outcome.error = Error(outcome.error->reason(), outcome.error->message() + "; " + error.message());
   }
 }
 
 }  // namespace
 
-PodRuntime::PodRuntime(env::Env environment, const KubeletConfig& config,
-                       const MachineInfo& machine, cri::RuntimeClient& runtime,
-                       ImageManager& images, ObjectReader& objects, VolumeManager& volumes,
-                       client::EventRecorder& recorder)
+PodRuntime::PodRuntime(env::Env environment, const KubeletConfig& config, const MachineInfo& machine, cri::RuntimeClient& runtime,
+                       ImageManager& images, ObjectReader& objects, VolumeManager& volumes, client::EventRecorder& recorder)
     : env_(environment),
       config_(config),
       machine_(machine),
@@ -40,12 +37,10 @@ PodRuntime::PodRuntime(env::Env environment, const KubeletConfig& config,
       objects_(objects),
       volumes_(volumes),
       recorder_(recorder),
-      crashBackOff_(
-          std::min<env::Duration>(std::chrono::seconds(10), config.maxContainerRestartPeriod),
-          config.maxContainerRestartPeriod) {}
+      crashBackOff_(std::min<env::Duration>(std::chrono::seconds(10), config.maxContainerRestartPeriod),
+                    config.maxContainerRestartPeriod) {}
 
-const std::map<std::string, StartFailure, std::less<>>& PodRuntime::startFailures(
-    std::string_view podUid) const {
+const std::map<std::string, StartFailure, std::less<>>& PodRuntime::startFailures(std::string_view podUid) const {
   static const std::map<std::string, StartFailure, std::less<>> kNone;
   auto found = failures_.find(podUid);
   return found == failures_.end() ? kNone : found->second;
@@ -55,8 +50,7 @@ void PodRuntime::forgetPod(std::string_view podUid) {
   if (auto found = failures_.find(podUid); found != failures_.end()) failures_.erase(found);
 }
 
-SandboxInputs PodRuntime::sandboxInputs(const Pod& pod, int64_t attempt, Error* failure,
-                                        bool* failed) {
+SandboxInputs PodRuntime::sandboxInputs(const Pod& pod, int64_t attempt, Error* failure, bool* failed) {
   SandboxInputs inputs;
   inputs.attempt = attempt;
   Result<HostName> host = podHostName(pod, config_.clusterDomain);
@@ -71,8 +65,7 @@ SandboxInputs PodRuntime::sandboxInputs(const Pod& pod, int64_t attempt, Error* 
   return inputs;
 }
 
-Task<Result<std::string>> PodRuntime::createSandbox(schema::Ref<Pod> pod, int64_t attempt,
-                                                    std::vector<std::string>* ips) {
+Task<Result<std::string>> PodRuntime::createSandbox(schema::Ref<Pod> pod, int64_t attempt, std::vector<std::string>* ips) {
   Error failure(Reason::Unknown, "");
   bool failed = false;
   SandboxInputs inputs = sandboxInputs(*pod, attempt, &failure, &failed);
@@ -109,9 +102,9 @@ Task<Result<std::string>> PodRuntime::createSandbox(schema::Ref<Pod> pod, int64_
   }
   auto status = co_await runtime_.podSandboxStatus(*id, false);
   if (!status || (*status)->status == nullptr) {
-    recorder_.event(pod, "Warning", "FailedPodSandBoxStatus",
-                    fmt::format("Unable to get pod sandbox status: {}",
-                                status ? "pod sandbox status is nil" : status.error().message()));
+    recorder_.event(
+        pod, "Warning", "FailedPodSandBoxStatus",
+        fmt::format("Unable to get pod sandbox status: {}", status ? "pod sandbox status is nil" : status.error().message()));
     co_return fail(Reason::InternalError, "unable to get pod sandbox status");
   }
   *ips = recordOf(*(*status)->status).ips;
@@ -126,8 +119,7 @@ Task<PodSyncOutcome> PodRuntime::syncPod(PodSyncInputs inputs) {
   outcome.changed = !actions.empty();
   if (actions.killPod) {
     if (actions.createSandbox && !inputs.runtime.sandboxes.empty()) {
-      recorder_.event(pod, "Normal", "SandboxChanged",
-                      "Pod sandbox changed, it will be killed and re-created.");
+      recorder_.event(pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
     }
     int64_t grace = pod->spec.terminationGracePeriodSeconds.valueOr(30);
     Result<void> killed = co_await killPod(pod, inputs.runtime, grace);
@@ -167,8 +159,7 @@ Task<PodSyncOutcome> PodRuntime::syncPod(PodSyncInputs inputs) {
     const corev1::EphemeralContainer& ephemeral = pod->spec.ephemeralContainers[index];
     std::string target;
     if (!ephemeral.targetContainerName.empty()) {
-      if (const ContainerRecord* record = inputs.runtime.newest(ephemeral.targetContainerName))
-        target = record->id;
+      if (const ContainerRecord* record = inputs.runtime.newest(ephemeral.targetContainerName)) target = record->id;
     }
     Container container = asContainer(ephemeral.ephemeralContainerCommon);
     std::string path = fmt::format("spec.ephemeralContainers{{{}}}", container.name);
@@ -177,26 +168,23 @@ Task<PodSyncOutcome> PodRuntime::syncPod(PodSyncInputs inputs) {
   for (size_t index : actions.initContainersToStart) {
     const Container& container = pod->spec.initContainers[index];
     failed = false;
-    co_await startOne(&inputs, container, fmt::format("spec.initContainers{{{}}}", container.name),
-                      sandboxId, "", &outcome, &failed);
+    co_await startOne(&inputs, container, fmt::format("spec.initContainers{{{}}}", container.name), sandboxId, "", &outcome,
+                      &failed);
     if (failed && !isSidecar(container)) co_return outcome;
   }
   for (size_t index : actions.containersToStart) {
     const Container& container = pod->spec.containers[index];
-    co_await startOne(&inputs, container, fmt::format("spec.containers{{{}}}", container.name),
-                      sandboxId, "", &outcome, &failed);
+    co_await startOne(&inputs, container, fmt::format("spec.containers{{{}}}", container.name), sandboxId, "", &outcome, &failed);
   }
   co_return outcome;
 }
 
-std::optional<StartFailure> PodRuntime::backOffOf(PodSyncInputs& inputs, const Container& container,
-                                                  const std::string& fieldPath,
+std::optional<StartFailure> PodRuntime::backOffOf(PodSyncInputs& inputs, const Container& container, const std::string& fieldPath,
                                                   PodSyncOutcome& outcome) {
   const ContainerRecord* record = inputs.runtime.newest(container.name);
   if (record == nullptr || !record->exited()) return std::nullopt;
   const Pod& pod = *inputs.pod;
-  std::string key =
-      fmt::format("{}/{}/{}", pod.metadata.uid, container.name, containerHash(container));
+  std::string key = fmt::format("{}/{}/{}", pod.metadata.uid, container.name, containerHash(container));
   int64_t now = env_.clock.unixNanos();
   int64_t remaining = crashBackOff_.remaining(key, record->finishedAt, now);
   if (remaining <= 0) {
@@ -204,36 +192,29 @@ std::optional<StartFailure> PodRuntime::backOffOf(PodSyncInputs& inputs, const C
     crashBackOff_.advance(key, record->finishedAt, now);
     return std::nullopt;
   }
-  std::string podText =
-      fmt::format("{}_{}({})", pod.metadata.name, pod.metadata.namespace_, pod.metadata.uid);
-  recorder_.eventAbout(
-      inputs.pod, fieldPath, "Warning", "BackOff",
-      fmt::format("Back-off restarting failed container {} in pod {}", container.name, podText));
+  std::string podText = fmt::format("{}_{}({})", pod.metadata.name, pod.metadata.namespace_, pod.metadata.uid);
+  recorder_.eventAbout(inputs.pod, fieldPath, "Warning", "BackOff",
+                       fmt::format("Back-off restarting failed container {} in pod {}", container.name, podText));
   env::Duration wait(remaining);
   if (!outcome.retryAfter || wait < *outcome.retryAfter) outcome.retryAfter = wait;
-  return StartFailure{
-      "CrashLoopBackOff",
-      fmt::format("back-off {} restarting failed container={} pod={}",
-                  durationText(crashBackOff_.delayOf(key)), container.name, podText)};
+  return StartFailure{"CrashLoopBackOff", fmt::format("back-off {} restarting failed container={} pod={}",
+                                                      durationText(crashBackOff_.delayOf(key)), container.name, podText)};
 }
 
-Task<void> PodRuntime::startOne(PodSyncInputs* inputs, Container container, std::string fieldPath,
-                                std::string sandboxId, std::string targetContainerId,
-                                PodSyncOutcome* outcome, bool* failed) {
+Task<void> PodRuntime::startOne(PodSyncInputs* inputs, Container container, std::string fieldPath, std::string sandboxId,
+                                std::string targetContainerId, PodSyncOutcome* outcome, bool* failed) {
   std::string uid(inputs->pod->metadata.uid);
   std::string name(container.name);
   std::optional<StartFailure> failure = backOffOf(*inputs, container, fieldPath, *outcome);
   if (!failure) {
-    StartOutcome started =
-        co_await startContainer(inputs, container, fieldPath, sandboxId, targetContainerId);
+    StartOutcome started = co_await startContainer(inputs, container, fieldPath, sandboxId, targetContainerId);
     if (started) {
       failures_[uid].erase(name);
       co_return;
     }
     failure = started.error();
-    addError(*outcome, Error(Reason::InternalError,
-                             fmt::format("failed to \"StartContainer\" for \"{}\" with {}: \"{}\"",
-                                         name, failure->reason, failure->message)));
+    addError(*outcome, Error(Reason::InternalError, fmt::format("failed to \"StartContainer\" for \"{}\" with {}: \"{}\"", name,
+                                                                failure->reason, failure->message)));
   }
   failures_[uid][name] = *failure;
   *failed = true;

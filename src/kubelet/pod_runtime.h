@@ -37,63 +37,50 @@ struct PodSyncOutcome {
 
 class PodRuntime {
  public:
-  PodRuntime(env::Env environment, const KubeletConfig& config, const MachineInfo& machine,
-             cri::RuntimeClient& runtime, ImageManager& images, ObjectReader& objects,
-             VolumeManager& volumes, client::EventRecorder& recorder);
+  PodRuntime(env::Env environment, const KubeletConfig& config, const MachineInfo& machine, cri::RuntimeClient& runtime,
+             ImageManager& images, ObjectReader& objects, VolumeManager& volumes, client::EventRecorder& recorder);
 
   async::Task<PodSyncOutcome> syncPod(PodSyncInputs inputs);
 
   // Ends containers (in parallel, sidecars last, preStop hooks of all first) and sandboxes. `pod` is null
   // for one that is only known to the runtime. Errors: something is still there; try again.
-  async::Task<Result<void>> killPod(schema::Ref<corev1::Pod> pod, RuntimePod runtime,
-                                    int64_t graceSeconds);
+  async::Task<Result<void>> killPod(schema::Ref<corev1::Pod> pod, RuntimePod runtime, int64_t graceSeconds);
   // Removes everything the runtime holds of a pod that is gone, and its logs.
   async::Task<Result<void>> removePod(RuntimePod runtime);
   // Removes dead containers but the newest of each name, and sandboxes that hold nothing any more.
   async::Task<void> trim(RuntimePod runtime);
 
   // Why the last start of a container failed, by container name.
-  const std::map<std::string, StartFailure, std::less<>>& startFailures(
-      std::string_view podUid) const;
+  const std::map<std::string, StartFailure, std::less<>>& startFailures(std::string_view podUid) const;
   void forgetPod(std::string_view podUid);
 
  private:
   using StartOutcome = std::expected<void, StartFailure>;
   struct Start;  // one container start in progress
 
-  async::Task<Result<std::string>> createSandbox(schema::Ref<corev1::Pod> pod, int64_t attempt,
-                                                 std::vector<std::string>* ips);
-  async::Task<void> startOne(PodSyncInputs* inputs, corev1::Container container,
-                             std::string fieldPath, std::string sandboxId,
+  async::Task<Result<std::string>> createSandbox(schema::Ref<corev1::Pod> pod, int64_t attempt, std::vector<std::string>* ips);
+  async::Task<void> startOne(PodSyncInputs* inputs, corev1::Container container, std::string fieldPath, std::string sandboxId,
                              std::string targetContainerId, PodSyncOutcome* outcome, bool* failed);
-  async::Task<StartOutcome> startContainer(PodSyncInputs* inputs, corev1::Container container,
-                                           std::string fieldPath, std::string sandboxId,
-                                           std::string targetContainerId);
-  std::optional<StartFailure> backOffOf(PodSyncInputs& inputs, const corev1::Container& container,
-                                        const std::string& fieldPath, PodSyncOutcome& outcome);
-  async::Task<Result<ContainerInputs>> containerInputs(PodSyncInputs* inputs,
-                                                       const corev1::Container* container,
+  async::Task<StartOutcome> startContainer(PodSyncInputs* inputs, corev1::Container container, std::string fieldPath,
+                                           std::string sandboxId, std::string targetContainerId);
+  std::optional<StartFailure> backOffOf(PodSyncInputs& inputs, const corev1::Container& container, const std::string& fieldPath,
+                                        PodSyncOutcome& outcome);
+  async::Task<Result<ContainerInputs>> containerInputs(PodSyncInputs* inputs, const corev1::Container* container,
                                                        PresentImage image, std::string sandboxId);
-  Result<std::vector<MountInput>> mounts(const PodSyncInputs& inputs,
-                                         const corev1::Container& container,
+  Result<std::vector<MountInput>> mounts(const PodSyncInputs& inputs, const corev1::Container& container,
                                          const Variables& environment);
-  Result<void> addManagedMounts(const PodSyncInputs& inputs, const corev1::Container& container,
-                                std::vector<MountInput>& mounts);
-  int32_t nextRestartCount(const corev1::Pod& pod, const RuntimePod& runtime,
-                           std::string_view container);
-  async::Task<Result<void>> runHook(schema::Ref<corev1::Pod> pod,
-                                    const corev1::Container* container,
-                                    const corev1::LifecycleHandler* hook, std::string containerId,
-                                    std::string podIp, int64_t limitSeconds);
-  async::Task<void> killContainer(schema::Ref<corev1::Pod> pod, ContainerRecord record,
-                                  std::string podIp, std::string message, int64_t graceSeconds,
-                                  std::shared_ptr<std::string> errors,
+  Result<void> addManagedMounts(const PodSyncInputs& inputs, const corev1::Container& container, std::vector<MountInput>& mounts);
+  int32_t nextRestartCount(const corev1::Pod& pod, const RuntimePod& runtime, std::string_view container);
+  async::Task<Result<void>> runHook(schema::Ref<corev1::Pod> pod, const corev1::Container* container,
+                                    const corev1::LifecycleHandler* hook, std::string containerId, std::string podIp,
+                                    int64_t limitSeconds);
+  async::Task<void> killContainer(schema::Ref<corev1::Pod> pod, ContainerRecord record, std::string podIp, std::string message,
+                                  int64_t graceSeconds, std::shared_ptr<std::string> errors,
                                   std::shared_ptr<TerminationOrder> order = nullptr, size_t turn = 0);
   static async::Task<void> killInOrder(PodRuntime* self, schema::Ref<corev1::Pod> pod, ContainerRecord record, std::string podIp,
                                        int64_t graceSeconds, std::shared_ptr<std::string> errors,
                                        std::shared_ptr<TerminationOrder> order, size_t turn);
-  SandboxInputs sandboxInputs(const corev1::Pod& pod, int64_t attempt, Error* failure,
-                              bool* failed);
+  SandboxInputs sandboxInputs(const corev1::Pod& pod, int64_t attempt, Error* failure, bool* failed);
 
   env::Env env_;
   const KubeletConfig& config_;

@@ -23,12 +23,9 @@ constexpr std::string_view kUnknownReason = "ContainerStatusUnknown";
 constexpr std::string_view kVanishedMessage =
     "The container could not be located when the pod was deleted.  The container used to be "
     "Running";
-constexpr std::string_view kLostMessage =
-    "The container could not be located when the pod was terminated";
+constexpr std::string_view kLostMessage = "The container could not be located when the pod was terminated";
 
-Time timeOf(int64_t unixNanos) {
-  return unixNanos <= 0 ? Time{} : Time::fromUnix(unixNanos / kNanos);
-}
+Time timeOf(int64_t unixNanos) { return unixNanos <= 0 ? Time{} : Time::fromUnix(unixNanos / kNanos); }
 
 const ContainerStatus* findStatus(const schema::List<ContainerStatus>& list, Str name) {
   for (const ContainerStatus& status : list) {
@@ -39,8 +36,7 @@ const ContainerStatus* findStatus(const schema::List<ContainerStatus>& list, Str
 
 class StatusBuilder {
  public:
-  StatusBuilder(Mut<Pod>& pod, const Pod& old, const RuntimePod& runtime,
-                const StatusInputs& inputs)
+  StatusBuilder(Mut<Pod>& pod, const Pod& old, const RuntimePod& runtime, const StatusInputs& inputs)
       : pod_(pod), arena_(pod.arena()), old_(old), runtime_(runtime), inputs_(inputs) {}
 
   void containerStatuses() {
@@ -50,38 +46,29 @@ class StatusBuilder {
     status.containerStatuses = {};
     status.ephemeralContainerStatuses = {};
     for (const Container& container : old_.spec.initContainers) {
-      build(status.initContainerStatuses.append(arena_), container,
-            old_.status.initContainerStatuses, true, hasInit);
+      build(status.initContainerStatuses.append(arena_), container, old_.status.initContainerStatuses, true, hasInit);
     }
     for (const Container& container : old_.spec.containers) {
-      build(status.containerStatuses.append(arena_), container, old_.status.containerStatuses,
-            false, hasInit);
+      build(status.containerStatuses.append(arena_), container, old_.status.containerStatuses, false, hasInit);
     }
     for (const corev1::EphemeralContainer& ephemeral : old_.spec.ephemeralContainers) {
       Container container{};
       container.name = ephemeral.ephemeralContainerCommon.name;
       container.image = ephemeral.ephemeralContainerCommon.image;
-      build(status.ephemeralContainerStatuses.append(arena_), container,
-            old_.status.ephemeralContainerStatuses, false, hasInit);
+      build(status.ephemeralContainerStatuses.append(arena_), container, old_.status.ephemeralContainerStatuses, false, hasInit);
     }
-    auto byName = [](const ContainerStatus& a, const ContainerStatus& b) {
-      return a.name < b.name;
-    };
+    auto byName = [](const ContainerStatus& a, const ContainerStatus& b) { return a.name < b.name; };
     std::sort(status.containerStatuses.begin(), status.containerStatuses.end(), byName);
-    std::sort(status.ephemeralContainerStatuses.begin(), status.ephemeralContainerStatuses.end(),
-              byName);
+    std::sort(status.ephemeralContainerStatuses.begin(), status.ephemeralContainerStatuses.end(), byName);
   }
 
  private:
   Str str(std::string_view text) { return arena_.copy(text); }
-  std::string containerId(const ContainerRecord& record) const {
-    return fmt::format("{}://{}", inputs_.runtimeName, record.id);
-  }
+  std::string containerId(const ContainerRecord& record) const { return fmt::format("{}://{}", inputs_.runtimeName, record.id); }
   void copyState(ContainerState& to, const ContainerState& from) {
     schema::deepCopy(schema::typeInfoOf<ContainerState>(), &to, &from, arena_);
   }
-  corev1::ContainerStateTerminated* terminated(std::string_view reason, std::string_view message,
-                                               int32_t code) {
+  corev1::ContainerStateTerminated* terminated(std::string_view reason, std::string_view message, int32_t code) {
     auto* state = arena_.make<corev1::ContainerStateTerminated>();
     state->reason = str(reason);
     state->message = str(message);
@@ -99,8 +86,7 @@ class StatusBuilder {
       state.terminated->startedAt = timeOf(record.startedAt);
       state.terminated->finishedAt = timeOf(record.finishedAt);
       state.terminated->containerID = str(containerId(record));
-    } else if (record.state == cri::kContainerUnknown && old != nullptr &&
-               old->state.running != nullptr) {
+    } else if (record.state == cri::kContainerUnknown && old != nullptr && old->state.running != nullptr) {
       state.terminated = terminated(kUnknownReason, kLostMessage, 137);
       lost = true;
     } else {
@@ -109,8 +95,8 @@ class StatusBuilder {
     return state;
   }
 
-  void build(ContainerStatus& status, const Container& container,
-             const schema::List<ContainerStatus>& oldList, bool isInit, bool hasInit) {
+  void build(ContainerStatus& status, const Container& container, const schema::List<ContainerStatus>& oldList, bool isInit,
+             bool hasInit) {
     const ContainerStatus* old = findStatus(oldList, container.name);
     status.name = str(container.name);
     std::vector<const ContainerRecord*> records;
@@ -147,16 +133,14 @@ class StatusBuilder {
       if (last.terminated != nullptr) status.lastState = last;
     } else if (old != nullptr && old->containerID == status.containerID) {
       copyState(status.lastState, old->lastState);
-    } else if (old != nullptr && old->state.terminated != nullptr &&
-               newest.restartCount > old->restartCount) {
+    } else if (old != nullptr && old->state.terminated != nullptr && newest.restartCount > old->restartCount) {
       copyState(status.lastState, old->state);  // its record was collected
     } else if (old != nullptr) {
       copyState(status.lastState, old->lastState);
     }
   }
 
-  void withoutRecord(ContainerStatus& status, const Container& container,
-                     const ContainerStatus* old, bool isInit, bool hasInit) {
+  void withoutRecord(ContainerStatus& status, const Container& container, const ContainerStatus* old, bool isInit, bool hasInit) {
     status.image = str(container.image);
     status.state.waiting = arena_.make<corev1::ContainerStateWaiting>();
     status.state.waiting->reason = hasInit ? Str("PodInitializing") : Str("ContainerCreating");
@@ -175,11 +159,10 @@ class StatusBuilder {
     }
     if (isInit && !isSidecar(container) && regularContainerExists()) {
       status.state = {};
-      status.state.terminated =
-          terminated("Completed",
-                     "Unable to get init container status from container runtime and pod has been "
-                     "initialized, treat it as exited normally",
-                     0);
+      status.state.terminated = terminated("Completed",
+                                           "Unable to get init container status from container runtime and pod has been "
+                                           "initialized, treat it as exited normally",
+                                           0);
     }
   }
 
@@ -191,14 +174,11 @@ class StatusBuilder {
   }
 
   // A container that is to be started again and whose last start failed waits with that reason.
-  void showStartFailure(ContainerStatus& status, const Container& container,
-                        const ContainerRecord* record, bool isInit) {
+  void showStartFailure(ContainerStatus& status, const Container& container, const ContainerRecord* record, bool isInit) {
     auto failure = inputs_.startFailures.find(container.name);
     if (failure == inputs_.startFailures.end() || inputs_.podIsTerminal) return;
     if (!shouldContainerBeRestarted(old_, container, record)) return;
-    if (isInit && record != nullptr && record->exited() && record->exitCode == 0 &&
-        !isSidecar(container))
-      return;
+    if (isInit && record != nullptr && record->exited() && record->exitCode == 0 && !isSidecar(container)) return;
     if (status.state.terminated != nullptr) {
       status.lastState = {};
       status.lastState.terminated = status.state.terminated;
@@ -243,9 +223,7 @@ std::string bracketed(std::string_view what, const std::vector<std::string>& nam
   if (names.empty()) return "";
   return fmt::format("containers with {} status: [{}]", what, fmt::join(names, " "));
 }
-std::string both(const std::string& a, const std::string& b) {
-  return a.empty() ? b : b.empty() ? a : a + ", " + b;
-}
+std::string both(const std::string& a, const std::string& b) { return a.empty() ? b : b.empty() ? a : a + ", " + b; }
 
 struct ConditionValue {
   bool value = false;
@@ -268,8 +246,7 @@ ConditionValue containersReady(const Pod& pod) {
     if (isSidecar(container)) look(container, status.initContainerStatuses);
   }
   for (const Container& container : pod.spec.containers) look(container, status.containerStatuses);
-  if (status.phase == corev1::PodPhase::Succeeded && unknown.empty())
-    return {false, "PodCompleted", ""};
+  if (status.phase == corev1::PodPhase::Succeeded && unknown.empty()) return {false, "PodCompleted", ""};
   if (status.phase == corev1::PodPhase::Failed) return {false, "PodFailed", ""};
   std::string message = both(bracketed("unknown", unknown), bracketed("unready", unready));
   if (message.empty()) return {true, "", ""};
@@ -286,13 +263,10 @@ ConditionValue podReady(const Pod& pod, const ConditionValue& containers) {
     }
     if (found == nullptr) {
       message =
-          both(message,
-               fmt::format("corresponding condition of pod readiness gate \"{}\" does not exist.",
-                           gate.conditionType));
+          both(message, fmt::format("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.conditionType));
     } else if (found->status != "True") {
-      message = both(message,
-                     fmt::format("the status of pod readiness gate \"{}\" is not \"True\", but {}",
-                                 gate.conditionType, found->status));
+      message = both(message, fmt::format("the status of pod readiness gate \"{}\" is not \"True\", but {}", gate.conditionType,
+                                          found->status));
     }
   }
   if (message.empty()) return {true, "", ""};
@@ -313,11 +287,9 @@ ConditionValue podInitialized(const Pod& pod) {
       incomplete.emplace_back(container.name);
     }
   }
-  if (status.phase == corev1::PodPhase::Succeeded && unknown.empty())
-    return {true, "PodCompleted", ""};
+  if (status.phase == corev1::PodPhase::Succeeded && unknown.empty()) return {true, "PodCompleted", ""};
   for (const ContainerStatus& container : status.containerStatuses) {
-    if (container.state.running != nullptr || container.state.terminated != nullptr)
-      return {true, "", ""};
+    if (container.state.running != nullptr || container.state.terminated != nullptr) return {true, "", ""};
   }
   std::string message = both(bracketed("incomplete", incomplete), bracketed("unknown", unknown));
   if (message.empty()) return {true, "", ""};
@@ -340,8 +312,7 @@ void setAddresses(Mut<Pod>& pod, const RuntimePod& runtime, const StatusInputs& 
   bool v6First = !inputs.nodeIps.empty() && isV6(inputs.nodeIps[0]);
   std::vector<std::string> chosen;
   for (bool v6 : {v6First, !v6First}) {
-    auto found =
-        std::find_if(ips.begin(), ips.end(), [&](const std::string& ip) { return isV6(ip) == v6; });
+    auto found = std::find_if(ips.begin(), ips.end(), [&](const std::string& ip) { return isV6(ip) == v6; });
     if (found != ips.end()) chosen.push_back(*found);
   }
   status.podIP = pod.str(chosen[0]);
@@ -396,8 +367,7 @@ void countInit(const corev1::PodSpec& spec, const corev1::PodStatus& status, Pha
   }
 }
 
-void countRegular(const corev1::PodSpec& spec, const corev1::PodStatus& status,
-                  PhaseCounts& counts) {
+void countRegular(const corev1::PodSpec& spec, const corev1::PodStatus& status, PhaseCounts& counts) {
   for (const Container& container : spec.containers) {
     const ContainerStatus* found = findStatus(status.containerStatuses, container.name);
     if (found == nullptr) {
@@ -410,8 +380,7 @@ void countRegular(const corev1::PodSpec& spec, const corev1::PodStatus& status,
       if (!restartable(spec, container, found->state.terminated->exitCode)) ++counts.notRestartable;
     } else if (found->lastState.terminated != nullptr) {
       ++counts.stopped;
-      if (!restartable(spec, container, found->lastState.terminated->exitCode))
-        ++counts.notRestartable;
+      if (!restartable(spec, container, found->lastState.terminated->exitCode)) ++counts.notRestartable;
     } else {
       ++counts.waiting;
     }
@@ -420,8 +389,7 @@ void countRegular(const corev1::PodSpec& spec, const corev1::PodStatus& status,
 
 }  // namespace
 
-std::string podPhase(const corev1::PodSpec& spec, const corev1::PodStatus& status,
-                     bool podIsTerminal, bool podInitialized) {
+std::string podPhase(const corev1::PodSpec& spec, const corev1::PodStatus& status, bool podIsTerminal, bool podInitialized) {
   PhaseCounts counts;
   countInit(spec, status, counts);
   countRegular(spec, status, counts);
@@ -438,8 +406,8 @@ std::string podPhase(const corev1::PodSpec& spec, const corev1::PodStatus& statu
   return "Pending";
 }
 
-void setPodCondition(Mut<Pod>& pod, Str type, bool value, std::string_view reason,
-                     std::string_view message, int64_t nowUnixSeconds) {
+void setPodCondition(Mut<Pod>& pod, Str type, bool value, std::string_view reason, std::string_view message,
+                     int64_t nowUnixSeconds) {
   corev1::PodCondition* condition = nullptr;
   for (corev1::PodCondition& present : pod->status.conditions) {
     if (present.type == type) condition = &present;
@@ -456,14 +424,12 @@ void setPodCondition(Mut<Pod>& pod, Str type, bool value, std::string_view reaso
   condition->observedGeneration = pod->metadata.generation;
 }
 
-Mut<Pod> generateApiPodStatus(const schema::Ref<Pod>& pod, const RuntimePod& runtime,
-                              const StatusInputs& inputs) {
+Mut<Pod> generateApiPodStatus(const schema::Ref<Pod>& pod, const RuntimePod& runtime, const StatusInputs& inputs) {
   Mut<Pod> next = schema::edit(pod);
   StatusBuilder(next, *pod, runtime, inputs).containerStatuses();
   corev1::PodStatus& status = next->status;
   std::string phase = podPhase(pod->spec, status, inputs.podIsTerminal, inputs.podInitialized);
-  if (pod->status.phase == corev1::PodPhase::Failed ||
-      pod->status.phase == corev1::PodPhase::Succeeded) {
+  if (pod->status.phase == corev1::PodPhase::Failed || pod->status.phase == corev1::PodPhase::Succeeded) {
     phase = pod->status.phase;  // never left again
   }
   if (phase != pod->status.phase) status.reason = status.message = Str();
@@ -475,13 +441,11 @@ Mut<Pod> generateApiPodStatus(const schema::Ref<Pod>& pod, const RuntimePod& run
   int64_t now = inputs.nowUnixSeconds;
   setPodCondition(next, "PodReadyToStartContainers", !inputs.needsSandbox, "", "", now);
   ConditionValue initialized = podInitialized(*next);
-  setPodCondition(next, "Initialized", initialized.value, initialized.reason, initialized.message,
-                  now);
+  setPodCondition(next, "Initialized", initialized.value, initialized.reason, initialized.message, now);
   ConditionValue containers = containersReady(*next);
   ConditionValue ready = podReady(*next, containers);
   setPodCondition(next, "Ready", ready.value, ready.reason, ready.message, now);
-  setPodCondition(next, "ContainersReady", containers.value, containers.reason, containers.message,
-                  now);
+  setPodCondition(next, "ContainersReady", containers.value, containers.reason, containers.message, now);
   setPodCondition(next, "PodScheduled", true, "", "", now);
   return next;
 }
@@ -506,9 +470,7 @@ void terminateStatus(Mut<Pod>& pod) {
   schema::List<ContainerStatus> begun = status.initContainerStatuses;
   while (!begun.empty()) {
     const ContainerStatus& last = begun[begun.size() - 1];
-    if (last.state.running != nullptr || last.state.terminated != nullptr ||
-        last.lastState.terminated != nullptr)
-      break;
+    if (last.state.running != nullptr || last.state.terminated != nullptr || last.lastState.terminated != nullptr) break;
     --begun.size_;
   }
   end(begun);

@@ -37,17 +37,15 @@ struct StatusInputs {
 
 // The pod with its status replaced. `pod` carries the status published before, from which times and
 // history are kept.
-schema::Mut<corev1::Pod> generateApiPodStatus(const schema::Ref<corev1::Pod>& pod,
-                                              const RuntimePod& runtime,
+schema::Mut<corev1::Pod> generateApiPodStatus(const schema::Ref<corev1::Pod>& pod, const RuntimePod& runtime,
                                               const StatusInputs& inputs);
 
 // The phase of a pod with these container statuses.
-std::string podPhase(const corev1::PodSpec& spec, const corev1::PodStatus& status,
-                     bool podIsTerminal, bool podInitialized);
+std::string podPhase(const corev1::PodSpec& spec, const corev1::PodStatus& status, bool podIsTerminal, bool podInitialized);
 
 // Sets a condition; the transition time changes only with the status.
-void setPodCondition(schema::Mut<corev1::Pod>& pod, schema::Str type, bool value,
-                     std::string_view reason, std::string_view message, int64_t nowUnixSeconds);
+void setPodCondition(schema::Mut<corev1::Pod>& pod, schema::Str type, bool value, std::string_view reason,
+                     std::string_view message, int64_t nowUnixSeconds);
 
 // Marks everything as ended, for a pod whose worker is finished: containers that are not terminated
 // become ContainerStatusUnknown with code 137, and an open phase becomes Failed.

@@ -20,8 +20,7 @@ StatusInputs inputs(bool terminal = false) {
   in.started = [](std::string_view) { return true; };
   return in;
 }
-std::string phase(const char* spec, const std::vector<std::string>& runtime,
-                  bool terminal = false) {
+std::string phase(const char* spec, const std::vector<std::string>& runtime, bool terminal = false) {
   StatusInputs in = inputs(terminal);
   in.podInitialized = !runtime.empty() && runtime[0].starts_with("a:");
   return std::string(generateApiPodStatus(podOf(spec), runtimeOf(runtime), in)->status.phase);
@@ -29,10 +28,8 @@ std::string phase(const char* spec, const std::vector<std::string>& runtime,
 
 constexpr const char* kOne = R"("containers":[{"name":"a","image":"i"}])";
 constexpr const char* kTwo = R"("containers":[{"name":"a","image":"i"},{"name":"b","image":"i"}])";
-constexpr const char* kTwoNever =
-    R"("restartPolicy":"Never","containers":[{"name":"a","image":"i"},{"name":"b","image":"i"}])";
-constexpr const char* kInit =
-    R"("initContainers":[{"name":"i1","image":"i"}],"containers":[{"name":"a","image":"i"}])";
+constexpr const char* kTwoNever = R"("restartPolicy":"Never","containers":[{"name":"a","image":"i"},{"name":"b","image":"i"}])";
+constexpr const char* kInit = R"("initContainers":[{"name":"i1","image":"i"}],"containers":[{"name":"a","image":"i"}])";
 constexpr const char* kInitNever =
     R"("restartPolicy":"Never","initContainers":[{"name":"i1","image":"i"}],"containers":[{"name":"a","image":"i"}])";
 constexpr const char* kSidecar =
@@ -54,8 +51,7 @@ TEST(PodPhase, followsTheContainers) {
   EXPECT_EQ(phase(kInitNever, {"i1:exited=1"}), "Failed");
   EXPECT_EQ(phase(kInit, {"a:running", "i1:exited=0"}), "Running");
   EXPECT_EQ(phase(kSidecar, {"a:running", "s:running"}), "Running");
-  EXPECT_EQ(phase(kSidecar, {"a:exited=0", "s:exited=137"}, true), "Succeeded")
-      << "a sidecar's end decides nothing";
+  EXPECT_EQ(phase(kSidecar, {"a:exited=0", "s:exited=137"}, true), "Succeeded") << "a sidecar's end decides nothing";
 }
 
 TEST(PodStatus, aTerminalPhaseIsNeverLeft) {
@@ -74,19 +70,15 @@ std::string condition(const schema::Mut<Pod>& pod, std::string_view type) {
 
 TEST(PodStatus, conditionsSayWhatIsMissing) {
   auto pending = generateApiPodStatus(podOf(kInit), runtimeOf({"i1:running"}), inputs());
-  EXPECT_EQ(condition(pending, "Initialized"),
-            "False ContainersNotInitialized containers with incomplete status: [i1]");
-  EXPECT_EQ(condition(pending, "Ready"),
-            "False ContainersNotReady containers with unready status: [a]");
+  EXPECT_EQ(condition(pending, "Initialized"), "False ContainersNotInitialized containers with incomplete status: [i1]");
+  EXPECT_EQ(condition(pending, "Ready"), "False ContainersNotReady containers with unready status: [a]");
   EXPECT_EQ(pending->status.containerStatuses[0].state.waiting->reason, "PodInitializing");
-  auto done =
-      generateApiPodStatus(podOf(kTwoNever), runtimeOf({"a:exited=0", "b:exited=0"}), inputs());
+  auto done = generateApiPodStatus(podOf(kTwoNever), runtimeOf({"a:exited=0", "b:exited=0"}), inputs());
   EXPECT_EQ(condition(done, "Ready"), "False PodCompleted ");
   EXPECT_EQ(condition(done, "Initialized"), "True PodCompleted ");
-  auto gated = generateApiPodStatus(
-      podOf(
-          R"("readinessGates":[{"conditionType":"x/y"}],"containers":[{"name":"a","image":"i"}])"),
-      runtimeOf({"a:running"}), inputs());
+  auto gated =
+      generateApiPodStatus(podOf(R"("readinessGates":[{"conditionType":"x/y"}],"containers":[{"name":"a","image":"i"}])"),
+                           runtimeOf({"a:running"}), inputs());
   EXPECT_EQ(condition(gated, "ContainersReady"), "True  ");
   EXPECT_EQ(condition(gated, "Ready"),
             "False ReadinessGatesNotReady corresponding condition of pod readiness gate \"x/y\" "
@@ -98,8 +90,7 @@ TEST(PodStatus, transitionTimesChangeWithTheStatusOnly) {
   StatusInputs later = inputs();
   later.nowUnixSeconds += 100;
   auto second = generateApiPodStatus(std::move(first).publish(), runtimeOf({"a:running"}), later);
-  for (const auto& each : second->status.conditions)
-    EXPECT_EQ(each.lastTransitionTime.unixSeconds(), 1'000'000);
+  for (const auto& each : second->status.conditions) EXPECT_EQ(each.lastTransitionTime.unixSeconds(), 1'000'000);
   EXPECT_EQ(second->status.startTime.value.unixSeconds(), 1'000'000);
 }
 
@@ -140,8 +131,7 @@ TEST(PodStatus, addresses) {
   EXPECT_EQ(both->status.podIPs[0].ip, "10.0.0.9");
   EXPECT_EQ(both->status.podIPs[1].ip, "fd00::9");
   auto host =
-      generateApiPodStatus(podOf(R"("hostNetwork":true,"containers":[{"name":"a","image":"i"}])"),
-                           runtimeOf({}), inputs());
+      generateApiPodStatus(podOf(R"("hostNetwork":true,"containers":[{"name":"a","image":"i"}])"), runtimeOf({}), inputs());
   EXPECT_EQ(host->status.podIP, "192.168.0.1");
 }
 
@@ -149,11 +139,9 @@ TEST(TerminateStatus, endsWhatIsOpen) {
   auto pod = generateApiPodStatus(podOf(kInit), runtimeOf({"i1:running"}), inputs());
   terminateStatus(pod);
   EXPECT_EQ(pod->status.phase, "Failed");
-  EXPECT_EQ(pod->status.initContainerStatuses[0].state.terminated->reason,
-            "ContainerStatusUnknown");
+  EXPECT_EQ(pod->status.initContainerStatuses[0].state.terminated->reason, "ContainerStatusUnknown");
   EXPECT_EQ(pod->status.containerStatuses[0].state.terminated->exitCode, 137);
-  auto done =
-      generateApiPodStatus(podOf(kTwoNever), runtimeOf({"a:exited=0", "b:exited=0"}), inputs(true));
+  auto done = generateApiPodStatus(podOf(kTwoNever), runtimeOf({"a:exited=0", "b:exited=0"}), inputs(true));
   terminateStatus(done);
   EXPECT_EQ(done->status.phase, "Succeeded");
 }

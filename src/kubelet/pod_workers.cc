@@ -21,18 +21,13 @@ namespace {
 constexpr auto kBackOffPeriod = std::chrono::seconds(10);
 constexpr std::string_view kNetworkNotReady = "network is not ready";
 
-bool terminalPhase(schema::Str phase) {
-  return phase == corev1::PodPhase::Failed || phase == corev1::PodPhase::Succeeded;
-}
+bool terminalPhase(schema::Str phase) { return phase == corev1::PodPhase::Failed || phase == corev1::PodPhase::Succeeded; }
 
-std::string podText(const Pod& pod) {
-  return fmt::format("{}/{}", pod.metadata.namespace_, pod.metadata.name);
-}
+std::string podText(const Pod& pod) { return fmt::format("{}/{}", pod.metadata.namespace_, pod.metadata.name); }
 
 bool changedByOthers(const Pod& before, const Pod& after) {
   const metav1::ObjectMeta &a = before.metadata, &b = after.metadata;
-  if (!schema::equal(before.spec, after.spec) ||
-      a.deletionTimestamp.present != b.deletionTimestamp.present ||
+  if (!schema::equal(before.spec, after.spec) || a.deletionTimestamp.present != b.deletionTimestamp.present ||
       a.deletionGracePeriodSeconds.valueOr(0) != b.deletionGracePeriodSeconds.valueOr(0)) {
     return true;
   }
@@ -54,9 +49,7 @@ bool initializedInSandbox(const Pod& pod, const RuntimePod& runtime) {
   if (runtime.sandboxes.empty()) return false;
   for (const corev1::Container& container : pod.spec.containers) {
     const ContainerRecord* record = runtime.newest(container.name);
-    if (record != nullptr && record->sandboxId == runtime.sandboxes.front().id &&
-        record->startedAt > 0)
-      return true;
+    if (record != nullptr && record->sandboxId == runtime.sandboxes.front().id && record->startedAt > 0) return true;
   }
   return false;
 }
@@ -90,8 +83,7 @@ struct PodWorkers::Worker {
   int64_t graceInUse = 0;  // of the kill in progress
 };
 
-PodWorkers::PodWorkers(PodWorkerContext context)
-    : context_(std::move(context)), gate_(context_.env.executor) {}
+PodWorkers::PodWorkers(PodWorkerContext context) : context_(std::move(context)), gate_(context_.env.executor) {}
 PodWorkers::~PodWorkers() = default;
 
 std::shared_ptr<PodWorkers::Worker> PodWorkers::spawn(const std::string& podUid) {
@@ -156,8 +148,7 @@ Task<void> PodWorkers::close() {
   co_await gate_.close();
 }
 
-Task<void> PodWorkers::waitForWork(std::shared_ptr<Worker> worker,
-                                   std::optional<env::Duration> limit) {
+Task<void> PodWorkers::waitForWork(std::shared_ptr<Worker> worker, std::optional<env::Duration> limit) {
   env::TimerId timer = 0;
   if (limit) {
     std::weak_ptr<Worker> weak = worker;
@@ -176,12 +167,10 @@ Task<void> PodWorkers::waitForWork(std::shared_ptr<Worker> worker,
 env::Duration PodWorkers::delayAfter(const SyncResult& result) {
   env::Duration delay = context_.config.syncFrequency;
   if (result.error) {
-    delay = result.error->message().find(kNetworkNotReady) != std::string::npos
-                ? env::Duration(std::chrono::seconds(1))
-                : env::Duration(kBackOffPeriod);
+    delay = result.error->message().find(kNetworkNotReady) != std::string::npos ? env::Duration(std::chrono::seconds(1))
+                                                                                : env::Duration(kBackOffPeriod);
   }
-  delay = env::Duration(static_cast<int64_t>(static_cast<double>(delay.count()) *
-                                             (1 + context_.env.random.unit() / 2)));
+  delay = env::Duration(static_cast<int64_t>(static_cast<double>(delay.count()) * (1 + context_.env.random.unit() / 2)));
   if (result.retryAfter) delay = std::min(delay, *result.retryAfter + std::chrono::milliseconds(1));
   return delay;
 }
@@ -195,8 +184,7 @@ Task<void> PodWorkers::run(PodWorkers* self, std::shared_ptr<Worker> worker) {
     if (!worker->terminating) {
       SyncResult result = co_await self->syncPod(worker);
       if (result.error) {
-        logWarning("kubelet", "error syncing pod pod={} error={}", podText(*worker->pod),
-                   result.error->describe());
+        logWarning("kubelet", "error syncing pod pod={} error={}", podText(*worker->pod), result.error->describe());
       }
       if (result.terminal) {
         self->requestTermination(*worker);
@@ -208,11 +196,9 @@ Task<void> PodWorkers::run(PodWorkers* self, std::shared_ptr<Worker> worker) {
     if (worker->finished) {
       if (!worker->removed) continue;  // a pod that ended stays until the API forgets it
       Result<RuntimePod> left = co_await self->look(worker->uid);
-      Result<void> gone =
-          left ? co_await self->context_.podRuntime.removePod(*left) : Unexpected(left.error());
+      Result<void> gone = left ? co_await self->context_.podRuntime.removePod(*left) : Unexpected(left.error());
       if (!gone) {
-        logWarning("kubelet", "cannot remove what is left of a pod uid={} error={}", worker->uid,
-                   gone.error().describe());
+        logWarning("kubelet", "cannot remove what is left of a pod uid={} error={}", worker->uid, gone.error().describe());
         delay = kBackOffPeriod;
         continue;
       }
@@ -229,8 +215,7 @@ Task<void> PodWorkers::run(PodWorkers* self, std::shared_ptr<Worker> worker) {
       if (done && worker->killed) done = co_await self->syncTerminated(worker);
     }
     if (!done) {
-      logWarning("kubelet", "error ending pod uid={} error={}", worker->uid,
-                 done.error().describe());
+      logWarning("kubelet", "error ending pod uid={} error={}", worker->uid, done.error().describe());
       delay = kBackOffPeriod;
       continue;
     }
@@ -267,16 +252,12 @@ Ref<Pod> PodWorkers::publishStatus(const Worker& worker, const RuntimePod& runti
   inputs.needsSandbox = podSandboxChanged(*pod, runtime).create;
   if (!terminal) inputs.startFailures = context_.podRuntime.startFailures(worker.uid);
   inputs.ready = [&](std::string_view container) { return context_.prober.ready(pod, container); };
-  inputs.started = [&](std::string_view container) {
-    return context_.prober.started(pod, container);
-  };
+  inputs.started = [&](std::string_view container) { return context_.prober.started(pod, container); };
   schema::Mut<Pod> next = generateApiPodStatus(pod, runtime, inputs);
-  if (pod->spec.activeDeadlineSeconds && next->status.startTime &&
-      !terminalPhase(next->status.phase)) {
+  if (pod->spec.activeDeadlineSeconds && next->status.startTime && !terminalPhase(next->status.phase)) {
     int64_t elapsed = inputs.nowUnixSeconds - next->status.startTime.value.unixSeconds();
     if (elapsed >= *pod->spec.activeDeadlineSeconds) {
-      constexpr std::string_view kMessage =
-          "Pod was active on the node longer than the specified deadline";
+      constexpr std::string_view kMessage = "Pod was active on the node longer than the specified deadline";
       next->status.phase = corev1::PodPhase::Failed;
       next->status.reason = "DeadlineExceeded";
       next->status.message = kMessage;
@@ -303,11 +284,9 @@ bool PodWorkers::admit(Worker& worker, const Ref<Pod>& pod, const RuntimePod& ru
   }
   std::vector<Ref<Pod>> others;
   for (const auto& [uid, other] : workers_) {
-    if (other.get() != &worker && other->pod && other->admitted && !other->killed)
-      others.push_back(other->pod);
+    if (other.get() != &worker && other->pod && other->admitted && !other->killed) others.push_back(other->pod);
   }
-  std::optional<Rejection> rejection =
-      admitUnderPressure(*pod, context_.pressure());
+  std::optional<Rejection> rejection = admitUnderPressure(*pod, context_.pressure());
   if (!rejection) rejection = admitPod(*pod, others, context_.machine, context_.config.maxPods);
   if (!rejection) {
     worker.admitted = true;
@@ -378,12 +357,9 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
     result.error = Error(Reason::ServiceUnavailable, message);
     co_return result;
   }
-  if (auto made = context_.env.files.makeDirectories(
-          context_.volumes.podDirectory(worker->uid) + "/volumes", 0750);
-      !made) {
-    context_.recorder.event(
-        pod, "Warning", "Failed",
-        fmt::format("error making pod data directories: {}", made.error().message()));
+  if (auto made = context_.env.files.makeDirectories(context_.volumes.podDirectory(worker->uid) + "/volumes", 0750); !made) {
+    context_.recorder.event(pod, "Warning", "Failed",
+                            fmt::format("error making pod data directories: {}", made.error().message()));
     result.error = made.error();
     co_return result;
   }
@@ -393,25 +369,18 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
   Result<MountedVolumes> volumes = co_await context_.volumes.mount(pod, inputs, refresh);
   if (!volumes) {
     worker->refresh = true;
-    context_.recorder.event(
-        pod, "Warning", "FailedMount",
-        fmt::format("Unable to attach or mount volumes: {}", volumes.error().message()));
+    context_.recorder.event(pod, "Warning", "FailedMount",
+                            fmt::format("Unable to attach or mount volumes: {}", volumes.error().message()));
     result.error = volumes.error();
     co_return result;
   }
   if (worker->terminating) co_return result;  // came while volumes were made ready
   ProbeView probes;
   std::string uid = worker->uid;
-  probes.livenessFailed = [&](std::string_view name) {
-    return context_.prober.livenessFailed(uid, name);
-  };
-  probes.startupFailed = [&](std::string_view name) {
-    return context_.prober.startupFailed(uid, name);
-  };
+  probes.livenessFailed = [&](std::string_view name) { return context_.prober.livenessFailed(uid, name); };
+  probes.startupFailed = [&](std::string_view name) { return context_.prober.startupFailed(uid, name); };
   probes.started = [&](std::string_view name) { return context_.prober.started(pod, name); };
-  PodSyncInputs sync{
-      pod,    *runtime, computePodActions(*pod, *runtime, probes), std::move(*volumes),
-      inputs, refresh};
+  PodSyncInputs sync{pod, *runtime, computePodActions(*pod, *runtime, probes), std::move(*volumes), inputs, refresh};
   if (sync.actions.empty()) {
     co_return result;
   }
@@ -422,8 +391,7 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
   if (Result<RuntimePod> now = co_await look(worker->uid); now && !worker->terminating) {
     Ref<Pod> after = publishStatus(*worker, *now, false);
     // An init container may have ended already, and its successor waits.
-    bool more =
-        !computePodActions(*after, *now, probes).empty() && !outcome.error && !outcome.retryAfter;
+    bool more = !computePodActions(*after, *now, probes).empty() && !outcome.error && !outcome.retryAfter;
     if (more || terminalPhase(after->status.phase)) worker->pending = true;
   }
   co_return result;
@@ -440,9 +408,8 @@ Task<Result<void>> PodWorkers::syncTerminating(std::shared_ptr<Worker> worker) {
   auto running = std::make_shared<int>(0);
   async::Gate gate(context_.env.executor);
   struct Kill {
-    static Task<void> run(PodWorkers* self, std::shared_ptr<Worker> w, Ref<Pod> p, RuntimePod r,
-                          int64_t grace, std::shared_ptr<std::optional<Error>> error,
-                          std::shared_ptr<int> count) {
+    static Task<void> run(PodWorkers* self, std::shared_ptr<Worker> w, Ref<Pod> p, RuntimePod r, int64_t grace,
+                          std::shared_ptr<std::optional<Error>> error, std::shared_ptr<int> count) {
       Result<void> killed = co_await self->context_.podRuntime.killPod(p, std::move(r), grace);
       if (!killed) *error = killed.error();
       --*count;
@@ -464,15 +431,13 @@ Task<Result<void>> PodWorkers::syncTerminating(std::shared_ptr<Worker> worker) {
   if (closing_) co_return fail(Reason::ServiceUnavailable, "the kubelet stops");
   co_await gate.close();
   if (*failed) {
-    context_.recorder.event(pod, "Warning", "FailedKillPod",
-                            fmt::format("error killing pod: {}", (*failed)->message()));
+    context_.recorder.event(pod, "Warning", "FailedKillPod", fmt::format("error killing pod: {}", (*failed)->message()));
     co_return Unexpected(**failed);
   }
   context_.prober.removePod(worker->uid);
   RuntimePod after = CO_TRY(co_await look(worker->uid));
   if (after.anyRunning()) {
-    co_return fail(Reason::InternalError,
-                   "detected running containers after a successful KillPod, CRI violation");
+    co_return fail(Reason::InternalError, "detected running containers after a successful KillPod, CRI violation");
   }
   publishStatus(*worker, after, true);
   worker->killed = true;
@@ -487,14 +452,9 @@ Task<Result<void>> PodWorkers::syncTerminated(std::shared_ptr<Worker> worker) {
     env::Files& files = context_.env.files;
     std::string cgroup = podCgroup(*pod, context_.config.cgroupRoot);
     cgroups_.erase(cgroup);
-    std::move_only_function<Result<void>()> work = [&files, cgroup] {
-      return removeCgroup(files, cgroup);
-    };
-    Result<void> removed =
-        co_await async::runBlocking<Result<void>>(context_.env.executor, std::move(work));
-    if (!removed)
-      logWarning("kubelet", "a pod's cgroup stays pod={} error={}", podText(*pod),
-                 removed.error().describe());
+    std::move_only_function<Result<void>()> work = [&files, cgroup] { return removeCgroup(files, cgroup); };
+    Result<void> removed = co_await async::runBlocking<Result<void>>(context_.env.executor, std::move(work));
+    if (!removed) logWarning("kubelet", "a pod's cgroup stays pod={} error={}", podText(*pod), removed.error().describe());
   }
   schema::Mut<Pod> last = schema::edit(pod);
   terminateStatus(last);

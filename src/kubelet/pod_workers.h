@@ -71,8 +71,7 @@ class PodWorkers {
   async::Task<Result<void>> syncTerminating(std::shared_ptr<Worker> worker);
   async::Task<Result<void>> syncTerminated(std::shared_ptr<Worker> worker);
   async::Task<Result<void>> syncOrphan(std::shared_ptr<Worker> worker);
-  schema::Ref<corev1::Pod> publishStatus(const Worker& worker, const RuntimePod& runtime,
-                                         bool terminal);
+  schema::Ref<corev1::Pod> publishStatus(const Worker& worker, const RuntimePod& runtime, bool terminal);
   std::optional<env::Duration> untilDeadline(const corev1::Pod& pod) const;
   async::Task<void> applyCgroups(schema::Ref<corev1::Pod> pod);
   EnvironmentInputs environmentInputs(const corev1::Pod& pod, const RuntimePod& runtime) const;

@@ -70,8 +70,7 @@ Result<int32_t> portOf(const schema::IntOrString& port, const Container& contain
 }
 
 std::string hostPort(std::string_view host, int32_t port) {
-  return host.find(':') != std::string_view::npos ? fmt::format("[{}]:{}", host, port)
-                                                  : fmt::format("{}:{}", host, port);
+  return host.find(':') != std::string_view::npos ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
 }
 
 }  // namespace
@@ -91,9 +90,7 @@ struct Prober::Worker {
   bool stopped = false;
   async::Event wake;
 
-  const corev1::Probe& probe() const {
-    return *probeOf(*containerNamed(*pod, containerName), kind);
-  }
+  const corev1::Probe& probe() const { return *probeOf(*containerNamed(*pod, containerName), kind); }
   // What an instance is taken for until it was probed. One that ran before this kubelet did keeps what the status says:
   // a restart of the kubelet makes no pod unready. Source: prober_manager.go, worker.go.
   void newInstance(const ContainerRecord& record, int64_t kubeletStartedAtNanos) {
@@ -104,7 +101,8 @@ struct Prober::Worker {
     failedForGood = false;
     run = 0;
     if (record.startedAt > kubeletStartedAtNanos - kSlackNanos) return;
-    if (const corev1::ContainerStatus* status = statusNamed(*pod, containerName); status != nullptr && status->state.running != nullptr) {
+    if (const corev1::ContainerStatus* status = statusNamed(*pod, containerName);
+        status != nullptr && status->state.running != nullptr) {
       if (kind == ProbeKind::Readiness) success = status->ready;
       if (kind == ProbeKind::Startup) success = status->started.valueOr(false);
     }
@@ -145,8 +143,7 @@ void Prober::addPod(const schema::Ref<corev1::Pod>& pod) {
 }
 
 void Prober::updatePod(const std::string& podUid, const RuntimePod& runtime) {
-  for (auto it = workers_.lower_bound(podUid + "/");
-       it != workers_.end() && it->first.starts_with(podUid + "/"); ++it) {
+  for (auto it = workers_.lower_bound(podUid + "/"); it != workers_.end() && it->first.starts_with(podUid + "/"); ++it) {
     Worker& worker = *it->second;
     const ContainerRecord* record = runtime.newest(worker.containerName);
     worker.podIp = runtime.ips().empty() ? "" : runtime.ips()[0];
@@ -177,8 +174,7 @@ void Prober::removePod(const std::string& podUid) {
   });
 }
 
-const Prober::Worker* Prober::find(const std::string& podUid, std::string_view container,
-                                   ProbeKind kind) const {
+const Prober::Worker* Prober::find(const std::string& podUid, std::string_view container, ProbeKind kind) const {
   auto found = workers_.find(keyOf(podUid, container, kind));
   return found == workers_.end() ? nullptr : found->second.get();
 }
@@ -220,8 +216,7 @@ Task<Prober::Outcome> Prober::probeOnce(std::shared_ptr<Worker> worker, std::str
   const Container& container = *containerNamed(*worker->pod, worker->containerName);
   env::Duration timeout = std::chrono::seconds(std::max(probe.timeoutSeconds, 1));
   std::string podIp = worker->podIp;
-  if (worker->pod->spec.hostNetwork && !worker->pod->status.hostIP.empty())
-    podIp = worker->pod->status.hostIP;
+  if (worker->pod->spec.hostNetwork && !worker->pod->status.hostIP.empty()) podIp = worker->pod->status.hostIP;
   if (auto* exec = probe.probeHandler.exec) {
     auto request = schema::newObject<v1::ExecSyncRequest>();
     request->containerId = request.str(worker->containerId);
@@ -233,8 +228,8 @@ Task<Prober::Outcome> Prober::probeOnce(std::shared_ptr<Worker> worker, std::str
       // A command that takes too long failed; a runtime that does not answer says nothing about the container.
       co_return answer.error().reason() == Reason::Timeout ? Outcome::Failure : Outcome::Unknown;
     }
-    *output = std::string((*answer)->stdout.bytes.substr(0, kOutputMax)) +
-              std::string((*answer)->stderr.bytes.substr(0, kOutputMax));
+    *output =
+        std::string((*answer)->stdout.bytes.substr(0, kOutputMax)) + std::string((*answer)->stderr.bytes.substr(0, kOutputMax));
     co_return (*answer)->exitCode == 0 ? Outcome::Success : Outcome::Failure;
   }
   if (auto* get = probe.probeHandler.httpGet) {
@@ -260,8 +255,8 @@ Task<Prober::Outcome> Prober::probeOnce(std::shared_ptr<Worker> worker, std::str
     request.https = get->scheme == "HTTPS";
     auto answer = co_await httpGet(env_, request, timeout);
     if (!answer) {
-      *output = fmt::format("Get \"{}://{}{}\": {}", request.https ? "https" : "http",
-                            request.address, request.path, answer.error().message());
+      *output = fmt::format("Get \"{}://{}{}\": {}", request.https ? "https" : "http", request.address, request.path,
+                            answer.error().message());
       co_return Outcome::Failure;
     }
     bool good = answer->status >= 200 && answer->status < 400;
@@ -274,20 +269,18 @@ Task<Prober::Outcome> Prober::probeOnce(std::shared_ptr<Worker> worker, std::str
       *output = port.error().message();
       co_return Outcome::Unknown;
     }
-    Result<void> connected = co_await tcpConnect(
-        env_, hostPort(tcp->host.empty() ? podIp : std::string(tcp->host), *port), timeout);
+    Result<void> connected =
+        co_await tcpConnect(env_, hostPort(tcp->host.empty() ? podIp : std::string(tcp->host), *port), timeout);
     if (!connected) *output = connected.error().message();
     co_return connected ? Outcome::Success : Outcome::Failure;
   }
   if (auto* grpc = probe.probeHandler.grpc) {
     Result<void> healthy =
-        co_await grpcHealthCheck(env_, hostPort(podIp, grpc->port),
-                                 std::string(grpc->service.valueOr(schema::Str())), timeout);
+        co_await grpcHealthCheck(env_, hostPort(podIp, grpc->port), std::string(grpc->service.valueOr(schema::Str())), timeout);
     if (!healthy) *output = healthy.error().message();
     co_return healthy ? Outcome::Success : Outcome::Failure;
   }
-  *output = fmt::format("missing probe handler for {}:{}", worker->pod->metadata.name,
-                        worker->containerName);
+  *output = fmt::format("missing probe handler for {}:{}", worker->pod->metadata.name, worker->containerName);
   co_return Outcome::Unknown;
 }
 
@@ -302,8 +295,7 @@ Task<void> Prober::run(Prober* prober, std::shared_ptr<Worker> worker) {
     int64_t sinceStart = env.clock.unixNanos() - worker->startedAtNanos;
     int64_t initial = int64_t{worker->probe().initialDelaySeconds} * 1'000'000'000;
     // Until the startup probe passed the other probes wait; a startup probe that passed is done.
-    bool notYet =
-        worker->kind != ProbeKind::Startup && !prober->started(worker->pod, worker->containerName);
+    bool notYet = worker->kind != ProbeKind::Startup && !prober->started(worker->pod, worker->containerName);
     bool done = worker->kind == ProbeKind::Startup && worker->success;
     if (sinceStart >= initial && !notYet && !done && !worker->failedForGood) {
       std::string output;
@@ -313,8 +305,8 @@ Task<void> Prober::run(Prober* prober, std::shared_ptr<Worker> worker) {
       if (worker->stopped || worker->containerId != instance) continue;
       if (outcome == Outcome::Unknown) {
         prober->recorder_.eventAbout(
-            worker->pod, fmt::format("spec.containers{{{}}}", worker->containerName), "Warning",
-            "Unhealthy", fmt::format("{} probe errored and resulted in unknown state: {}", nameOf(worker->kind), output));
+            worker->pod, fmt::format("spec.containers{{{}}}", worker->containerName), "Warning", "Unhealthy",
+            fmt::format("{} probe errored and resulted in unknown state: {}", nameOf(worker->kind), output));
         co_await async::sleepFor(env, std::chrono::seconds(std::max(worker->probe().periodSeconds, 1)));
         continue;  // it counts for nothing
       }
@@ -322,12 +314,10 @@ Task<void> Prober::run(Prober* prober, std::shared_ptr<Worker> worker) {
       worker->run = good == worker->lastGood ? worker->run + 1 : 1;
       worker->lastGood = good;
       if (!good) {
-        prober->recorder_.eventAbout(
-            worker->pod, fmt::format("spec.containers{{{}}}", worker->containerName), "Warning",
-            "Unhealthy", fmt::format("{} probe failed: {}", nameOf(worker->kind), output));
+        prober->recorder_.eventAbout(worker->pod, fmt::format("spec.containers{{{}}}", worker->containerName), "Warning",
+                                     "Unhealthy", fmt::format("{} probe failed: {}", nameOf(worker->kind), output));
       }
-      int32_t needed = good ? std::max(worker->probe().successThreshold, 1)
-                            : std::max(worker->probe().failureThreshold, 1);
+      int32_t needed = good ? std::max(worker->probe().successThreshold, 1) : std::max(worker->probe().failureThreshold, 1);
       bool before = worker->success;
       if (worker->run >= needed) {
         worker->success = good;
@@ -336,8 +326,7 @@ Task<void> Prober::run(Prober* prober, std::shared_ptr<Worker> worker) {
       if (before != worker->success || worker->failedForGood) prober->changed_(worker->podUid);
     }
     env::Duration wait = std::chrono::seconds(std::max(worker->probe().periodSeconds, 1));
-    if (sinceStart < initial)
-      wait = std::min<env::Duration>(wait, env::Duration(initial - sinceStart));
+    if (sinceStart < initial) wait = std::min<env::Duration>(wait, env::Duration(initial - sinceStart));
     // The end of the start-up is noticed soon by the probes that wait for it.
     if (notYet) wait = std::min<env::Duration>(wait, std::chrono::seconds(1));
     co_await async::sleepFor(env, wait);

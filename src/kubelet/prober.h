@@ -53,7 +53,7 @@ class Prober {
   cri::RuntimeClient& runtime_;
   client::EventRecorder& recorder_;
   std::function<void(const std::string&)> changed_;
-  const int64_t startedAtNanos_;  // of this kubelet
+  const int64_t startedAtNanos_;                            // of this kubelet
   std::map<std::string, std::shared_ptr<Worker>> workers_;  // "uid/container/kind"
   async::Gate gate_;
 };

@@ -40,8 +40,7 @@ std::string qosClassOf(const corev1::Pod& pod) {
   if (pod.spec.resources != nullptr) {
     tally.add(*pod.spec.resources);
   } else {
-    for (const corev1::Container& container : pod.spec.initContainers)
-      tally.add(container.resources);
+    for (const corev1::Container& container : pod.spec.initContainers) tally.add(container.resources);
     for (const corev1::Container& container : pod.spec.containers) tally.add(container.resources);
   }
   if (!tally.anything) return "BestEffort";
@@ -61,8 +60,7 @@ int64_t cpuQuotaOf(int64_t milliCpu, int64_t period) {
   return std::max<int64_t>(milliCpu * period / 1000, 1000);
 }
 
-int64_t oomScoreAdjust(const corev1::Pod& pod, const corev1::Container& container,
-                       int64_t nodeMemoryBytes) {
+int64_t oomScoreAdjust(const corev1::Pod& pod, const corev1::Container& container, int64_t nodeMemoryBytes) {
   if (pod.spec.priorityClassName == "system-node-critical") return -997;
   std::string qos = qosClassOf(pod);
   if (qos == "Guaranteed") return -997;

@@ -23,8 +23,7 @@ int64_t cpuQuotaOf(int64_t milliCpu, int64_t period);
 constexpr int64_t kCpuPeriodMicros = 100'000;
 
 // oom_score_adj of a container.
-int64_t oomScoreAdjust(const corev1::Pod& pod, const corev1::Container& container,
-                       int64_t nodeMemoryBytes);
+int64_t oomScoreAdjust(const corev1::Pod& pod, const corev1::Container& container, int64_t nodeMemoryBytes);
 
 // "<cgroupRoot>/kubepods/burstable/pod<uid>".
 std::string podCgroup(const corev1::Pod& pod, const std::string& cgroupRoot);

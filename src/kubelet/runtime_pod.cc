@@ -10,9 +10,7 @@ using async::Task;
 namespace v1 = runtimev1;
 
 namespace {
-std::string text(const schema::StringMap& map, std::string_view key) {
-  return std::string(schema::valueOf(map, key));
-}
+std::string text(const schema::StringMap& map, std::string_view key) { return std::string(schema::valueOf(map, key)); }
 }  // namespace
 
 const ContainerRecord* RuntimePod::newest(std::string_view containerName) const {
@@ -23,8 +21,7 @@ const ContainerRecord* RuntimePod::newest(std::string_view containerName) const 
 }
 
 bool RuntimePod::anyRunning() const {
-  return std::any_of(containers.begin(), containers.end(),
-                     [](const auto& c) { return c.running(); });
+  return std::any_of(containers.begin(), containers.end(), [](const auto& c) { return c.running(); });
 }
 
 const std::vector<std::string>& RuntimePod::ips() const {
@@ -47,9 +44,8 @@ ContainerRecord recordOf(const v1::ContainerStatus& status) {
   record.imageRef = status.imageRef;
   record.logPath = status.logPath;
   record.hash = text(status.annotations, labels::kHash);
-  record.restartCount =
-      static_cast<int32_t>(parseInt(text(status.annotations, labels::kRestartCount))
-                               .value_or(status.metadata ? status.metadata->attempt : 0));
+  record.restartCount = static_cast<int32_t>(
+      parseInt(text(status.annotations, labels::kRestartCount)).value_or(status.metadata ? status.metadata->attempt : 0));
   record.terminationMessagePolicy = text(status.annotations, labels::kTerminationMessagePolicy);
   std::string messagePath = text(status.annotations, labels::kTerminationMessagePath);
   for (const v1::Mount& mount : status.mounts) {
@@ -66,8 +62,7 @@ SandboxRecord recordOf(const v1::PodSandboxStatus& status) {
   if (status.metadata != nullptr) record.attempt = status.metadata->attempt;
   record.ready = status.state == cri::kSandboxReady;
   record.createdAt = status.createdAt;
-  if (status.linux_ != nullptr && status.linux_->namespaces != nullptr &&
-      status.linux_->namespaces->options != nullptr) {
+  if (status.linux_ != nullptr && status.linux_->namespaces != nullptr && status.linux_->namespaces->options != nullptr) {
     record.hostNetwork = status.linux_->namespaces->options->network == cri::kNamespaceNode;
   }
   if (status.network != nullptr && !record.hostNetwork) {
@@ -92,8 +87,7 @@ Task<Result<RuntimePod>> readRuntimePod(cri::RuntimeClient& runtime, std::string
     auto status = co_await runtime.podSandboxStatus(std::string(sandbox.id), false);
     if (!status && isNotFound(status.error())) continue;
     if (!status) co_return Unexpected(std::move(status).error());
-    if ((*status)->status == nullptr)
-      co_return fail(Reason::InternalError, "pod sandbox status is nil");
+    if ((*status)->status == nullptr) co_return fail(Reason::InternalError, "pod sandbox status is nil");
     pod.sandboxes.push_back(recordOf(*(*status)->status));
   }
   std::sort(pod.sandboxes.begin(), pod.sandboxes.end(), [](const auto& a, const auto& b) {
@@ -101,31 +95,26 @@ Task<Result<RuntimePod>> readRuntimePod(cri::RuntimeClient& runtime, std::string
   });
   auto containerQuery = schema::newObject<v1::ListContainersRequest>();
   containerQuery->filter = containerQuery.arena().make<v1::ContainerFilter>();
-  schema::set(containerQuery->filter->labelSelector, containerQuery.arena(), labels::kPodUid,
-              podUid);
+  schema::set(containerQuery->filter->labelSelector, containerQuery.arena(), labels::kPodUid, podUid);
   auto containers = CO_TRY(co_await runtime.listContainers(std::move(containerQuery)));
   for (const v1::Container& container : containers->containers) {
     auto status = co_await runtime.containerStatus(std::string(container.id), false);
     if (!status && isNotFound(status.error())) continue;
     if (!status) co_return Unexpected(std::move(status).error());
-    if ((*status)->status == nullptr)
-      co_return fail(Reason::InternalError, "container status is nil");
+    if ((*status)->status == nullptr) co_return fail(Reason::InternalError, "container status is nil");
     ContainerRecord record = recordOf(*(*status)->status);
     record.sandboxId = container.podSandboxId;
     pod.containers.push_back(std::move(record));
   }
-  std::sort(pod.containers.begin(), pod.containers.end(), [](const auto& a, const auto& b) {
-    return a.createdAt != b.createdAt ? a.createdAt > b.createdAt : a.id > b.id;
-  });
+  std::sort(pod.containers.begin(), pod.containers.end(),
+            [](const auto& a, const auto& b) { return a.createdAt != b.createdAt ? a.createdAt > b.createdAt : a.id > b.id; });
   co_return pod;
 }
 
 Task<Result<RuntimeSummary>> summarizeRuntime(cri::RuntimeClient& runtime) {
   RuntimeSummary summary;
-  auto sandboxes =
-      CO_TRY(co_await runtime.listPodSandbox(schema::newObject<v1::ListPodSandboxRequest>()));
-  auto containers =
-      CO_TRY(co_await runtime.listContainers(schema::newObject<v1::ListContainersRequest>()));
+  auto sandboxes = CO_TRY(co_await runtime.listPodSandbox(schema::newObject<v1::ListPodSandboxRequest>()));
+  auto containers = CO_TRY(co_await runtime.listContainers(schema::newObject<v1::ListContainersRequest>()));
   auto note = [&](const schema::StringMap& map, schema::Str id, int32_t state) {
     std::string uid = text(map, labels::kPodUid);
     if (uid.empty()) return;  // not made by a kubelet

@@ -20,10 +20,8 @@ constexpr std::string_view kPodUid = "io.kubernetes.pod.uid";
 constexpr std::string_view kContainerName = "io.kubernetes.container.name";
 constexpr std::string_view kHash = "io.kubernetes.container.hash";
 constexpr std::string_view kRestartCount = "io.kubernetes.container.restartCount";
-constexpr std::string_view kTerminationMessagePath =
-    "io.kubernetes.container.terminationMessagePath";
-constexpr std::string_view kTerminationMessagePolicy =
-    "io.kubernetes.container.terminationMessagePolicy";
+constexpr std::string_view kTerminationMessagePath = "io.kubernetes.container.terminationMessagePath";
+constexpr std::string_view kTerminationMessagePolicy = "io.kubernetes.container.terminationMessagePolicy";
 constexpr std::string_view kPodDeletionGracePeriod = "io.kubernetes.pod.deletionGracePeriod";
 constexpr std::string_view kPodTerminationGracePeriod = "io.kubernetes.pod.terminationGracePeriod";
 constexpr std::string_view kPreStopHandler = "io.kubernetes.container.preStopHandler";
@@ -75,7 +73,7 @@ struct RuntimeSummary {
     std::string uid, name, nameSpace;
     std::map<std::string, int32_t> states;  // sandbox and container ids to their states
   };
-  std::map<std::string, Pod> pods;  // by uid
+  std::map<std::string, Pod> pods;             // by uid
   std::set<std::string, std::less<>> running;  // ids of containers that run and of sandboxes that are ready
 };
 async::Task<Result<RuntimeSummary>> summarizeRuntime(cri::RuntimeClient& runtime);

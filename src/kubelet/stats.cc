@@ -26,7 +26,9 @@ class JsonObject {
   void number(std::string_view name, const std::optional<int64_t>& value) {
     if (value) raw(name, std::to_string(*value));
   }
-  void raw(std::string_view name, std::string_view json) { out_ += fmt::format("{}\"{}\":{}", out_.empty() ? "" : ",", name, json); }
+  void raw(std::string_view name, std::string_view json) {
+    out_ += fmt::format("{}\"{}\":{}", out_.empty() ? "" : ",", name, json);
+  }
   std::string json() const { return "{" + out_ + "}"; }
 
  private:
@@ -150,8 +152,8 @@ int64_t bootTimeFromStat(std::string_view procStat) {
   return 0;
 }
 
-NodeUsage nodeUsage(env::Files& files, const std::string& nodeName, const std::string& rootDirectory, const std::string& imagePath,
-                    int64_t nowUnixNanos) {
+NodeUsage nodeUsage(env::Files& files, const std::string& nodeName, const std::string& rootDirectory,
+                    const std::string& imagePath, int64_t nowUnixNanos) {
   NodeUsage node;
   node.name = nodeName;
   node.usage.atUnixNanos = nowUnixNanos;
@@ -170,21 +172,26 @@ NodeUsage nodeUsage(env::Files& files, const std::string& nodeName, const std::s
   return node;
 }
 
-std::vector<PodUsage> podUsages(const std::vector<schema::Ref<corev1::Pod>>& pods, const runtimev1::ListContainerStatsResponse& stats) {
+std::vector<PodUsage> podUsages(const std::vector<schema::Ref<corev1::Pod>>& pods,
+                                const runtimev1::ListContainerStatsResponse& stats) {
   auto number = [](const runtimev1::UInt64Value* value) {
     return value == nullptr ? std::optional<int64_t>() : static_cast<int64_t>(value->value);
   };
   std::vector<PodUsage> out;
   for (const auto& pod : pods) {
     if (!pod->status.startTime) continue;
-    PodUsage usage{std::string(pod->metadata.name), std::string(pod->metadata.namespace_), std::string(pod->metadata.uid),
-                   pod->status.startTime.value.unixSeconds(), {}};
+    PodUsage usage{std::string(pod->metadata.name),
+                   std::string(pod->metadata.namespace_),
+                   std::string(pod->metadata.uid),
+                   pod->status.startTime.value.unixSeconds(),
+                   {}};
     for (const runtimev1::ContainerStats& each : stats.stats) {
       if (each.attributes == nullptr || schema::valueOf(each.attributes->labels, labels::kPodUid) != pod->metadata.uid) continue;
       std::string name(schema::valueOf(each.attributes->labels, labels::kContainerName));
       // Only the instance that runs: a dead one keeps its last figures at the runtime.
       const corev1::ContainerStatus* status = nullptr;
-      for (const auto* list : {&pod->status.containerStatuses, &pod->status.initContainerStatuses, &pod->status.ephemeralContainerStatuses})
+      for (const auto* list :
+           {&pod->status.containerStatuses, &pod->status.initContainerStatuses, &pod->status.ephemeralContainerStatuses})
         for (const corev1::ContainerStatus& one : *list)
           if (one.name == name && one.state.running != nullptr && one.containerID.ends_with(each.attributes->id)) status = &one;
       if (status == nullptr) continue;
@@ -234,14 +241,17 @@ std::string summaryJson(const NodeUsage& node, bool onlyCpuAndMemory) {
 
 std::string resourceMetrics(const NodeUsage& node) {
   std::string cpu, memory, started, podCpu, podMemory, out;
-  Family containerCpu(cpu, "container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the container in core-seconds");
+  Family containerCpu(cpu, "container_cpu_usage_seconds_total", "counter",
+                      "Cumulative cpu time consumed by the container in core-seconds");
   Family containerMemory(memory, "container_memory_working_set_bytes", "gauge", "Current working set of the container in bytes");
-  Family containerStart(started, "container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds");
+  Family containerStart(started, "container_start_time_seconds", "gauge",
+                        "Start time of the container since unix epoch in seconds");
   Family podsCpu(podCpu, "pod_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the pod in core-seconds");
   Family podsMemory(podMemory, "pod_memory_working_set_bytes", "gauge", "Current working set of the pod in bytes");
   for (const PodUsage& pod : node.pods) {
     for (const ContainerUsage& container : pod.containers) {
-      std::string labels = fmt::format("{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}}", container.name, pod.nameSpace, pod.name);
+      std::string labels =
+          fmt::format("{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}}", container.name, pod.nameSpace, pod.name);
       const Usage& usage = container.usage;
       if (usage.cpuNanos) containerCpu.add(labels, secondsOf(*usage.cpuNanos), usage.atUnixNanos);
       if (usage.workingSetBytes) containerMemory.add(labels, static_cast<double>(*usage.workingSetBytes), usage.atUnixNanos);

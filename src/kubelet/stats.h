@@ -48,10 +48,11 @@ std::optional<int64_t> cpuNanosFromStat(std::string_view procStat);
 int64_t bootTimeFromStat(std::string_view procStat);
 
 // The node's own part; blocks.
-NodeUsage nodeUsage(env::Files& files, const std::string& nodeName, const std::string& rootDirectory, const std::string& imagePath,
-                    int64_t nowUnixNanos);
+NodeUsage nodeUsage(env::Files& files, const std::string& nodeName, const std::string& rootDirectory,
+                    const std::string& imagePath, int64_t nowUnixNanos);
 // The pods' part from the runtime's answer. Pods that have not started, and containers of others, are left out. Pure.
-std::vector<PodUsage> podUsages(const std::vector<schema::Ref<corev1::Pod>>& pods, const runtimev1::ListContainerStatsResponse& stats);
+std::vector<PodUsage> podUsages(const std::vector<schema::Ref<corev1::Pod>>& pods,
+                                const runtimev1::ListContainerStatsResponse& stats);
 
 // JSON of a Summary; with `onlyCpuAndMemory` without file systems.
 std::string summaryJson(const NodeUsage& node, bool onlyCpuAndMemory);

@@ -75,8 +75,11 @@ TEST(Stats, summary) {
       R"("containers":[{"name":"a","startTime":"2026-01-01T00:00:05Z","cpu":{"time":"2026-01-01T00:00:10Z","usageCoreNanoSeconds":1500000000},)"
       R"("memory":{"time":"2026-01-01T00:00:10Z","workingSetBytes":4096}}],)"
       R"("cpu":{"time":"2026-01-01T00:00:10Z","usageCoreNanoSeconds":1500000000},"memory":{"time":"2026-01-01T00:00:10Z","workingSetBytes":4096}}]})");
-  EXPECT_NE(summaryJson(nodeOf(), false).find(R"("fs":{"time":"2026-01-01T00:00:10Z","availableBytes":40,"capacityBytes":100,"usedBytes":60,"inodesFree":9,"inodes":10,"inodesUsed":1})"),
-            std::string::npos);
+  EXPECT_NE(
+      summaryJson(nodeOf(), false)
+          .find(
+              R"("fs":{"time":"2026-01-01T00:00:10Z","availableBytes":40,"capacityBytes":100,"usedBytes":60,"inodesFree":9,"inodes":10,"inodesUsed":1})"),
+      std::string::npos);
 }
 
 TEST(Stats, resourceMetrics) {

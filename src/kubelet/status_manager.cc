@@ -20,9 +20,7 @@ namespace {
 constexpr auto kSyncPeriod = std::chrono::seconds(10);
 constexpr int kConflictRetries = 5;
 
-bool terminalPhase(schema::Str phase) {
-  return phase == corev1::PodPhase::Failed || phase == corev1::PodPhase::Succeeded;
-}
+bool terminalPhase(schema::Str phase) { return phase == corev1::PodPhase::Failed || phase == corev1::PodPhase::Succeeded; }
 
 bool anyRunning(const corev1::PodStatus& status) {
   for (const auto& container : status.containerStatuses) {
@@ -35,8 +33,7 @@ bool anyRunning(const corev1::PodStatus& status) {
 }
 
 void copyCondition(Mut<Pod>& pod, const PodCondition& from) {
-  schema::deepCopy(schema::typeInfoOf<PodCondition>(), &pod->status.conditions.append(pod.arena()),
-                   &from, pod.arena());
+  schema::deepCopy(schema::typeInfoOf<PodCondition>(), &pod->status.conditions.append(pod.arena()), &from, pod.arena());
 }
 
 // Others' conditions of the API's object, then the kubelet's own.
@@ -53,20 +50,17 @@ void mergeConditions(Mut<Pod>& merged, const corev1::PodStatus& api, const corev
 }  // namespace
 
 bool isKubeletCondition(std::string_view type) {
-  for (std::string_view own :
-       {"PodScheduled", "Ready", "Initialized", "ContainersReady", "PodReadyToStartContainers",
-        "PodResizePending", "PodResizeInProgress", "AllContainersRestarting"}) {
+  for (std::string_view own : {"PodScheduled", "Ready", "Initialized", "ContainersReady", "PodReadyToStartContainers",
+                               "PodResizePending", "PodResizeInProgress", "AllContainersRestarting"}) {
     if (type == own) return true;
   }
   return false;
 }
 
-Mut<Pod> mergePodStatus(const Ref<Pod>& apiPod, const corev1::PodStatus& status,
-                        bool couldHaveRunningContainers) {
+Mut<Pod> mergePodStatus(const Ref<Pod>& apiPod, const corev1::PodStatus& status, bool couldHaveRunningContainers) {
   Mut<Pod> merged = schema::edit(apiPod);
   const corev1::PodStatus& api = apiPod->status;
-  schema::deepCopy(schema::typeInfoOf<corev1::PodStatus>(), &merged->status, &status,
-                   merged.arena());
+  schema::deepCopy(schema::typeInfoOf<corev1::PodStatus>(), &merged->status, &status, merged.arena());
   corev1::PodStatus& out = merged->status;
   mergeConditions(merged, api, status);
   // Written by others.
@@ -74,8 +68,8 @@ Mut<Pod> mergePodStatus(const Ref<Pod>& apiPod, const corev1::PodStatus& status,
   out.resize = merged.str(api.resize);
   out.resourceClaimStatuses = {};
   for (const auto& claim : api.resourceClaimStatuses) {
-    schema::deepCopy(schema::typeInfoOf<corev1::PodResourceClaimStatus>(),
-                     &out.resourceClaimStatuses.append(merged.arena()), &claim, merged.arena());
+    schema::deepCopy(schema::typeInfoOf<corev1::PodResourceClaimStatus>(), &out.resourceClaimStatuses.append(merged.arena()),
+                     &claim, merged.arena());
   }
   if (api.startTime) out.startTime = api.startTime;
   if (terminalPhase(out.phase) && !terminalPhase(api.phase) && couldHaveRunningContainers) {
@@ -84,12 +78,9 @@ Mut<Pod> mergePodStatus(const Ref<Pod>& apiPod, const corev1::PodStatus& status,
     out.message = merged.str(api.message);
   }
   if (terminalPhase(out.phase)) {
-    schema::Str reason = out.phase == corev1::PodPhase::Succeeded ? schema::Str("PodCompleted")
-                                                                  : schema::Str("PodFailed");
+    schema::Str reason = out.phase == corev1::PodPhase::Succeeded ? schema::Str("PodCompleted") : schema::Str("PodFailed");
     for (PodCondition& condition : out.conditions) {
-      if ((condition.type != "Ready" && condition.type != "ContainersReady") ||
-          condition.status != "True")
-        continue;
+      if ((condition.type != "Ready" && condition.type != "ContainersReady") || condition.status != "True") continue;
       condition.status = "False";
       condition.reason = reason;
       condition.message = {};
@@ -169,8 +160,7 @@ Task<Result<bool>> StatusManager::write(Ref<Pod> pod, bool finished) {
       break;
     }
     if (isNotFound(written.error())) co_return true;
-    if (!isConflict(written.error()) || attempt >= kConflictRetries)
-      co_return Unexpected(std::move(written).error());
+    if (!isConflict(written.error()) || attempt >= kConflictRetries) co_return Unexpected(std::move(written).error());
     Result<Ref<Pod>> again = co_await client::get<Pod>(client_, nameSpace, name);
     if (!again && isNotFound(again.error())) co_return true;
     if (!again) co_return Unexpected(std::move(again).error());
@@ -195,8 +185,8 @@ Task<void> StatusManager::sync(std::string podUid) {
   bool finished = found->second.finished;
   Result<bool> done = co_await write(pod, finished);
   if (done) co_return;
-  logWarning("kubelet", "cannot write the status of a pod pod={}/{} error={}",
-             pod->metadata.namespace_, pod->metadata.name, done.error().describe());
+  logWarning("kubelet", "cannot write the status of a pod pod={}/{} error={}", pod->metadata.namespace_, pod->metadata.name,
+             done.error().describe());
   found = entries_.find(podUid);
   if (found == entries_.end() || found->second.dirty) co_return;
   found->second.dirty = found->second.failed = true;
@@ -217,8 +207,7 @@ Task<void> StatusManager::run(async::StopToken stop) {
     for (const std::string& uid : dirty) co_await sync(uid);
     if (!dirty.empty()) continue;  // more may have come while these were sent
     async::ScopedTimer timer;
-    if (waiting)
-      timer = async::ScopedTimer(env_.executor, nextPass, [this] { changed_.notifyAll(); });
+    if (waiting) timer = async::ScopedTimer(env_.executor, nextPass, [this] { changed_.notifyAll(); });
     co_await changed_.wait();
   }
 }

@@ -52,8 +52,7 @@ class StatusManager {
 
 // What is sent for a pod: `status` of the kubelet merged into the API's object. Pure; a terminal
 // phase is held back while containers still run. Null when nothing differs.
-schema::Mut<corev1::Pod> mergePodStatus(const schema::Ref<corev1::Pod>& apiPod,
-                                        const corev1::PodStatus& status,
+schema::Mut<corev1::Pod> mergePodStatus(const schema::Ref<corev1::Pod>& apiPod, const corev1::PodStatus& status,
                                         bool couldHaveRunningContainers);
 // PodScheduled, Ready and the like.
 bool isKubeletCondition(std::string_view type);

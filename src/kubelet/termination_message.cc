@@ -18,24 +18,20 @@ constexpr size_t kLogBytesMax = 2048;
 std::string readLast(env::Files& files, const std::string& path) {
   auto text = files.readFile(path, kFileBytesMax);
   if (!text)
-    return isNotFound(text.error()) ? ""
-                                    : fmt::format("Error on reading termination log {}: {}", path,
-                                                  text.error().message());
+    return isNotFound(text.error()) ? "" : fmt::format("Error on reading termination log {}: {}", path, text.error().message());
   if (text->size() > kMessageBytesMax) return text->substr(text->size() - kMessageBytesMax);
   return *text;
 }
 
 std::string messageOf(env::Files& files, const ContainerRecord& record) {
   std::string message;
-  if (!record.terminationMessageHostPath.empty())
-    message = readLast(files, record.terminationMessageHostPath);
-  bool fallBack = record.terminationMessagePolicy == "FallbackToLogsOnError" &&
-                  record.exitCode != 0 && record.reason != "ContainerCannotRun";
+  if (!record.terminationMessageHostPath.empty()) message = readLast(files, record.terminationMessageHostPath);
+  bool fallBack =
+      record.terminationMessagePolicy == "FallbackToLogsOnError" && record.exitCode != 0 && record.reason != "ContainerCannotRun";
   if (message.empty() && fallBack && !record.logPath.empty()) {
     auto log = files.readFile(record.logPath, kFileBytesMax);
     message = log ? lastLogText(*log, kLogLinesMax, kLogBytesMax)
-                  : fmt::format("Error on reading termination message from logs: {}",
-                                log.error().message());
+                  : fmt::format("Error on reading termination message from logs: {}", log.error().message());
   }
   return message;
 }

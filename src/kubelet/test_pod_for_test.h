@@ -31,8 +31,7 @@ inline RuntimePod runtimeOf(const std::vector<std::string>& containers, bool san
     ContainerRecord record;
     size_t colon = text.find(':'), equals = text.find('=');
     record.name = text.substr(0, colon);
-    std::string state =
-        text.substr(colon + 1, equals == std::string::npos ? equals : equals - colon - 1);
+    std::string state = text.substr(colon + 1, equals == std::string::npos ? equals : equals - colon - 1);
     record.id = fmt::format("{}-{}", record.name, created);
     record.sandboxId = "s1";
     record.createdAt = created--;

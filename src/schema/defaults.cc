@@ -60,8 +60,7 @@ void applyScalar(const FieldInfo& field, void* member) {
   }
 }
 
-void applyEach(const FieldInfo& field, AnyList& list, size_t elementSize, size_t valueOffset,
-               Arena& arena) {
+void applyEach(const FieldInfo& field, AnyList& list, size_t elementSize, size_t valueOffset, Arena& arena) {
   for (uint32_t i = 0; i < list.size; ++i)
     applyDeclaredDefaults(*field.message, list.data + i * elementSize + valueOffset, arena);
 }

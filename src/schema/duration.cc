@@ -39,9 +39,7 @@ bool isDigit(char c) { return c >= '0' && c <= '9'; }
 
 // Adds the next "1.5h" of `text` to `total`, which stays at most 2^63.
 Result<void> addTerm(std::string_view whole, std::string_view& text, uint64_t& total) {
-  auto invalid = [&] {
-    return fail(Reason::BadRequest, fmt::format("time: invalid duration {}", quote(whole)));
-  };
+  auto invalid = [&] { return fail(Reason::BadRequest, fmt::format("time: invalid duration {}", quote(whole))); };
   uint64_t value = 0, fraction = 0;
   double scale = 1;
   bool digits = false;
@@ -52,8 +50,7 @@ Result<void> addTerm(std::string_view whole, std::string_view& text, uint64_t& t
   }
   if (!text.empty() && text[0] == '.') {
     text.remove_prefix(1);
-    for (bool full = false; !text.empty() && isDigit(text[0]);
-         text.remove_prefix(1), digits = true) {
+    for (bool full = false; !text.empty() && isDigit(text[0]); text.remove_prefix(1), digits = true) {
       if (full || fraction > (kOverflow - 1) / 10) {
         full = true;
         continue;
@@ -65,17 +62,15 @@ Result<void> addTerm(std::string_view whole, std::string_view& text, uint64_t& t
   if (!digits) return invalid();
   size_t unitEnd = 0;
   while (unitEnd < text.size() && text[unitEnd] != '.' && !isDigit(text[unitEnd])) ++unitEnd;
-  if (unitEnd == 0)
-    return fail(Reason::BadRequest, fmt::format("time: missing unit in duration {}", quote(whole)));
+  if (unitEnd == 0) return fail(Reason::BadRequest, fmt::format("time: missing unit in duration {}", quote(whole)));
   uint64_t unit = unitNanos(text.substr(0, unitEnd));
   if (unit == 0)
-    return fail(Reason::BadRequest, fmt::format("time: unknown unit {} in duration {}",
-                                                quote(text.substr(0, unitEnd)), quote(whole)));
+    return fail(Reason::BadRequest,
+                fmt::format("time: unknown unit {} in duration {}", quote(text.substr(0, unitEnd)), quote(whole)));
   text.remove_prefix(unitEnd);
   if (value > kOverflow / unit) return invalid();
   value *= unit;
-  value +=
-      static_cast<uint64_t>(static_cast<double>(fraction) * (static_cast<double>(unit) / scale));
+  value += static_cast<uint64_t>(static_cast<double>(fraction) * (static_cast<double>(unit) / scale));
   total += value;
   return value > kOverflow || total > kOverflow ? Result<void>(invalid()) : Result<void>();
 }
@@ -84,8 +79,7 @@ Result<void> addTerm(std::string_view whole, std::string_view& text, uint64_t& t
 
 std::string formatDuration(int64_t nanos) {
   if (nanos == 0) return "0s";
-  uint64_t left =
-      nanos < 0 ? uint64_t{0} - static_cast<uint64_t>(nanos) : static_cast<uint64_t>(nanos);
+  uint64_t left = nanos < 0 ? uint64_t{0} - static_cast<uint64_t>(nanos) : static_cast<uint64_t>(nanos);
   std::string out = nanos < 0 ? "-" : "";
   if (left < kMicro) return out + fmt::format("{}ns", left);
   if (left < kMilli) return out + decimal(left, kMicro) + "\xc2\xb5s";
@@ -101,16 +95,14 @@ Result<int64_t> parseDuration(std::string_view text) {
   bool negative = rest.starts_with('-');
   if (negative || rest.starts_with('+')) rest.remove_prefix(1);
   if (rest == "0") return 0;
-  if (rest.empty())
-    return fail(Reason::BadRequest, fmt::format("time: invalid duration {}", quote(text)));
+  if (rest.empty()) return fail(Reason::BadRequest, fmt::format("time: invalid duration {}", quote(text)));
   uint64_t total = 0;
   while (!rest.empty()) {
     auto added = addTerm(text, rest, total);
     if (!added) return std::unexpected(std::move(added).error());
   }
   if (negative) return static_cast<int64_t>(uint64_t{0} - total);
-  if (total > kOverflow - 1)
-    return fail(Reason::BadRequest, fmt::format("time: invalid duration {}", quote(text)));
+  if (total > kOverflow - 1) return fail(Reason::BadRequest, fmt::format("time: invalid duration {}", quote(text)));
   return static_cast<int64_t>(total);
 }
 

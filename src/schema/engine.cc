@@ -11,8 +11,7 @@ namespace {
 
 alignas(16) char kEmptyListData[16];
 
-void copyList(const FieldInfo& field, AnyList& list, size_t elementSize, size_t valueOffset,
-              Arena& arena);
+void copyList(const FieldInfo& field, AnyList& list, size_t elementSize, size_t valueOffset, Arena& arena);
 
 void copyText(Str& text, Arena& arena) {
   bool isNil = text.data() == nullptr;
@@ -68,8 +67,7 @@ void copyMember(const FieldInfo& field, void* member, Arena& arena) {
   }
 }
 
-void copyList(const FieldInfo& field, AnyList& list, size_t elementSize, size_t valueOffset,
-              Arena& arena) {
+void copyList(const FieldInfo& field, AnyList& list, size_t elementSize, size_t valueOffset, Arena& arena) {
   list.capacity = list.size;
   if (list.data == nullptr) return;
   if (list.size == 0) {
@@ -114,8 +112,7 @@ bool equalValue(const FieldInfo& field, const void* a, const void* b) {
   }
 }
 
-bool equalList(const FieldInfo& field, const AnyList& a, const AnyList& b, size_t elementSize,
-               size_t valueOffset) {
+bool equalList(const FieldInfo& field, const AnyList& a, const AnyList& b, size_t elementSize, size_t valueOffset) {
   if (a.size != b.size) return false;
   for (size_t i = 0, at = 0; i < a.size; ++i, at += elementSize) {
     if (valueOffset != 0 && as<Str>(a.data + at) != as<Str>(b.data + at)) return false;
@@ -218,9 +215,7 @@ void copyField(const FieldInfo& field, void* toRoot, const void* fromRoot, Arena
   copyMember(field, to, arena);
 }
 
-bool equalField(const FieldInfo& field, const void* a, const void* b) {
-  return equalMember(field, at(a, field), at(b, field));
-}
+bool equalField(const FieldInfo& field, const void* a, const void* b) { return equalMember(field, at(a, field), at(b, field)); }
 
 void deepCopy(const TypeInfo& type, void* to, const void* from, Arena& arena) {
   if (to != from) std::memcpy(to, from, type.size);

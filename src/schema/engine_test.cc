@@ -52,14 +52,11 @@ TEST(Engine, equalitySeesEveryShape) {
   EXPECT_TRUE(differs([](P& p) { p->metadata.name = "x"; }));
   EXPECT_TRUE(differs([](P& p) { set(p->metadata.labels, p.arena(), "app", "x"); }));
   EXPECT_TRUE(differs([](P& p) { p->metadata.labels.erase("app"); }));
-  EXPECT_TRUE(
-      differs([](P& p) { p->spec.containers[0].resources.limits.find("cpu")->text = "1"; }));
+  EXPECT_TRUE(differs([](P& p) { p->spec.containers[0].resources.limits.find("cpu")->text = "1"; }));
   EXPECT_TRUE(differs([](P& p) { p->spec.terminationGracePeriodSeconds.clear(); }));
   EXPECT_TRUE(differs([](P& p) { p->spec.terminationGracePeriodSeconds = 0; }));
   EXPECT_TRUE(differs([](P& p) { p->spec.containers[0].livenessProbe = nullptr; }));
-  EXPECT_TRUE(differs([](P& p) {
-    p->spec.containers[0].livenessProbe->probeHandler.httpGet->port = {false, 80, ""};
-  }));
+  EXPECT_TRUE(differs([](P& p) { p->spec.containers[0].livenessProbe->probeHandler.httpGet->port = {false, 80, ""}; }));
   EXPECT_TRUE(differs([](P& p) { p->spec.containers.append(p.arena()); }));
   EXPECT_TRUE(differs([](P& p) { p->metadata.creationTimestamp = Time::fromUnix(1); }));
   EXPECT_FALSE(differs([](P& p) { p->spec.volumes.reserve(p.arena(), 4); }));  // nil equals empty

@@ -20,12 +20,10 @@
 namespace knarr::schema {
 
 inline bool isMessageKind(Kind kind) {
-  return kind == Kind::Message || kind == Kind::JsonSchemaPropsOrArray ||
-         kind == Kind::JsonSchemaPropsOrBool || kind == Kind::JsonSchemaPropsOrStringArray;
+  return kind == Kind::Message || kind == Kind::JsonSchemaPropsOrArray || kind == Kind::JsonSchemaPropsOrBool ||
+         kind == Kind::JsonSchemaPropsOrStringArray;
 }
-inline bool isRawJsonKind(Kind kind) {
-  return kind == Kind::RawExtension || kind == Kind::FieldsV1 || kind == Kind::Json;
-}
+inline bool isRawJsonKind(Kind kind) { return kind == Kind::RawExtension || kind == Kind::FieldsV1 || kind == Kind::Json; }
 
 // Bytes of one value of the field (of one element of a list or a map).
 inline size_t valueSize(const FieldInfo& field) {
@@ -59,15 +57,11 @@ inline size_t valueSize(const FieldInfo& field) {
   return 0;
 }
 // Alignment that is enough for one value.
-inline size_t valueAlignment(const FieldInfo& field) {
-  return field.kind == Kind::Bool ? 1 : field.kind == Kind::Int32 ? 4 : 8;
-}
+inline size_t valueAlignment(const FieldInfo& field) { return field.kind == Kind::Bool ? 1 : field.kind == Kind::Int32 ? 4 : 8; }
 
 constexpr size_t kEntryValueOffset = sizeof(Str);
 // Bytes of one MapEntry of a Map field.
-inline size_t entrySize(const FieldInfo& field) {
-  return (kEntryValueOffset + valueSize(field) + 7) & ~size_t{7};
-}
+inline size_t entrySize(const FieldInfo& field) { return (kEntryValueOffset + valueSize(field) + 7) & ~size_t{7}; }
 
 // The common layout of every List<T>.
 struct AnyList {
@@ -76,8 +70,7 @@ struct AnyList {
   uint32_t capacity;
 };
 static_assert(sizeof(AnyList) == sizeof(List<int>));
-static_assert(sizeof(MapEntry<bool>) == 24 && sizeof(MapEntry<Str>) == 32 &&
-              sizeof(Map<int>) == sizeof(AnyList));
+static_assert(sizeof(MapEntry<bool>) == 24 && sizeof(MapEntry<Str>) == 32 && sizeof(Map<int>) == sizeof(AnyList));
 static_assert(offsetof(Opt<int64_t>, present) == 8 && offsetof(Opt<bool>, present) == 1);
 static_assert(offsetof(Opt<IntOrString>, present) == sizeof(IntOrString));
 
@@ -89,16 +82,10 @@ template <class T>
 const T& as(const void* at) {
   return *static_cast<const T*>(at);
 }
-inline void* at(void* root, const FieldInfo& field) {
-  return static_cast<char*>(root) + field.offset;
-}
-inline const void* at(const void* root, const FieldInfo& field) {
-  return static_cast<const char*>(root) + field.offset;
-}
+inline void* at(void* root, const FieldInfo& field) { return static_cast<char*>(root) + field.offset; }
+inline const void* at(const void* root, const FieldInfo& field) { return static_cast<const char*>(root) + field.offset; }
 // The `present` of an Opt<T>.
-inline bool& optPresent(void* member, const FieldInfo& field) {
-  return as<bool>(static_cast<char*>(member) + valueSize(field));
-}
+inline bool& optPresent(void* member, const FieldInfo& field) { return as<bool>(static_cast<char*>(member) + valueSize(field)); }
 inline bool optPresent(const void* member, const FieldInfo& field) {
   return as<bool>(static_cast<const char*>(member) + valueSize(field));
 }
@@ -117,8 +104,7 @@ inline size_t memberSize(const FieldInfo& field) {
     case Shape::Pointer:
       if (isMessageKind(field.kind)) return sizeof(void*);
       if (isRawJsonKind(field.kind)) return sizeof(Str);
-      return (valueSize(field) + valueAlignment(field) + valueAlignment(field) - 1) &
-             ~(valueAlignment(field) - 1);
+      return (valueSize(field) + valueAlignment(field) + valueAlignment(field) - 1) & ~(valueAlignment(field) - 1);
     case Shape::Value:
       break;
   }

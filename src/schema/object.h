@@ -107,9 +107,7 @@ class Ref : public Ref<void> {
   Ref() = default;
   Ref(std::nullptr_t) {}
   // `object` is null or of kind T.
-  explicit Ref(Ref<void> object) : Ref<void>(std::move(object)) {
-    ASSERT(!object_ || &object_->type() == &typeInfoOf<T>());
-  }
+  explicit Ref(Ref<void> object) : Ref<void>(std::move(object)) { ASSERT(!object_ || &object_->type() == &typeInfoOf<T>()); }
   const T* operator->() const { return static_cast<const T*>(object_->root()); }
   const T& operator*() const { return *static_cast<const T*>(object_->root()); }
 };
@@ -157,9 +155,7 @@ class Mut : public Mut<void> {
  public:
   Mut() = default;
   // `object` is null or of kind T.
-  explicit Mut(Mut<void> object) : Mut<void>(std::move(object)) {
-    ASSERT(!object_ || &object_->type() == &typeInfoOf<T>());
-  }
+  explicit Mut(Mut<void> object) : Mut<void>(std::move(object)) { ASSERT(!object_ || &object_->type() == &typeInfoOf<T>()); }
   T* operator->() { return static_cast<T*>(object_->mutableRoot()); }
   T& operator*() { return *static_cast<T*>(object_->mutableRoot()); }
   const T* operator->() const { return static_cast<const T*>(object_->root()); }

@@ -73,9 +73,7 @@ Result<Parts> splitQuantity(std::string_view text) {
     parts.fraction = digits();
   }
   size_t suffixFrom = at;
-  while (at < text.size() &&
-         std::string_view("eEinumkKMGTP").find(text[at]) != std::string_view::npos)
-    ++at;
+  while (at < text.size() && std::string_view("eEinumkKMGTP").find(text[at]) != std::string_view::npos) ++at;
   if (at < text.size() && at > suffixFrom && (text[at] == '-' || text[at] == '+')) ++at;
   digits();
   if (at != text.size()) return bad(kFormatWrong);
@@ -95,8 +93,7 @@ struct NamedSuffix {
 };
 constexpr NamedSuffix kDecimalSuffixes[] = {{"n", -9}, {"u", -6}, {"m", -3}, {"", 0},   {"k", 3},
                                             {"M", 6},  {"G", 9},  {"T", 12}, {"P", 15}, {"E", 18}};
-constexpr NamedSuffix kBinarySuffixes[] = {{"Ki", 10}, {"Mi", 20}, {"Gi", 30},
-                                           {"Ti", 40}, {"Pi", 50}, {"Ei", 60}};
+constexpr NamedSuffix kBinarySuffixes[] = {{"Ki", 10}, {"Mi", 20}, {"Gi", 30}, {"Ti", 40}, {"Pi", 50}, {"Ei", 60}};
 
 Result<Suffix> interpretSuffix(std::string_view text) {
   for (const NamedSuffix& named : kDecimalSuffixes)
@@ -141,8 +138,7 @@ bool readDigits(const Parts& parts, Magnitude& magnitude, int32_t& scale, bool& 
 
 // Upstream keeps a text that it takes for canonical already.
 bool looksCanonical(const Parts& parts, const Suffix& suffix) {
-  auto digits = static_cast<int32_t>((parts.number.empty() ? 1 : parts.number.size()) +
-                                     parts.fraction.size());
+  auto digits = static_cast<int32_t>((parts.number.empty() ? 1 : parts.number.size()) + parts.fraction.size());
   if (suffix.format == QuantityFormat::BinarySI) {
     auto numberDigits = static_cast<int32_t>(parts.number.empty() ? 1 : parts.number.size());
     auto estimate = static_cast<int32_t>(static_cast<float>(suffix.exponent) * 3 / 10);
@@ -168,8 +164,7 @@ Result<Amount> amountFrom(const Parts& parts, const Suffix& suffix) {
     if (magnitude != 0 && scale > kExponentMax) return bad(kNumeric);
   } else {
     // The cap comes first: nothing above 2^63 needs the multiplication.
-    if (scale >= 0 && magnitude > kMagnitudeLimit >> suffix.exponent)
-      magnitude = kMagnitudeLimit >> suffix.exponent;
+    if (scale >= 0 && magnitude > kMagnitudeLimit >> suffix.exponent) magnitude = kMagnitudeLimit >> suffix.exponent;
     while (magnitude > kMagnitudeLimit >> suffix.exponent) {
       lost = lost || magnitude % 10 != 0;
       magnitude /= 10;
@@ -237,8 +232,7 @@ Amount Amount::fromParts(bool negative, Magnitude magnitude, int32_t scale, Quan
 }
 
 Amount Amount::fromInt64(int64_t value, QuantityFormat format) {
-  Magnitude magnitude =
-      value < 0 ? Magnitude{0} - static_cast<Magnitude>(value) : static_cast<Magnitude>(value);
+  Magnitude magnitude = value < 0 ? Magnitude{0} - static_cast<Magnitude>(value) : static_cast<Magnitude>(value);
   return fromParts(value < 0, magnitude, 0, format);
 }
 
@@ -250,8 +244,7 @@ Amount Amount::fromMilli(int64_t milli, QuantityFormat format) {
 
 Amount Amount::roundUp(int32_t scale) const {
   if (scale_ >= scale || magnitude_ == 0) return *this;
-  return fromParts(negative_, scaleDownRoundingUp(magnitude_, int64_t{scale} - scale_), scale,
-                   format_);
+  return fromParts(negative_, scaleDownRoundingUp(magnitude_, int64_t{scale} - scale_), scale, format_);
 }
 
 Amount Amount::negated() const { return fromParts(!negative_, magnitude_, scale_, format_); }
@@ -261,8 +254,7 @@ int64_t Amount::scaledValue(int32_t scale) const {
   Magnitude magnitude = rounded.magnitude_;
   constexpr auto kMax = static_cast<Magnitude>(std::numeric_limits<int64_t>::max());
   bool fits = scaleUp(magnitude, int64_t{rounded.scale_} - scale) && magnitude <= kMax;
-  if (negative_)
-    return fits ? -static_cast<int64_t>(magnitude) : std::numeric_limits<int64_t>::min();
+  if (negative_) return fits ? -static_cast<int64_t>(magnitude) : std::numeric_limits<int64_t>::min();
   return fits ? static_cast<int64_t>(magnitude) : std::numeric_limits<int64_t>::max();
 }
 
@@ -270,8 +262,7 @@ bool Amount::asInt64(int64_t& out) const {
   Magnitude magnitude = magnitude_;
   int32_t scale = scale_;
   for (; scale < 0 && magnitude % 10 == 0 && magnitude != 0; ++scale) magnitude /= 10;
-  if (scale < 0 || !scaleUp(magnitude, scale) ||
-      magnitude > static_cast<Magnitude>(std::numeric_limits<int64_t>::max()))
+  if (scale < 0 || !scaleUp(magnitude, scale) || magnitude > static_cast<Magnitude>(std::numeric_limits<int64_t>::max()))
     return false;
   out = negative_ ? -static_cast<int64_t>(magnitude) : static_cast<int64_t>(magnitude);
   return true;
@@ -306,8 +297,7 @@ Amount operator+(const Amount& a, const Amount& b) {
   for (;; ++scale) {
     Magnitude p = x.roundUp(scale).magnitude_, q = y.roundUp(scale).magnitude_;
     constexpr Magnitude kHalf = kMagnitudeLimit / 2;
-    bool fits =
-        scaleUp(p, std::max(0, x.scale_ - scale)) && scaleUp(q, std::max(0, y.scale_ - scale));
+    bool fits = scaleUp(p, std::max(0, x.scale_ - scale)) && scaleUp(q, std::max(0, y.scale_ - scale));
     if (!fits || p > kHalf || q > kHalf) continue;
     if (x.negative_ == y.negative_) return Amount::fromParts(x.negative_, p + q, scale, a.format_);
     return p >= q ? Amount::fromParts(x.negative_, p - q, scale, a.format_)
@@ -325,8 +315,7 @@ std::string Amount::text() const {
     Magnitude whole = magnitude_;
     int32_t scale = scale_;
     for (; scale < 0 && whole % 10 == 0; ++scale) whole /= 10;
-    if (absolute >= fromInt64(1024) && scale >= 0 && scaleUp(whole, scale))
-      return sign + withBinarySuffix(whole);
+    if (absolute >= fromInt64(1024) && scale >= 0 && scaleUp(whole, scale)) return sign + withBinarySuffix(whole);
     return sign + withDecimalSuffix(magnitude_, scale_, QuantityFormat::DecimalSI);
   }
   return sign + withDecimalSuffix(magnitude_, scale_, format_);

@@ -66,8 +66,7 @@ TEST(Quantity, canonicalText) {
 
 TEST(Quantity, refusals) {
   for (const char* text : {"", "1.1.1", "1 ", " 1", "1x", "x", "1Kix", "--1", "1-", "0x10"})
-    EXPECT_TRUE(canonical(text).starts_with("error: quantities must match"))
-        << text << canonical(text);
+    EXPECT_TRUE(canonical(text).starts_with("error: quantities must match")) << text << canonical(text);
   for (const char* text : {"1i", "1mm", "1Ki5", "1e", "1eKi", "1e99999", "1KE", "1m5"})
     EXPECT_EQ(canonical(text), "error: unable to parse quantity's suffix") << text;
   EXPECT_EQ(canonical(std::string(60, '9')), "error: unable to parse numeric part of quantity");
@@ -76,9 +75,8 @@ TEST(Quantity, refusals) {
 // The canonical text of whatever is accepted is accepted again as the same amount, at the ends of
 // the range too.
 TEST(Quantity, canonicalTextIsAFixedPoint) {
-  for (const std::string& text :
-       {std::string(35, '9') + "e130", "22." + std::string(60, '7') + "e65", std::string("1000E"),
-        std::string("1e1000"), std::string(30, '1') + "e902", std::string("9e-9")}) {
+  for (const std::string& text : {std::string(35, '9') + "e130", "22." + std::string(60, '7') + "e65", std::string("1000E"),
+                                  std::string("1e1000"), std::string(30, '1') + "e902", std::string("9e-9")}) {
     Amount first = amount(text), second = amount(first.text());
     EXPECT_TRUE(first == second) << text << " " << first.text();
     EXPECT_EQ(first.text(), second.text());

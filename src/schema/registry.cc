@@ -15,18 +15,15 @@ auto kindKey(const TypeInfo& type) { return std::tie(type.group, type.version, t
 // Every API group serves these kinds of meta/v1 as its own.
 // Source: k8s.io/apimachinery/pkg/apis/meta/v1 AddToGroupVersion.
 bool isInEveryGroup(std::string_view kind) {
-  constexpr std::string_view kKinds[] = {"WatchEvent",    "ListOptions",   "GetOptions",
-                                         "DeleteOptions", "CreateOptions", "UpdateOptions",
-                                         "PatchOptions"};
+  constexpr std::string_view kKinds[] = {"WatchEvent",    "ListOptions",   "GetOptions",  "DeleteOptions",
+                                         "CreateOptions", "UpdateOptions", "PatchOptions"};
   return std::find(std::begin(kKinds), std::end(kKinds), kind) != std::end(kKinds);
 }
 
-const TypeInfo* findExactType(std::string_view group, std::string_view version,
-                              std::string_view kind) {
+const TypeInfo* findExactType(std::string_view group, std::string_view version, std::string_view kind) {
   auto key = std::tie(group, version, kind);
-  auto at = std::lower_bound(
-      kRegistry.typesByKind.begin(), kRegistry.typesByKind.end(), key,
-      [](const TypeInfo* type, const auto& wanted) { return kindKey(*type) < wanted; });
+  auto at = std::lower_bound(kRegistry.typesByKind.begin(), kRegistry.typesByKind.end(), key,
+                             [](const TypeInfo* type, const auto& wanted) { return kindKey(*type) < wanted; });
   return at != kRegistry.typesByKind.end() && kindKey(**at) == key ? *at : nullptr;
 }
 
@@ -40,9 +37,8 @@ struct Sorted {
     std::sort(entries.begin(), entries.end());
   }
   const Value* find(const Key& key) const {
-    auto at =
-        std::lower_bound(entries.begin(), entries.end(), key,
-                         [](const auto& entry, const Key& wanted) { return entry.first < wanted; });
+    auto at = std::lower_bound(entries.begin(), entries.end(), key,
+                               [](const auto& entry, const Key& wanted) { return entry.first < wanted; });
     return at != entries.end() && at->first == key ? at->second : nullptr;
   }
 };
@@ -65,9 +61,7 @@ const Sorted<Names4, ResourceInfo>& resourcesByName() {
   static const Sorted<Names4, ResourceInfo> sorted = [] {
     Sorted<Names4, ResourceInfo> out;
     for (const ResourceInfo& resource : kRegistry.resources)
-      out.entries.emplace_back(
-          Names4(resource.group, resource.version, resource.resource, resource.subresource),
-          &resource);
+      out.entries.emplace_back(Names4(resource.group, resource.version, resource.resource, resource.subresource), &resource);
     out.sort();
     return out;
   }();
@@ -79,8 +73,7 @@ const Sorted<Names3, ResourceInfo>& resourcesByKind() {
     Sorted<Names3, ResourceInfo> out;
     for (const ResourceInfo& resource : kRegistry.resources)
       if (resource.subresource.empty())
-        out.entries.emplace_back(Names3(resource.group, resource.version, resource.kind),
-                                 &resource);
+        out.entries.emplace_back(Names3(resource.group, resource.version, resource.kind), &resource);
     out.sort();
     return out;
   }();
@@ -99,13 +92,12 @@ const TypeInfo* findType(std::string_view group, std::string_view version, std::
 
 const TypeInfo* findTypeByName(std::string_view name) { return typesByName().find(name); }
 
-const ResourceInfo* findResource(std::string_view group, std::string_view version,
-                                 std::string_view resource, std::string_view subresource) {
+const ResourceInfo* findResource(std::string_view group, std::string_view version, std::string_view resource,
+                                 std::string_view subresource) {
   return resourcesByName().find(Names4(group, version, resource, subresource));
 }
 
-const ResourceInfo* findResourceOfKind(std::string_view group, std::string_view version,
-                                       std::string_view kind) {
+const ResourceInfo* findResourceOfKind(std::string_view group, std::string_view version, std::string_view kind) {
   return resourcesByKind().find(Names3(group, version, kind));
 }
 

@@ -37,10 +37,8 @@ TEST(Registry, findsResources) {
 
 TEST(Registry, resourcesHaveTheirTypes) {
   for (const ResourceInfo& resource : allResources()) {
-    EXPECT_NE(resource.type, nullptr)
-        << resource.group << "/" << resource.version << " " << resource.resource;
-    bool lists =
-        std::find(resource.verbs.begin(), resource.verbs.end(), "list") != resource.verbs.end();
+    EXPECT_NE(resource.type, nullptr) << resource.group << "/" << resource.version << " " << resource.resource;
+    bool lists = std::find(resource.verbs.begin(), resource.verbs.end(), "list") != resource.verbs.end();
     EXPECT_EQ(lists, resource.listType != nullptr) << resource.resource;
   }
 }
@@ -58,17 +56,15 @@ TEST(Registry, tablesAreSound) {
       EXPECT_EQ(field.listType == ListType::Map, !field.listKeys.empty());
       for (std::string_view key : field.listKeys) {
         ASSERT_NE(field.message, nullptr);
-        EXPECT_TRUE(std::any_of(
-            field.message->fields.begin(), field.message->fields.end(),
-            [&](const FieldInfo& inner) { return inner.json == key || inner.has(kInline); }))
-            << key;
+        EXPECT_TRUE(std::any_of(field.message->fields.begin(), field.message->fields.end(), [&](const FieldInfo& inner) {
+          return inner.json == key || inner.has(kInline);
+        })) << key;
       }
     }
     for (size_t i = 1; i < type->fieldsByTag.size(); ++i)
       EXPECT_LT(type->fields[type->fieldsByTag[i - 1]].tag, type->fields[type->fieldsByTag[i]].tag);
     for (size_t i = 1; i < type->fieldsByJson.size(); ++i)
-      EXPECT_LT(type->fields[type->fieldsByJson[i - 1]].json,
-                type->fields[type->fieldsByJson[i]].json);
+      EXPECT_LT(type->fields[type->fieldsByJson[i - 1]].json, type->fields[type->fieldsByJson[i]].json);
   }
   EXPECT_GT(names.size(), 900u);
 }
@@ -76,8 +72,7 @@ TEST(Registry, tablesAreSound) {
 TEST(Registry, fieldAttributes) {
   const TypeInfo& spec = typeInfoOf<corev1::PodSpec>();
   auto field = [&](std::string_view json) -> const FieldInfo& {
-    return *std::find_if(spec.fields.begin(), spec.fields.end(),
-                         [&](const auto& f) { return f.json == json; });
+    return *std::find_if(spec.fields.begin(), spec.fields.end(), [&](const auto& f) { return f.json == json; });
   };
   EXPECT_EQ(field("volumes").patchStrategy, "merge,retainKeys");
   EXPECT_EQ(field("volumes").patchMergeKey, "name");

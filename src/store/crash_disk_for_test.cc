@@ -27,8 +27,8 @@ uint64_t nextRandom(uint64_t& state) {
 }
 
 struct FileState {
-  std::string bytes;    // as the running process sees them
-  std::string durable;  // as of the last sync
+  std::string bytes;                           // as the running process sees them
+  std::string durable;                         // as of the last sync
   size_t dirtyBegin = SIZE_MAX, dirtyEnd = 0;  // where the two differ
   bool named = false;                          // the name is durable
 
@@ -152,8 +152,10 @@ int fileControl(sqlite3_file*, int, void*) { return SQLITE_NOTFOUND; }
 int sectorSize(sqlite3_file*) { return kSector; }
 int deviceCharacteristics(sqlite3_file*) { return 0; }
 
-const sqlite3_io_methods kMethods{1,        closeFile, readFile, writeFile, truncateFile, syncFile, fileSize, lockFile, lockFile, checkReservedLock,
-                                  fileControl, sectorSize, deviceCharacteristics, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+const sqlite3_io_methods kMethods{
+    1,        closeFile,         readFile,    writeFile,  truncateFile,          syncFile, fileSize, lockFile,
+    lockFile, checkReservedLock, fileControl, sectorSize, deviceCharacteristics, nullptr,  nullptr,  nullptr,
+    nullptr,  nullptr,           nullptr};
 
 int openFile(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* outFlags) {
   Disk& disk = diskOf(vfs);

@@ -94,8 +94,7 @@ struct GroupCommitStore::Core {
   bool idle() const;
 };
 
-std::optional<KeyValue> GroupCommitStore::Core::latestIn(const Draft& draft,
-                                                         const std::string& key) const {
+std::optional<KeyValue> GroupCommitStore::Core::latestIn(const Draft& draft, const std::string& key) const {
   auto own = draft.written.find(key);
   if (own == draft.written.end()) return index.latest(key);
   const Record& record = draft.batch->records[own->second];
@@ -129,8 +128,7 @@ void GroupCommitStore::Core::decide(Draft& draft, Pending pending) {
     if (txn.ttlSeconds > 0) {
       record.expiresUnixNanos = env.clock.unixNanos() + txn.ttlSeconds * 1'000'000'000;
     }
-    result.kv =
-        KeyValue{txn.key, txn.value, record.createRevision, record.revision, record.version};
+    result.kv = KeyValue{txn.key, txn.value, record.createRevision, record.revision, record.version};
   } else {
     result.kv = std::move(current);
   }
@@ -142,8 +140,7 @@ void GroupCommitStore::Core::decide(Draft& draft, Pending pending) {
 GroupCommitStore::Core::Draft GroupCommitStore::Core::takeBatch() {
   Draft draft;
   size_t bytes = 0;
-  while (!queue.empty() && draft.answers.size() < options.batchWritesMax &&
-         bytes < options.batchBytesMax) {
+  while (!queue.empty() && draft.answers.size() < options.batchWritesMax && bytes < options.batchBytesMax) {
     Pending pending = std::move(queue.front());
     queue.pop_front();
     queuedBytes -= sizeOf(pending.txn);
@@ -192,13 +189,9 @@ void GroupCommitStore::Core::publish(const Draft& draft) {
   forceCompaction();
 }
 
-void GroupCommitStore::Core::noteExpiry(const Record& record) {
-  expiries.emplace(record.expiresUnixNanos, record.key);
-}
+void GroupCommitStore::Core::noteExpiry(const Record& record) { expiries.emplace(record.expiresUnixNanos, record.key); }
 
-void GroupCommitStore::Core::forgetExpiry(const std::string& key, int64_t when) {
-  expiries.erase({when, key});
-}
+void GroupCommitStore::Core::forgetExpiry(const std::string& key, int64_t when) { expiries.erase({when, key}); }
 
 void GroupCommitStore::Core::armExpiryTimer() {
   if (expiries.empty() || closing || expiryTimer) return;
@@ -237,8 +230,8 @@ void GroupCommitStore::Core::forceCompaction() {
   if (index.usage().historyBytes <= options.historyBytesMax || index.needsCleaning()) return;
   int64_t target = index.middleOfHistory();
   if (target <= index.compactRevision()) return;
-  logWarning("store", "history exceeds its bound, compacting bytes={} bound={} revision={}",
-             index.usage().historyBytes, options.historyBytesMax, target);
+  logWarning("store", "history exceeds its bound, compacting bytes={} bound={} revision={}", index.usage().historyBytes,
+             options.historyBytesMax, target);
   if (index.compact(target)) work.notifyAll();
 }
 
@@ -263,8 +256,7 @@ void GroupCommitStore::Core::giveBack(const Draft& draft, const Error& error) {
 
 bool GroupCommitStore::Core::idle() const {
   if (!queue.empty()) return false;
-  return failing || (!index.needsCleaning() && removedRevisions.empty() &&
-                     durableCompactRevision >= index.compactRevision());
+  return failing || (!index.needsCleaning() && removedRevisions.empty() && durableCompactRevision >= index.compactRevision());
 }
 
 async::Task<void> GroupCommitStore::runCommitter(std::shared_ptr<Core> core) {
@@ -277,9 +269,7 @@ async::Task<void> GroupCommitStore::runCommitter(std::shared_ptr<Core> core) {
     Core::Draft draft = core->takeBatch();
     Result<void> persisted;
     if (core->durability->poisoned()) {
-      persisted =
-          fail(Reason::InternalError,
-               "the store stopped after a failure of its disk; restart it once the cause is gone");
+      persisted = fail(Reason::InternalError, "the store stopped after a failure of its disk; restart it once the cause is gone");
     } else if (!draft.batch->empty()) {
       persisted = co_await core->durability->persist(draft.batch);
     }
@@ -311,8 +301,7 @@ class GroupCommitStore::WatchCursor : public Watch {
   int64_t progressRevision() const override { return state_->next - 1; }
 
  private:
-  static async::Task<Result<std::vector<Event>>> nextEvents(
-      std::shared_ptr<Core> core, std::shared_ptr<Core::WatchState> state) {
+  static async::Task<Result<std::vector<Event>>> nextEvents(std::shared_ptr<Core> core, std::shared_ptr<Core::WatchState> state) {
     while (true) {
       if (core->closing) co_return refuse(closedError());
       // next == newest + 1 is always readable, also when everything was compacted.
@@ -372,21 +361,18 @@ async::Task<Result<TxnResult>> GroupCommitStore::commit(Txn txn) {
   if (txn.key.empty()) co_return fail(Reason::Invalid, "the store takes no empty key");
   if (txn.key.size() > core->options.keyBytesMax) {
     co_return fail(Reason::RequestEntityTooLarge,
-                   fmt::format("a key of {} bytes is over the store's bound of {}", txn.key.size(),
-                               core->options.keyBytesMax));
+                   fmt::format("a key of {} bytes is over the store's bound of {}", txn.key.size(), core->options.keyBytesMax));
   }
   if (txn.kind == Txn::Put) {
     ASSERT(txn.value != nullptr);
     if (txn.value->size() > core->options.valueBytesMax) {
-      co_return fail(
-          Reason::RequestEntityTooLarge,
-          fmt::format("etcdserver: request is too large: {} bytes for key {}, the bound is {}",
-                      txn.value->size(), txn.key, core->options.valueBytesMax));
+      co_return fail(Reason::RequestEntityTooLarge,
+                     fmt::format("etcdserver: request is too large: {} bytes for key {}, the bound is {}", txn.value->size(),
+                                 txn.key, core->options.valueBytesMax));
     }
   }
   auto full = [&] {
-    return core->queue.size() >= core->options.queuedWritesMax ||
-           core->queuedBytes >= core->options.queuedBytesMax;
+    return core->queue.size() >= core->options.queuedWritesMax || core->queuedBytes >= core->options.queuedBytesMax;
   };
   while (!core->closing && full()) co_await core->space.wait();
   if (core->closing) co_return refuse(closedError());

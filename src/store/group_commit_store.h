@@ -37,8 +37,7 @@ class GroupCommitStore : public Store {
  public:
   // `index` is what the durability held when it was opened; `expiries` the keys with a time to
   // live.
-  GroupCommitStore(env::Env environment, StoreOptions options, MvccIndex index,
-                   std::unique_ptr<Durability> durability);
+  GroupCommitStore(env::Env environment, StoreOptions options, MvccIndex index, std::unique_ptr<Durability> durability);
   ~GroupCommitStore() override;
 
   async::Task<Result<GetResult>> get(std::string key, int64_t revision) override;

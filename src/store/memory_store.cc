@@ -5,8 +5,7 @@ namespace {
 
 class MemoryDurability : public Durability {
  public:
-  MemoryDurability(env::Env environment, env::Duration commitDelay)
-      : env_(environment), commitDelay_(commitDelay) {}
+  MemoryDurability(env::Env environment, env::Duration commitDelay) : env_(environment), commitDelay_(commitDelay) {}
 
   async::Task<Result<void>> persist(std::shared_ptr<const Batch> batch) override {
     (void)batch;
@@ -23,11 +22,9 @@ class MemoryDurability : public Durability {
 
 }  // namespace
 
-std::unique_ptr<Store> makeMemoryStore(env::Env environment, StoreOptions options,
-                                       env::Duration commitDelay) {
-  return std::make_unique<GroupCommitStore>(
-      environment, options, MvccIndex(),
-      std::make_unique<MemoryDurability>(environment, commitDelay));
+std::unique_ptr<Store> makeMemoryStore(env::Env environment, StoreOptions options, env::Duration commitDelay) {
+  return std::make_unique<GroupCommitStore>(environment, options, MvccIndex(),
+                                            std::make_unique<MemoryDurability>(environment, commitDelay));
 }
 
 }  // namespace knarr::store

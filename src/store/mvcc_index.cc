@@ -55,8 +55,7 @@ void MvccIndex::apply(const Record& record, int64_t* previousExpires) {
   Versions& versions = keys_[record.key];
   if (!versions.empty() && versions.back().value) {
     const Version& old = versions.back();
-    event.previous =
-        KeyValue{record.key, old.value, old.createRevision, old.modRevision, old.version};
+    event.previous = KeyValue{record.key, old.value, old.createRevision, old.modRevision, old.version};
     if (previousExpires != nullptr) *previousExpires = old.expiresUnixNanos;
     usage_.historyBytes += sizeOf(old.value);
     usage_.liveBytes -= sizeOf(old.value);
@@ -66,8 +65,7 @@ void MvccIndex::apply(const Record& record, int64_t* previousExpires) {
     ++usage_.keys;
     usage_.liveBytes += sizeOf(record.value);
   }
-  versions.push_back({record.revision, record.createRevision, record.version, record.value,
-                      record.expiresUnixNanos});
+  versions.push_back({record.revision, record.createRevision, record.version, record.value, record.expiresUnixNanos});
   revision_ = record.revision;
   if (record.revision < compactRevision_) return;  // while rebuilding: before the history
   if (history_.empty()) historyFirst_ = record.revision;
@@ -84,12 +82,10 @@ Result<void> MvccIndex::restore(const Record& record) {
   int64_t firstKept = std::max<int64_t>(compactRevision_, 2);
   // The newest record is never superseded, so a gap at or after the compact revision is a lost
   // write.
-  bool gap = record.revision <= revision_ ||
-             (record.revision > firstKept && record.revision != revision_ + 1);
+  bool gap = record.revision <= revision_ || (record.revision > firstKept && record.revision != revision_ + 1);
   if (gap) {
     return fail(Reason::InternalError,
-                fmt::format("revision {} follows {}: records between are missing", record.revision,
-                            revision_));
+                fmt::format("revision {} follows {}: records between are missing", record.revision, revision_));
   }
   if (record.revision > compactRevision_) {
     apply(record);
@@ -120,16 +116,13 @@ std::optional<KeyValue> MvccIndex::latest(const std::string& key) const {
   if (found == keys_.end()) return std::nullopt;
   const Version* version = versionAt(found->second, revision_);
   if (version == nullptr) return std::nullopt;
-  return KeyValue{key, version->value, version->createRevision, version->modRevision,
-                  version->version};
+  return KeyValue{key, version->value, version->createRevision, version->modRevision, version->version};
 }
 
 Result<void> MvccIndex::checkReadable(int64_t revision) const {
   if (revision < 0) return fail(Reason::Invalid, fmt::format("revision {} is negative", revision));
   if (revision > revision_) {
-    return fail(Reason::Invalid,
-                fmt::format("required revision {} is a future revision, the newest is {}", revision,
-                            revision_));
+    return fail(Reason::Invalid, fmt::format("required revision {} is a future revision, the newest is {}", revision, revision_));
   }
   if (revision != 0 && revision < compactRevision_) {
     return std::unexpected(compactedError(compactRevision_));
@@ -145,8 +138,7 @@ Result<GetResult> MvccIndex::get(const std::string& key, int64_t revision) const
   if (found == keys_.end()) return result;
   const Version* version = versionAt(found->second, revision == 0 ? revision_ : revision);
   if (version != nullptr) {
-    result.kv = KeyValue{key, version->value, version->createRevision, version->modRevision,
-                         version->version};
+    result.kv = KeyValue{key, version->value, version->createRevision, version->modRevision, version->version};
   }
   return result;
 }
@@ -156,8 +148,7 @@ Result<RangeResult> MvccIndex::range(const RangeQuery& query) const {
   RangeResult result;
   result.revision = revision_;
   int64_t at = query.revision == 0 ? revision_ : query.revision;
-  for (auto it = keys_.lower_bound(query.range.begin);
-       it != keys_.end() && query.range.contains(it->first); ++it) {
+  for (auto it = keys_.lower_bound(query.range.begin); it != keys_.end() && query.range.contains(it->first); ++it) {
     const Version* version = versionAt(it->second, at);
     if (version == nullptr) continue;
     ++result.count;
@@ -166,8 +157,8 @@ Result<RangeResult> MvccIndex::range(const RangeQuery& query) const {
       result.more = true;
       continue;
     }
-    result.kvs.push_back({it->first, query.keysOnly ? nullptr : version->value,
-                          version->createRevision, version->modRevision, version->version});
+    result.kvs.push_back(
+        {it->first, query.keysOnly ? nullptr : version->value, version->createRevision, version->modRevision, version->version});
   }
   return result;
 }
@@ -179,9 +170,7 @@ const Event& MvccIndex::event(int64_t revision) const {
 
 Result<void> MvccIndex::compact(int64_t revision) {
   if (revision > revision_) {
-    return fail(Reason::Invalid,
-                fmt::format("required revision {} is a future revision, the newest is {}", revision,
-                            revision_));
+    return fail(Reason::Invalid, fmt::format("required revision {} is a future revision, the newest is {}", revision, revision_));
   }
   if (revision <= compactRevision_) return std::unexpected(compactedError(compactRevision_));
   compactRevision_ = revision;
@@ -229,8 +218,6 @@ std::vector<int64_t> MvccIndex::cleanStep(size_t eventsMax) {
   return removed;
 }
 
-int64_t MvccIndex::middleOfHistory() const {
-  return historyFirst_ + static_cast<int64_t>(history_.size() / 2);
-}
+int64_t MvccIndex::middleOfHistory() const { return historyFirst_ + static_cast<int64_t>(history_.size() / 2); }
 
 }  // namespace knarr::store

@@ -44,9 +44,8 @@ TEST(MvccIndex, readsAsAModelDoesAtEveryRevision) {
       ASSERT_TRUE(index.compact(revision - 3));
       // Half of the cleaning stays undone, as after a crash.
       std::vector<int64_t> removed = index.cleanStep(5);
-      std::erase_if(disk, [&](const Record& r) {
-        return std::find(removed.begin(), removed.end(), r.revision) != removed.end();
-      });
+      std::erase_if(disk,
+                    [&](const Record& r) { return std::find(removed.begin(), removed.end(), r.revision) != removed.end(); });
     }
   }
   MvccIndex reopened;

@@ -1,7 +1,6 @@
 // Crash points: a fixed workload is cut at every operation on its disk, by a kill and by a power loss in turn; whatever the
 // next process finds, no acknowledged write is lost and no revision that anybody saw names something else.
 #include <fmt/format.h>
-
 #include <gtest/gtest-spi.h>
 
 #include <map>
@@ -36,7 +35,9 @@ struct Ledger {
 };
 
 // Sizes from a few bytes to several pages, so that the log fills, is checkpointed, and begins anew.
-std::string valueOf(int writer, int i) { return fmt::format("{}/{}/", writer, i) + std::string(static_cast<size_t>((i * 7919) % 9'000), 'v'); }
+std::string valueOf(int writer, int i) {
+  return fmt::format("{}/{}/", writer, i) + std::string(static_cast<size_t>((i * 7919) % 9'000), 'v');
+}
 
 void note(Ledger& ledger, int64_t revision, Seen seen) {
   auto [at, isNew] = ledger.shown.emplace(revision, seen);
@@ -86,7 +87,8 @@ Task<void> expectKeys(Store* store, const Ledger* ledger) {
     std::optional<std::string> value = got.kv ? std::optional(*got.kv->value) : std::nullopt;
     auto asked = ledger->asked.find(key);
     bool isAsked = asked != ledger->asked.end() && value == asked->second;
-    EXPECT_TRUE(value == acknowledged.second || isAsked) << key << " lost its acknowledged write of revision " << acknowledged.first;
+    EXPECT_TRUE(value == acknowledged.second || isAsked)
+        << key << " lost its acknowledged write of revision " << acknowledged.first;
   }
   for (const auto& [key, asked] : ledger->asked) {
     if (ledger->acknowledged.contains(key)) continue;

@@ -33,23 +33,19 @@ Error sqliteError(sqlite3* database, const std::string& path, std::string_view w
   int code = sqlite3_errcode(database) & 0xff;
   std::string cause = sqlite3_errmsg(database);
   if (code == SQLITE_BUSY || code == SQLITE_LOCKED) {
-    return Error(Reason::Conflict,
-                 fmt::format("store file {} is held by another process: stop that one, or "
-                             "choose another data directory",
-                             path));
+    return Error(Reason::Conflict, fmt::format("store file {} is held by another process: stop that one, or "
+                                               "choose another data directory",
+                                               path));
   }
   if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) {
-    return Error(
-        Reason::InternalError,
-        fmt::format(
-            "store file {} is damaged ({}: {}): restore it from a backup, or move it away to "
-            "start with an empty cluster",
-            path, what, cause));
+    return Error(Reason::InternalError,
+                 fmt::format("store file {} is damaged ({}: {}): restore it from a backup, or move it away to "
+                             "start with an empty cluster",
+                             path, what, cause));
   }
   if (code == SQLITE_FULL) {
-    return Error(
-        Reason::InternalError,
-        fmt::format("no space left on the disk of store file {}: the write did not happen", path));
+    return Error(Reason::InternalError,
+                 fmt::format("no space left on the disk of store file {}: the write did not happen", path));
   }
   return Error(Reason::InternalError, fmt::format("store file {}: {}: {}", path, what, cause));
 }
@@ -122,8 +118,7 @@ Result<void> SqliteLog::step(sqlite3_stmt* statement, std::string_view what) {
 Result<std::unique_ptr<SqliteLog>> SqliteLog::open(std::string path, const StoreOptions& options) {
   std::unique_ptr<SqliteLog> log(new SqliteLog(std::move(path)));
   sqlite3* raw = nullptr;
-  int flags =
-      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   int code = sqlite3_open_v2(log->path_.c_str(), &raw, flags, options.sqliteVfs.empty() ? nullptr : options.sqliteVfs.c_str());
   log->database_.reset(raw);
   if (code != SQLITE_OK) return std::unexpected(log->error("open"));
@@ -139,10 +134,8 @@ Result<void> SqliteLog::prepareFile(int logPagesMax) {
   TRY(execute("PRAGMA page_size=1024"));
   TRY(execute("PRAGMA locking_mode=EXCLUSIVE"));
   if (TRY(queryText("PRAGMA journal_mode=WAL")) != "wal") {
-    return fail(
-        Reason::InternalError,
-        fmt::format("store file {}: its file system does not support SQLite's write-ahead log",
-                    path_));
+    return fail(Reason::InternalError,
+                fmt::format("store file {}: its file system does not support SQLite's write-ahead log", path_));
   }
   TRY(execute("PRAGMA synchronous=FULL"));
   TRY(execute("PRAGMA cache_size=-16384"));
@@ -151,34 +144,28 @@ Result<void> SqliteLog::prepareFile(int logPagesMax) {
   int64_t tables = TRY(queryInt("SELECT count(*) FROM sqlite_master"));
   if (application != kApplicationId && (application != 0 || tables != 0)) {
     return fail(Reason::InternalError,
-                fmt::format("{} is a SQLite database of another program: choose another store file",
-                            path_));
+                fmt::format("{} is a SQLite database of another program: choose another store file", path_));
   }
   int64_t version = TRY(queryInt("PRAGMA user_version"));
   if (version > kSchemaVersion) {
-    return fail(
-        Reason::InternalError,
-        fmt::format("store file {} has format {}, this program knows up to {}: use a newer program",
-                    path_, version, kSchemaVersion));
+    return fail(Reason::InternalError,
+                fmt::format("store file {} has format {}, this program knows up to {}: use a newer program", path_, version,
+                            kSchemaVersion));
   }
   if (std::string check = TRY(queryText("PRAGMA quick_check(1)")); check != "ok") {
-    return fail(
-        Reason::InternalError,
-        fmt::format(
-            "store file {} is damaged ({}): restore it from a backup, or move it away to start "
-            "with an empty cluster",
-            path_, check));
+    return fail(Reason::InternalError,
+                fmt::format("store file {} is damaged ({}): restore it from a backup, or move it away to start "
+                            "with an empty cluster",
+                            path_, check));
   }
   if (version == 0) {
-    TRY(execute(
-        fmt::format(
-            "BEGIN IMMEDIATE; PRAGMA application_id={}; PRAGMA user_version={};"
-            "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-            "CREATE TABLE revisions(rev INTEGER PRIMARY KEY, key BLOB NOT NULL, createRev INTEGER "
-            "NOT NULL,"
-            " version INTEGER NOT NULL, value BLOB, expires INTEGER); COMMIT",
-            kApplicationId, kSchemaVersion)
-            .c_str()));
+    TRY(execute(fmt::format("BEGIN IMMEDIATE; PRAGMA application_id={}; PRAGMA user_version={};"
+                            "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+                            "CREATE TABLE revisions(rev INTEGER PRIMARY KEY, key BLOB NOT NULL, createRev INTEGER "
+                            "NOT NULL,"
+                            " version INTEGER NOT NULL, value BLOB, expires INTEGER); COMMIT",
+                            kApplicationId, kSchemaVersion)
+                    .c_str()));
   }
   begin_ = TRY(prepare("BEGIN IMMEDIATE"));
   commit_ = TRY(prepare("COMMIT"));
@@ -189,10 +176,8 @@ Result<void> SqliteLog::prepareFile(int logPagesMax) {
 }
 
 Result<void> SqliteLog::load(MvccIndex& index, std::vector<Record>& expiring) {
-  index.restoreCompactRevision(
-      TRY(queryInt("SELECT value FROM meta WHERE name='compactRevision'")));
-  Statement rows = TRY(
-      prepare("SELECT rev, key, createRev, version, value, expires FROM revisions ORDER BY rev"));
+  index.restoreCompactRevision(TRY(queryInt("SELECT value FROM meta WHERE name='compactRevision'")));
+  Statement rows = TRY(prepare("SELECT rev, key, createRev, version, value, expires FROM revisions ORDER BY rev"));
   while (true) {
     int code = sqlite3_step(rows.get());
     if (code == SQLITE_DONE) break;
@@ -212,12 +197,10 @@ Result<void> SqliteLog::load(MvccIndex& index, std::vector<Record>& expiring) {
     }
     record.expiresUnixNanos = sqlite3_column_int64(rows.get(), 5);
     if (Result<void> restored = index.restore(record); !restored) {
-      return fail(
-          Reason::InternalError,
-          fmt::format(
-              "store file {} is damaged ({}): restore it from a backup, or move it away to start "
-              "with an empty cluster",
-              path_, restored.error().message()));
+      return fail(Reason::InternalError,
+                  fmt::format("store file {} is damaged ({}): restore it from a backup, or move it away to start "
+                              "with an empty cluster",
+                              path_, restored.error().message()));
     }
     if (record.expiresUnixNanos != 0) {
       record.value.reset();
@@ -238,8 +221,7 @@ Result<void> SqliteLog::writeRows(const Batch& batch) {
     } else if (record.value->empty()) {
       sqlite3_bind_zeroblob(insert_.get(), 5, 0);  // a null pointer would bind NULL
     } else {
-      sqlite3_bind_blob64(insert_.get(), 5, record.value->data(), record.value->size(),
-                          SQLITE_STATIC);
+      sqlite3_bind_blob64(insert_.get(), 5, record.value->data(), record.value->size(), SQLITE_STATIC);
     }
     if (record.expiresUnixNanos == 0) {
       sqlite3_bind_null(insert_.get(), 6);
@@ -279,8 +261,7 @@ Result<void> SqliteLog::write(const Batch& batch) {
 
 class SqliteDurability : public Durability {
  public:
-  SqliteDurability(env::Env environment, std::shared_ptr<SqliteLog> log)
-      : env_(environment), log_(std::move(log)) {}
+  SqliteDurability(env::Env environment, std::shared_ptr<SqliteLog> log) : env_(environment), log_(std::move(log)) {}
 
   async::Task<Result<void>> persist(std::shared_ptr<const Batch> batch) override {
     std::shared_ptr<SqliteLog> log = log_;
@@ -309,8 +290,7 @@ class SqliteDurability : public Durability {
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> openSqliteStore(env::Env environment, std::string path,
-                                               StoreOptions options) {
+Result<std::unique_ptr<Store>> openSqliteStore(env::Env environment, std::string path, StoreOptions options) {
   std::shared_ptr<SqliteLog> log = TRY(SqliteLog::open(path, options));
   MvccIndex index;
   std::vector<Record> expiring;
@@ -321,8 +301,7 @@ Result<std::unique_ptr<Store>> openSqliteStore(env::Env environment, std::string
     return !current || current->modRevision != record.revision;
   });
   auto durability = std::make_unique<SqliteDurability>(environment, std::move(log));
-  auto store = std::make_unique<GroupCommitStore>(environment, options, std::move(index),
-                                                  std::move(durability));
+  auto store = std::make_unique<GroupCommitStore>(environment, options, std::move(index), std::move(durability));
   for (const Record& record : expiring) store->restoreExpiry(record);
   return std::unique_ptr<Store>(std::move(store));
 }

@@ -161,8 +161,7 @@ Task<void> writeForever(env::Env env, std::string path, int pipe) {
   for (int i = 0; i < 4; ++i) gate.spawn(writeAndAcknowledge(store.get(), pipe, i));
   co_await gate.close();
 }
-Task<void> expectAcknowledged(env::Env env, std::string path,
-                              std::vector<std::array<int64_t, 3>> lines) {
+Task<void> expectAcknowledged(env::Env env, std::string path, std::vector<std::array<int64_t, 3>> lines) {
   std::unique_ptr<Store> store = mustOpen(env, path);
   for (const auto& [writer, i, revision] : lines) {
     GetResult got = (co_await store->get(fmt::format("{}/{}", writer, i))).value();

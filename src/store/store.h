@@ -40,9 +40,7 @@ struct GetResult {
 struct KeyRange {
   std::string begin;
   std::string end;
-  bool contains(std::string_view key) const {
-    return end.empty() ? key == begin : key >= begin && key < end;
-  }
+  bool contains(std::string_view key) const { return end.empty() ? key == begin : key >= begin && key < end; }
 };
 // Every key that starts with `prefix`; all keys for "".
 KeyRange prefixRange(std::string_view prefix);
@@ -180,14 +178,12 @@ struct StoreOptions {
 
 // Everything in memory; nothing survives. commitDelay (simulation): time that each group commit
 // takes, as a disk would.
-std::unique_ptr<Store> makeMemoryStore(env::Env environment, StoreOptions options = {},
-                                       env::Duration commitDelay = {});
+std::unique_ptr<Store> makeMemoryStore(env::Env environment, StoreOptions options = {}, env::Duration commitDelay = {});
 
 // The embedded default: SQLite in WAL mode with synchronous=FULL. Blocks while it reads the file
 // (call it at start-up). Errors: Conflict (another process holds the file), InternalError (corrupt
 // or not ours; the message says what to do).
-Result<std::unique_ptr<Store>> openSqliteStore(env::Env environment, std::string path,
-                                               StoreOptions options = {});
+Result<std::unique_ptr<Store>> openSqliteStore(env::Env environment, std::string path, StoreOptions options = {});
 
 // The error etcd gives for a revision that is gone, carrying the compact revision.
 Error compactedError(int64_t compactRevision);

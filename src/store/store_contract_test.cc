@@ -17,11 +17,8 @@ class StoreContract : public testing::TestWithParam<const char*> {
     return std::move(*store);
   }
   // Opens a store, runs the body, closes.
-  void with(Task<void> (*body)(env::Env, Store*), StoreOptions options = {}) {
-    loop_.run(openRunClose(this, options, body));
-  }
-  static Task<void> openRunClose(StoreContract* self, StoreOptions options,
-                                 Task<void> (*body)(env::Env, Store*)) {
+  void with(Task<void> (*body)(env::Env, Store*), StoreOptions options = {}) { loop_.run(openRunClose(this, options, body)); }
+  static Task<void> openRunClose(StoreContract* self, StoreOptions options, Task<void> (*body)(env::Env, Store*)) {
     std::unique_ptr<Store> store = self->open(options);
     co_await body(self->loop_.env(), store.get());
     co_await store->close();
@@ -39,8 +36,7 @@ Task<TxnResult> must(Task<Result<TxnResult>> commit) {
 
 std::string describe(const Event& event) {
   return fmt::format("{}{}{}={}@{}", event.type == Event::Put ? "put " : "delete ", event.kv.key,
-                     event.previous ? "<" + *event.previous->value : "",
-                     event.kv.value ? *event.kv.value : "", event.revision());
+                     event.previous ? "<" + *event.previous->value : "", event.kv.value ? *event.kv.value : "", event.revision());
 }
 std::vector<std::string> describe(const std::vector<Event>& events) {
   std::vector<std::string> out;
@@ -110,9 +106,7 @@ Task<void> rangesWithLimitAndCount(env::Env, Store* store) {
   EXPECT_EQ(page.kvs.size(), 2u);
   EXPECT_TRUE(page.more);
   EXPECT_EQ(page.count, 3);
-  RangeResult rest =
-      (co_await store->range({{page.kvs.back().key + '\0', prefixRange("/p/").end}, page.revision}))
-          .value();
+  RangeResult rest = (co_await store->range({{page.kvs.back().key + '\0', prefixRange("/p/").end}, page.revision})).value();
   EXPECT_EQ(rest.kvs.size(), 1u);
   EXPECT_EQ(rest.kvs[0].key, "/p/c");
   RangeQuery keys{prefixRange("/")};
@@ -140,8 +134,7 @@ Task<void> watchesFromTheFutureAndThePast(env::Env, Store* store) {
   EXPECT_EQ(live->progressRevision(), 5);
   EXPECT_EQ(describe((co_await live->next()).value()), (Strings{"delete /p/a<2=@6"}));
   std::unique_ptr<Watch> past = store->watch({prefixRange("/p/"), 3});
-  EXPECT_EQ(describe((co_await past->next()).value()),
-            (Strings{"put /p/a<1=2@4", "delete /p/a<2=@6"}));
+  EXPECT_EQ(describe((co_await past->next()).value()), (Strings{"put /p/a<1=2@4", "delete /p/a<2=@6"}));
   std::unique_ptr<Watch> future = store->watch({prefixRange("/p/"), 8});
   co_await must(store->commit(Txn::create("/p/b", bytes("7"))));
   co_await must(store->commit(Txn::create("/p/c", bytes("8"))));
@@ -153,8 +146,7 @@ TEST_P(StoreContract, watchesFromTheFutureAndThePast) { with(watchesFromTheFutur
 
 Task<void> writer(Store* store, std::string name, int writes, std::vector<int64_t>* revisions) {
   for (int i = 0; i < writes; ++i) {
-    TxnResult result = co_await must(
-        store->commit(Txn::create(fmt::format("/w/{}/{}", name, i), bytes(std::to_string(i)))));
+    TxnResult result = co_await must(store->commit(Txn::create(fmt::format("/w/{}/{}", name, i), bytes(std::to_string(i)))));
     EXPECT_TRUE(result.succeeded);
     revisions->push_back(result.revision);
   }
@@ -185,8 +177,8 @@ Task<void> contender(Store* store, int wins, int* lost) {
   while (wins > 0) {
     GetResult now = (co_await store->get("counter")).value();
     int64_t value = now.kv ? std::stoll(*now.kv->value) : 0;
-    TxnResult result = co_await must(store->commit(Txn::update(
-        "counter", bytes(std::to_string(value + 1)), now.kv ? now.kv->modRevision : 0)));
+    TxnResult result =
+        co_await must(store->commit(Txn::update("counter", bytes(std::to_string(value + 1)), now.kv ? now.kv->modRevision : 0)));
     if (result.succeeded) {
       --wins;
     } else {
@@ -242,8 +234,7 @@ Task<void> historyIsBounded(env::Env, Store* store) {
   std::unique_ptr<Watch> slow = store->watch({prefixRange("")});
   int64_t revision = 0;
   for (int i = 0; i < 400; ++i) {
-    TxnResult put = co_await must(
-        store->commit({Txn::Put, "a", bytes(std::string(1000, 'x')), std::nullopt, 0}));
+    TxnResult put = co_await must(store->commit({Txn::Put, "a", bytes(std::string(1000, 'x')), std::nullopt, 0}));
     revision = put.revision;
   }
   EXPECT_LE(store->usage().historyBytes, 110'000);

@@ -73,8 +73,6 @@ class RealLoop {
   std::unique_ptr<env::PosixEnv> posix_;
 };
 
-inline Value bytes(std::string text) {
-  return std::make_shared<const std::string>(std::move(text));
-}
+inline Value bytes(std::string text) { return std::make_shared<const std::string>(std::move(text)); }
 
 }  // namespace knarr::store

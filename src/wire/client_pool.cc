@@ -29,45 +29,39 @@ ClientPool::ClientPool(env::Env environment, HttpClientOptions options)
     host_ = options_.address.substr(0, colon);
     if (colon != std::string::npos) port_ = options_.address.substr(colon + 1);
   }
-  if (options_.authority.empty())
-    options_.authority = host_.empty() ? "localhost" : options_.address;
+  if (options_.authority.empty()) options_.authority = host_.empty() ? "localhost" : options_.address;
   if (options_.serverName.empty()) {
     options_.serverName = host_;
     if (host_.starts_with('[')) options_.serverName = host_.substr(1, host_.size() - 2);
   }
 }
 
-async::Task<Result<std::unique_ptr<env::Stream>>> ClientPool::dial(std::shared_ptr<ClientPool> self,
-                                                                   bool http1Only, bool* http2) {
+async::Task<Result<std::unique_ptr<env::Stream>>> ClientPool::dial(std::shared_ptr<ClientPool> self, bool http1Only,
+                                                                   bool* http2) {
   env::Env e = self->environment_;
   const HttpClientOptions& options = self->options_;
   std::vector<std::string> addresses = {options.address};
   if (!self->host_.empty() && !isNumericHost(self->host_)) {
     async::Promise<Result<std::vector<std::string>>> resolved(e.executor);
-    e.network.resolve(self->host_, [resolved](Result<std::vector<std::string>> answer) {
-      resolved.set(std::move(answer));
-    });
+    e.network.resolve(self->host_, [resolved](Result<std::vector<std::string>> answer) { resolved.set(std::move(answer)); });
     addresses = CO_TRY(co_await resolved.get());
     for (std::string& address : addresses)
-      address = (address.find(':') != std::string::npos ? "[" + address + "]:" : address + ":") +
-                self->port_;
+      address = (address.find(':') != std::string::npos ? "[" + address + "]:" : address + ":") + self->port_;
   }
-  Result<std::unique_ptr<env::Stream>> stream =
-      fail(Reason::ServiceUnavailable, self->host_ + ": the name has no address");
+  Result<std::unique_ptr<env::Stream>> stream = fail(Reason::ServiceUnavailable, self->host_ + ": the name has no address");
   for (size_t i = 0; i < addresses.size() && !stream; ++i)
     stream = co_await async::connect(e, addresses[i], options.connectTimeout);
   *http2 = options.protocol == ClientProtocol::Http2PriorKnowledge && !http1Only;
   if (!stream || !options.tls) co_return stream;
   std::vector<std::string> alpn;
   if (http1Only || options.protocol == ClientProtocol::Http1) alpn = {"http/1.1"};
-  auto secured = CO_TRY(co_await connectTls(e, options.tls, std::move(*stream), options.serverName,
-                                            options.connectTimeout, alpn));
+  auto secured =
+      CO_TRY(co_await connectTls(e, options.tls, std::move(*stream), options.serverName, options.connectTimeout, alpn));
   *http2 = *http2 || secured->alpn() == "h2";
   co_return std::move(secured);
 }
 
-async::Task<void> ClientPool::dialIntoPool(std::shared_ptr<ClientPool> self,
-                                           std::unique_ptr<Counted> dialing) {
+async::Task<void> ClientPool::dialIntoPool(std::shared_ptr<ClientPool> self, std::unique_ptr<Counted> dialing) {
   bool http2 = false;
   auto stream = co_await dial(self, false, &http2);
   dialing.reset();
@@ -79,8 +73,8 @@ async::Task<void> ClientPool::dialIntoPool(std::shared_ptr<ClientPool> self,
     self->addSession(std::move(*stream));
   } else {
     self->speaksHttp1_ = true;
-    auto connection = std::make_shared<Http1ClientConnection>(
-        self->environment_, std::move(*stream), self->options_.headerBytesMax);
+    auto connection =
+        std::make_shared<Http1ClientConnection>(self->environment_, std::move(*stream), self->options_.headerBytesMax);
     ++self->http1Open_;
     connection->slot = std::shared_ptr<void>(nullptr, [weak = std::weak_ptr(self)](void*) {
       auto pool = weak.lock();
@@ -134,8 +128,7 @@ std::optional<Lease> ClientPool::takeReady(bool fresh) {
   return lease;
 }
 
-async::Task<Result<Lease>> ClientPool::acquire(std::shared_ptr<ClientPool> self, bool fresh,
-                                               async::StopToken stop) {
+async::Task<Result<Lease>> ClientPool::acquire(std::shared_ptr<ClientPool> self, bool fresh, async::StopToken stop) {
   Counted waiting(self->waiting_);
   uint64_t failuresBefore = self->failures_;
   async::StopToken::Registration registration = stop.onStop([weak = std::weak_ptr(self)] {
@@ -163,11 +156,10 @@ void ClientPool::giveBack(std::shared_ptr<Http1ClientConnection> connection) {
   connection->whenBroken([weak = weak_from_this(), raw] {
     if (auto pool = weak.lock()) pool->dropIdle(raw);
   });
-  connection->idleTimer = environment_.executor.at(environment_.clock.now() + options_.idleTimeout,
-                                                   [weak = weak_from_this(), raw] {
-                                                     if (auto pool = weak.lock())
-                                                       pool->dropIdle(raw);
-                                                   });
+  connection->idleTimer =
+      environment_.executor.at(environment_.clock.now() + options_.idleTimeout, [weak = weak_from_this(), raw] {
+        if (auto pool = weak.lock()) pool->dropIdle(raw);
+      });
   idle_.push_back(std::move(connection));
   changed_.notifyAll();
 }

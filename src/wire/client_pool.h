@@ -23,11 +23,9 @@ class ClientPool : public std::enable_shared_from_this<ClientPool> {
   async::Gate* gate() const { return gate_.get(); }
 
   // fresh: no connection that was used before. Timeout on stop.
-  static async::Task<Result<Lease>> acquire(std::shared_ptr<ClientPool> self, bool fresh,
-                                            async::StopToken stop);
+  static async::Task<Result<Lease>> acquire(std::shared_ptr<ClientPool> self, bool fresh, async::StopToken stop);
   // A new connection outside the pool, for upgrades.
-  static async::Task<Result<std::unique_ptr<env::Stream>>> dial(std::shared_ptr<ClientPool> self,
-                                                                bool http1Only, bool* http2);
+  static async::Task<Result<std::unique_ptr<env::Stream>>> dial(std::shared_ptr<ClientPool> self, bool http1Only, bool* http2);
   // Takes a connection back whose response was read to its end.
   void giveBack(std::shared_ptr<Http1ClientConnection> connection);
   void closeIdle();
@@ -35,8 +33,7 @@ class ClientPool : public std::enable_shared_from_this<ClientPool> {
 
  private:
   struct Counted;
-  static async::Task<void> dialIntoPool(std::shared_ptr<ClientPool> self,
-                                        std::unique_ptr<Counted> dialing);
+  static async::Task<void> dialIntoPool(std::shared_ptr<ClientPool> self, std::unique_ptr<Counted> dialing);
   bool mayDial() const;
   std::optional<Lease> takeReady(bool fresh);
   void addSession(std::unique_ptr<env::Stream> stream);

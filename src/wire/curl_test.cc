@@ -86,13 +86,11 @@ TEST_F(CurlTest, everyProtocolAnswers) {
   EXPECT_EQ(curl({"--http1.1", plainUrl + "/whoami"}), "nobody HTTP/1.1");
   EXPECT_EQ(curl({"--http2", plainUrl + "/whoami"}), "nobody HTTP/1.1");
   EXPECT_EQ(curl({"--http2-prior-knowledge", plainUrl + "/whoami"}), "nobody HTTP/2.0");
-  std::vector<std::string> identity = {"--cert", directory + "/cert.pem", "--key",
-                                       directory + "/key.pem"};
+  std::vector<std::string> identity = {"--cert", directory + "/cert.pem", "--key", directory + "/key.pem"};
   for (const char* version : {"--http1.1", "--http2"}) {
     std::vector<std::string> arguments = identity;
     arguments.insert(arguments.end(), {version, secureUrl + "/whoami"});
-    EXPECT_EQ(curl(arguments),
-              version == std::string("--http2") ? "alice HTTP/2.0" : "alice HTTP/1.1");
+    EXPECT_EQ(curl(arguments), version == std::string("--http2") ? "alice HTTP/2.0" : "alice HTTP/1.1");
   }
   EXPECT_EQ(curl({secureUrl + "/whoami"}), "nobody HTTP/2.0");
 }
@@ -103,19 +101,15 @@ TEST_F(CurlTest, bodiesOfSeveralMegabytes) {
                                        {"--http2-prior-knowledge", plainUrl},
                                        {"--http1.1", secureUrl},
                                        {"--http2", secureUrl}}) {
-    EXPECT_TRUE(curl({way[0], "--data-binary", "@" + directory + "/big", way[1] + "/echo"}) == big)
-        << way[0] << way[1];
-    EXPECT_EQ(
-        curl({way[0], "-T", directory + "/big", "-X", "POST", "-H", "Transfer-Encoding: chunked",
-              "-o", "/dev/null", "-w", "%{http_code} %{size_download}", way[1] + "/echo"}),
-        "200 3000000");
+    EXPECT_TRUE(curl({way[0], "--data-binary", "@" + directory + "/big", way[1] + "/echo"}) == big) << way[0] << way[1];
+    EXPECT_EQ(curl({way[0], "-T", directory + "/big", "-X", "POST", "-H", "Transfer-Encoding: chunked", "-o", "/dev/null", "-w",
+                    "%{http_code} %{size_download}", way[1] + "/echo"}),
+              "200 3000000");
     EXPECT_EQ(curl({way[0], way[1] + "/big"}).size(), 3'000'000U);
     EXPECT_EQ(curl({way[0], way[1] + "/stream?3"}), "piece 0\npiece 1\npiece 2\n");
-    EXPECT_EQ(curl({way[0], "-o", "/dev/null", "-w", "%{http_code}", "-d", std::string(100, 'x'),
-                    way[1] + "/small-body"}),
+    EXPECT_EQ(curl({way[0], "-o", "/dev/null", "-w", "%{http_code}", "-d", std::string(100, 'x'), way[1] + "/small-body"}),
               "413");
-    EXPECT_EQ(curl({way[0], "-I", "-o", "/dev/null", "-w", "%{http_code}", way[1] + "/hello"}),
-              "200");
+    EXPECT_EQ(curl({way[0], "-I", "-o", "/dev/null", "-w", "%{http_code}", way[1] + "/hello"}), "200");
   }
 }
 

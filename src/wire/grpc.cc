@@ -22,16 +22,12 @@ class MessageReader {
   bool empty() const { return input_.empty(); }
   Result<std::optional<std::string>> next() {
     if (input_.size() < kPrefixBytes) return std::nullopt;
-    if (input_[0] != 0)
-      return fail(Reason::InternalError,
-                  "gRPC: the server compressed a message, which was not offered");
+    if (input_[0] != 0) return fail(Reason::InternalError, "gRPC: the server compressed a message, which was not offered");
     size_t size = 0;
-    for (size_t i = 1; i < kPrefixBytes; ++i)
-      size = size << 8 | static_cast<unsigned char>(input_[i]);
+    for (size_t i = 1; i < kPrefixBytes; ++i) size = size << 8 | static_cast<unsigned char>(input_[i]);
     if (size > bytesMax_) {
-      return fail(Reason::TooManyRequests, "gRPC: received message larger than max (" +
-                                               std::to_string(size) + " vs. " +
-                                               std::to_string(bytesMax_) + ")");
+      return fail(Reason::TooManyRequests,
+                  "gRPC: received message larger than max (" + std::to_string(size) + " vs. " + std::to_string(bytesMax_) + ")");
     }
     if (input_.size() < kPrefixBytes + size) return std::nullopt;
     std::string message = input_.substr(kPrefixBytes, size);
@@ -47,27 +43,23 @@ class MessageReader {
 // Ok, or the error that the fields tell of. They come as trailers, or as headers when there was no
 // message.
 Result<void> statusOf(const ClientResponse& response) {
-  const Headers& fields =
-      response.trailers().contains("grpc-status") ? response.trailers() : response.headers();
+  const Headers& fields = response.trailers().contains("grpc-status") ? response.trailers() : response.headers();
   auto text = fields.find("grpc-status");
   if (!text) {
     if (response.status() != 200)
-      return fail(Reason::ServiceUnavailable, "gRPC: the server answered with HTTP status " +
-                                                  std::to_string(response.status()));
+      return fail(Reason::ServiceUnavailable, "gRPC: the server answered with HTTP status " + std::to_string(response.status()));
     return fail(Reason::InternalError, "gRPC: the server sent no status");
   }
   int64_t status = parseInt(*text).value_or(2);
   if (status == 0) return {};
-  std::string message = percentDecode(fields.get("grpc-message"), false)
-                            .value_or(std::string(fields.get("grpc-message")));
+  std::string message = percentDecode(fields.get("grpc-message"), false).value_or(std::string(fields.get("grpc-message")));
   return fail(reasonFromGrpcStatus(static_cast<int>(status)), std::move(message));
 }
 
 Result<void> checkContentType(const ClientResponse& response) {
-  if (response.status() == 200 &&
-      !response.headers().get("Content-Type").starts_with("application/grpc"))
-    return fail(Reason::ServiceUnavailable, "gRPC: the server answered with content type " +
-                                                quote(response.headers().get("Content-Type")));
+  if (response.status() == 200 && !response.headers().get("Content-Type").starts_with("application/grpc"))
+    return fail(Reason::ServiceUnavailable,
+                "gRPC: the server answered with content type " + quote(response.headers().get("Content-Type")));
   return {};
 }
 
@@ -107,8 +99,7 @@ using ResponsePromise = async::Promise<Result<std::unique_ptr<ClientResponse>>>;
 // A server may send its first byte with the first message, so the response is awaited in receive.
 class Stream final : public GrpcStream {
  public:
-  Stream(ResponsePromise response, std::shared_ptr<async::StopSource> cancel, async::StopToken stop,
-         size_t bytesMax)
+  Stream(ResponsePromise response, std::shared_ptr<async::StopSource> cancel, async::StopToken stop, size_t bytesMax)
       : promised_(std::move(response)), cancel_(std::move(cancel)), reader_(bytesMax) {
     registration_ = stop.onStop([source = cancel_] { source->requestStop(); });
   }
@@ -133,8 +124,7 @@ class Stream final : public GrpcStream {
         continue;
       }
       CO_TRY(statusOf(*response_));
-      if (!reader_.empty())
-        co_return fail(Reason::ServiceUnavailable, "gRPC: the stream ended inside a message");
+      if (!reader_.empty()) co_return fail(Reason::ServiceUnavailable, "gRPC: the stream ended inside a message");
       co_return std::optional<std::string>();
     }
   }
@@ -197,31 +187,23 @@ Reason reasonFromGrpcStatus(int status) {
 class GrpcClient::Impl {
  public:
   Impl(env::Env e, GrpcClientOptions o)
-      : environment(e),
-        options(std::move(o)),
-        http(e, httpOptions(options)),
-        gate(std::make_unique<async::Gate>(e.executor)) {}
+      : environment(e), options(std::move(o)), http(e, httpOptions(options)), gate(std::make_unique<async::Gate>(e.executor)) {}
 
-  static async::Task<Result<std::string>> unary(std::shared_ptr<Impl> self, std::string path,
-                                                std::string request, env::Duration timeout,
-                                                async::StopToken stop, Headers metadata);
-  static std::unique_ptr<GrpcStream> serverStream(std::shared_ptr<Impl> self, std::string path,
-                                                  std::string request, async::StopToken stop,
-                                                  Headers metadata);
+  static async::Task<Result<std::string>> unary(std::shared_ptr<Impl> self, std::string path, std::string request,
+                                                env::Duration timeout, async::StopToken stop, Headers metadata);
+  static std::unique_ptr<GrpcStream> serverStream(std::shared_ptr<Impl> self, std::string path, std::string request,
+                                                  async::StopToken stop, Headers metadata);
   env::Env environment;
   GrpcClientOptions options;
   HttpClient http;
   std::unique_ptr<async::Gate> gate;  // of streams that wait for their response
 
  private:
-  static async::Task<void> open(std::shared_ptr<Impl> self, ClientRequest call,
-                                async::StopToken stop, ResponsePromise response);
-  static async::Task<Result<std::string>> exchange(std::shared_ptr<Impl> self, ClientRequest call,
-                                                   async::StopToken stop);
+  static async::Task<void> open(std::shared_ptr<Impl> self, ClientRequest call, async::StopToken stop, ResponsePromise response);
+  static async::Task<Result<std::string>> exchange(std::shared_ptr<Impl> self, ClientRequest call, async::StopToken stop);
 };
 
-async::Task<Result<std::string>> GrpcClient::Impl::exchange(std::shared_ptr<Impl> self,
-                                                            ClientRequest call,
+async::Task<Result<std::string>> GrpcClient::Impl::exchange(std::shared_ptr<Impl> self, ClientRequest call,
                                                             async::StopToken stop) {
   auto response = CO_TRY(co_await self->http.send(std::move(call), stop));
   CO_TRY(checkContentType(*response));
@@ -232,18 +214,15 @@ async::Task<Result<std::string>> GrpcClient::Impl::exchange(std::shared_ptr<Impl
     if (!chunk) break;
     reader.feed(*chunk);
     if (!message) message = CO_TRY(reader.next());
-    if (message && !reader.empty())
-      co_return fail(Reason::InternalError, "gRPC: more than one message in a unary answer");
+    if (message && !reader.empty()) co_return fail(Reason::InternalError, "gRPC: more than one message in a unary answer");
   }
   CO_TRY(statusOf(*response));
   if (!message) co_return fail(Reason::InternalError, "gRPC: the answer has no message");
   co_return std::move(*message);
 }
 
-async::Task<Result<std::string>> GrpcClient::Impl::unary(std::shared_ptr<Impl> self,
-                                                         std::string path, std::string request,
-                                                         env::Duration timeout,
-                                                         async::StopToken stop, Headers metadata) {
+async::Task<Result<std::string>> GrpcClient::Impl::unary(std::shared_ptr<Impl> self, std::string path, std::string request,
+                                                         env::Duration timeout, async::StopToken stop, Headers metadata) {
   ClientRequest call = makeCall(path, request, std::move(metadata));
   // The caller's stop and the deadline end the call alike.
   auto source = std::make_shared<async::StopSource>();
@@ -251,11 +230,10 @@ async::Task<Result<std::string>> GrpcClient::Impl::unary(std::shared_ptr<Impl> s
   TimerGuard timer{self->environment.executor};
   if (timeout > env::Duration(0)) {
     call.headers.set("grpc-timeout", timeoutText(timeout));
-    timer.timer =
-        self->environment.executor.at(self->environment.clock.now() + timeout, [source, &late] {
-          late = true;
-          source->requestStop();
-        });
+    timer.timer = self->environment.executor.at(self->environment.clock.now() + timeout, [source, &late] {
+      late = true;
+      source->requestStop();
+    });
   }
   async::StopToken::Registration registration = stop.onStop([source] { source->requestStop(); });
   auto answer = co_await exchange(self, std::move(call), source->token());
@@ -263,45 +241,34 @@ async::Task<Result<std::string>> GrpcClient::Impl::unary(std::shared_ptr<Impl> s
   co_return answer;
 }
 
-async::Task<void> GrpcClient::Impl::open(std::shared_ptr<Impl> self, ClientRequest call,
-                                         async::StopToken stop, ResponsePromise response) {
+async::Task<void> GrpcClient::Impl::open(std::shared_ptr<Impl> self, ClientRequest call, async::StopToken stop,
+                                         ResponsePromise response) {
   response.set(co_await self->http.send(std::move(call), std::move(stop)));
 }
 
-std::unique_ptr<GrpcStream> GrpcClient::Impl::serverStream(std::shared_ptr<Impl> self,
-                                                           std::string path, std::string request,
-                                                           async::StopToken stop,
-                                                           Headers metadata) {
+std::unique_ptr<GrpcStream> GrpcClient::Impl::serverStream(std::shared_ptr<Impl> self, std::string path, std::string request,
+                                                           async::StopToken stop, Headers metadata) {
   ResponsePromise response(self->environment.executor);
   auto cancel = std::make_shared<async::StopSource>();
-  self->gate->spawn(open(self, makeCall(std::move(path), request, std::move(metadata)),
-                         cancel->token(), response));
-  return std::make_unique<Stream>(response, std::move(cancel), std::move(stop),
-                                  self->options.messageBytesMax);
+  self->gate->spawn(open(self, makeCall(std::move(path), request, std::move(metadata)), cancel->token(), response));
+  return std::make_unique<Stream>(response, std::move(cancel), std::move(stop), self->options.messageBytesMax);
 }
 
 GrpcClient::GrpcClient(env::Env environment, GrpcClientOptions options)
     : impl_(std::make_shared<Impl>(environment, std::move(options))) {}
 GrpcClient::~GrpcClient() { impl_->gate.reset(); }
 
-async::Task<Result<std::string>> GrpcClient::unary(std::string path, std::string request,
-                                                   env::Duration timeout, async::StopToken stop,
-                                                   Headers metadata) {
-  return Impl::unary(impl_, std::move(path), std::move(request), timeout, std::move(stop),
-                     std::move(metadata));
+async::Task<Result<std::string>> GrpcClient::unary(std::string path, std::string request, env::Duration timeout,
+                                                   async::StopToken stop, Headers metadata) {
+  return Impl::unary(impl_, std::move(path), std::move(request), timeout, std::move(stop), std::move(metadata));
 }
 namespace {
-async::Task<Result<std::unique_ptr<GrpcStream>>> opened(std::unique_ptr<GrpcStream> stream) {
-  co_return std::move(stream);
-}
+async::Task<Result<std::unique_ptr<GrpcStream>>> opened(std::unique_ptr<GrpcStream> stream) { co_return std::move(stream); }
 }  // namespace
 
-async::Task<Result<std::unique_ptr<GrpcStream>>> GrpcClient::serverStream(std::string path,
-                                                                          std::string request,
-                                                                          async::StopToken stop,
-                                                                          Headers metadata) {
-  return opened(Impl::serverStream(impl_, std::move(path), std::move(request), std::move(stop),
-                                   std::move(metadata)));
+async::Task<Result<std::unique_ptr<GrpcStream>>> GrpcClient::serverStream(std::string path, std::string request,
+                                                                          async::StopToken stop, Headers metadata) {
+  return opened(Impl::serverStream(impl_, std::move(path), std::move(request), std::move(stop), std::move(metadata)));
 }
 
 }  // namespace knarr::wire

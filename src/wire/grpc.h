@@ -15,8 +15,7 @@ namespace knarr::wire {
 struct GrpcClientOptions {
   std::string address;                    // "unix:/run/containerd/containerd.sock" or "HOST:PORT"
   std::shared_ptr<TlsClientContext> tls;  // null: plain
-  size_t messageBytesMax =
-      16 << 20;  // of one response message. Source: k8s.io/cri-client maxMsgSize
+  size_t messageBytesMax = 16 << 20;      // of one response message. Source: k8s.io/cri-client maxMsgSize
   env::Duration connectTimeout = std::chrono::seconds(10);
 };
 
@@ -40,14 +39,11 @@ class GrpcClient {
   ~GrpcClient();
   // path: "/runtime.v1.RuntimeService/Version". timeout 0: none; it is sent as grpc-timeout and
   // enforced here.
-  async::Task<Result<std::string>> unary(std::string path, std::string request,
-                                         env::Duration timeout, async::StopToken stop = {},
+  async::Task<Result<std::string>> unary(std::string path, std::string request, env::Duration timeout, async::StopToken stop = {},
                                          Headers metadata = {});
   // Starts the call and returns without waiting for the server; what goes wrong, also with
   // connecting, is the first receive's error.
-  async::Task<Result<std::unique_ptr<GrpcStream>>> serverStream(std::string path,
-                                                                std::string request,
-                                                                async::StopToken stop = {},
+  async::Task<Result<std::unique_ptr<GrpcStream>>> serverStream(std::string path, std::string request, async::StopToken stop = {},
                                                                 Headers metadata = {});
 
  private:

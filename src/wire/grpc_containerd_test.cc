@@ -28,8 +28,7 @@ Task<void> ask(env::PosixEnv* real, std::string address, Found* found) {
   options.address = address;
   GrpcClient client(e, options);
   for (int i = 0; i < 300; ++i) {
-    found->version =
-        co_await client.unary("/containerd.services.version.v1.Version/Version", "", 5s);
+    found->version = co_await client.unary("/containerd.services.version.v1.Version/Version", "", 5s);
     if (found->version) break;
     co_await async::sleepFor(e,
                              50ms);  // the daemon is starting; its socket is the only sign of life
@@ -37,8 +36,7 @@ Task<void> ask(env::PosixEnv* real, std::string address, Found* found) {
   if (found->version) {
     found->unknown = co_await client.unary("/no.such.Service/Method", "", 5s);
     async::StopSource stop;
-    auto events = std::move(*co_await client.serverStream(
-        "/containerd.services.events.v1.Events/Subscribe", "", stop.token()));
+    auto events = std::move(*co_await client.serverStream("/containerd.services.events.v1.Events/Subscribe", "", stop.token()));
     co_await async::sleepFor(e, 1ms);
     stop.requestStop();
     auto message = co_await events->receive();
@@ -50,17 +48,14 @@ Task<void> ask(env::PosixEnv* real, std::string address, Found* found) {
 TEST(GrpcContainerd, speaksToARealServer) {
   auto real = env::makePosixEnv();
   env::Env e = real->env();
-  if (!e.files.status(kContainerd) || ::geteuid() != 0)
-    GTEST_SKIP() << "needs root and " << kContainerd;
+  if (!e.files.status(kContainerd) || ::geteuid() != 0) GTEST_SKIP() << "needs root and " << kContainerd;
   std::string directory = "/tmp/knarr-grpc-" + std::to_string(::getpid());
   ASSERT_TRUE(e.files.makeDirectories(directory));
-  ASSERT_TRUE(e.files.writeFileAtomically(
-      directory + "/config.toml",
-      "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"));
+  ASSERT_TRUE(e.files.writeFileAtomically(directory + "/config.toml",
+                                          "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"));
   env::ProcessSpec spec;
-  spec.argv = {kContainerd,          "--config", directory + "/config.toml", "--root",
-               directory + "/root",  "--state",  directory + "/state",       "--address",
-               directory + "/c.sock"};
+  spec.argv = {kContainerd,          "--config",  directory + "/config.toml", "--root", directory + "/root", "--state",
+               directory + "/state", "--address", directory + "/c.sock"};
   spec.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
   spec.outputPath = directory + "/log";
   bool exited = false;

@@ -70,8 +70,8 @@ struct Call {
   std::vector<std::string> messages;
 };
 
-Task<void> callUnary(GrpcClient* client, std::string path, std::string request,
-                     env::Duration timeout, async::StopToken stop, std::shared_ptr<Call> call) {
+Task<void> callUnary(GrpcClient* client, std::string path, std::string request, env::Duration timeout, async::StopToken stop,
+                     std::shared_ptr<Call> call) {
   call->result = co_await client->unary(path, request, timeout, stop);
   call->done = true;
 }
@@ -109,9 +109,7 @@ class GrpcTest : public testing::Test {
   }
   env::SimEnv world{5};
   env::Env e = world.env();
-  HttpServer server{e, {}, [this](std::shared_ptr<ServerExchange> exchange) {
-                      return serveGrpc(e, std::move(exchange));
-                    }};
+  HttpServer server{e, {}, [this](std::shared_ptr<ServerExchange> exchange) { return serveGrpc(e, std::move(exchange)); }};
   std::unique_ptr<GrpcClient> client;
   async::Gate gate{e.executor};
 };

@@ -18,18 +18,14 @@ class Headers {
   Headers() = default;
   Headers(std::initializer_list<Field> fields) : fields_(fields) {}
 
-  void add(std::string name, std::string value) {
-    fields_.push_back({std::move(name), std::move(value)});
-  }
+  void add(std::string name, std::string value) { fields_.push_back({std::move(name), std::move(value)}); }
   // Replaces all fields of that name.
   void set(std::string name, std::string value);
   void remove(std::string_view name);
   // The first value; nothing when absent.
   std::optional<std::string_view> find(std::string_view name) const;
   // The first value or "".
-  std::string_view get(std::string_view name) const {
-    return find(name).value_or(std::string_view());
-  }
+  std::string_view get(std::string_view name) const { return find(name).value_or(std::string_view()); }
   std::vector<std::string_view> all(std::string_view name) const;
   bool contains(std::string_view name) const { return find(name).has_value(); }
   // True when one of the comma separated elements of the fields equals `token` without case, e.g.

@@ -23,14 +23,10 @@ namespace knarr::wire {
 
 // Bytes shared by several writers without copies.
 using Bytes = std::shared_ptr<const std::string>;
-inline Bytes makeBytes(std::string text) {
-  return std::make_shared<const std::string>(std::move(text));
-}
+inline Bytes makeBytes(std::string text) { return std::make_shared<const std::string>(std::move(text)); }
 
 enum class HttpVersion : uint8_t { Http1, Http2 };
-inline std::string_view httpVersionName(HttpVersion version) {
-  return version == HttpVersion::Http2 ? "HTTP/2.0" : "HTTP/1.1";
-}
+inline std::string_view httpVersionName(HttpVersion version) { return version == HttpVersion::Http2 ? "HTTP/2.0" : "HTTP/1.1"; }
 
 // The reason phrase of a status code, "" when it has none registered.
 std::string_view statusText(int status);
@@ -203,9 +199,9 @@ enum class ClientProtocol : uint8_t {
 struct HttpClientOptions {
   // "HOST:PORT" (a name is resolved through env) or "unix:PATH".
   std::string address;
-  std::string authority;  // Host header; "" takes `address`, or "localhost" for a Unix socket
+  std::string authority;                  // Host header; "" takes `address`, or "localhost" for a Unix socket
   std::shared_ptr<TlsClientContext> tls;  // null: plain
-  std::string serverName;  // what the certificate must name; "" takes the host of `address`
+  std::string serverName;                 // what the certificate must name; "" takes the host of `address`
   ClientProtocol protocol = ClientProtocol::Automatic;
   // HTTP/1.1 connections at a time, upgraded ones not counted; requests beyond wait. HTTP/2 uses
   // one connection, and a further one when the peer's stream limit is reached.
@@ -229,8 +225,7 @@ class HttpClient {
   ~HttpClient();
   // Returns when the response's header is there. `stop` cancels at any time, also while the body is
   // read: Timeout.
-  async::Task<Result<std::unique_ptr<ClientResponse>>> send(ClientRequest request,
-                                                            async::StopToken stop = {});
+  async::Task<Result<std::unique_ptr<ClientResponse>>> send(ClientRequest request, async::StopToken stop = {});
   // Asks for an upgrade on a fresh HTTP/1.1 connection. The caller sets Upgrade; Connection:
   // Upgrade is added.
   async::Task<Result<UpgradeResponse>> upgrade(ClientRequest request, async::StopToken stop = {});

@@ -14,25 +14,20 @@ constexpr env::Duration kWriteStallTimeout = std::chrono::seconds(120);
 
 }  // namespace
 
-Http1ClientConnection::Http1ClientConnection(env::Env environment,
-                                             std::unique_ptr<env::Stream> stream,
-                                             size_t headerBytesMax)
+Http1ClientConnection::Http1ClientConnection(env::Env environment, std::unique_ptr<env::Stream> stream, size_t headerBytesMax)
     : environment_(environment),
       stream_(std::move(stream)),
       parser_(Http1Parser::Kind::Response, headerBytesMax, kHeaderFieldsMax) {}
 
-async::Task<Result<void>> Http1ClientConnection::sendRequest(
-    std::shared_ptr<Http1ClientConnection> self, std::string head, Bytes body,
-    decltype(ClientRequest::bodyStream) bodyStream, async::StopToken stop) {
+async::Task<Result<void>> Http1ClientConnection::sendRequest(std::shared_ptr<Http1ClientConnection> self, std::string head,
+                                                             Bytes body, decltype(ClientRequest::bodyStream) bodyStream,
+                                                             async::StopToken stop) {
   self->answered_ = false;
   self->reusable_ = false;
   bool joined = body && body->size() <= kJoinBytesMax;
   if (joined) head += *body;
-  CO_TRY(
-      co_await writeAll(self->environment_, self->stream_.get(), head, kWriteStallTimeout, stop));
-  if (body && !joined)
-    co_return co_await writeAll(self->environment_, self->stream_.get(), *body, kWriteStallTimeout,
-                                stop);
+  CO_TRY(co_await writeAll(self->environment_, self->stream_.get(), head, kWriteStallTimeout, stop));
+  if (body && !joined) co_return co_await writeAll(self->environment_, self->stream_.get(), *body, kWriteStallTimeout, stop);
   while (bodyStream) {
     auto piece = CO_TRY(co_await bodyStream());
     if (piece && piece->empty()) continue;
@@ -42,16 +37,14 @@ async::Task<Result<void>> Http1ClientConnection::sendRequest(
       int length = std::snprintf(size, sizeof size, "%zx\r\n", piece->size());
       framed = std::string(size, static_cast<size_t>(length)) + *piece + "\r\n";
     }
-    CO_TRY(co_await writeAll(self->environment_, self->stream_.get(), framed, kWriteStallTimeout,
-                             stop));
+    CO_TRY(co_await writeAll(self->environment_, self->stream_.get(), framed, kWriteStallTimeout, stop));
     if (!piece) break;
   }
   co_return Result<void>();
 }
 
 // False at the end of the connection.
-async::Task<Result<bool>> Http1ClientConnection::readMore(
-    std::shared_ptr<Http1ClientConnection> self, async::StopToken stop) {
+async::Task<Result<bool>> Http1ClientConnection::readMore(std::shared_ptr<Http1ClientConnection> self, async::StopToken stop) {
   char buffer[kReadBytes];
   while (true) {
     if (stop.stopRequested()) co_return fail(Reason::Timeout, "the request was stopped");
@@ -67,8 +60,8 @@ async::Task<Result<bool>> Http1ClientConnection::readMore(
   }
 }
 
-async::Task<Result<Http1Head>> Http1ClientConnection::readHead(
-    std::shared_ptr<Http1ClientConnection> self, bool skipBody, async::StopToken stop) {
+async::Task<Result<Http1Head>> Http1ClientConnection::readHead(std::shared_ptr<Http1ClientConnection> self, bool skipBody,
+                                                               async::StopToken stop) {
   self->parser_.begin(skipBody);
   while (true) {
     size_t used = CO_TRY(self->parser_.feed(std::string_view(self->input_).substr(0, kReadBytes)));
@@ -84,26 +77,23 @@ async::Task<Result<Http1Head>> Http1ClientConnection::readHead(
     }
     if (!self->input_.empty()) continue;
     if (!CO_TRY(co_await readMore(self, stop)))
-      co_return fail(Reason::ServiceUnavailable,
-                     "the server closed the connection before it answered");
+      co_return fail(Reason::ServiceUnavailable, "the server closed the connection before it answered");
   }
 }
 
-async::Task<Result<std::optional<std::string>>> Http1ClientConnection::readChunk(
-    std::shared_ptr<Http1ClientConnection> self, async::StopToken stop) {
+async::Task<Result<std::optional<std::string>>> Http1ClientConnection::readChunk(std::shared_ptr<Http1ClientConnection> self,
+                                                                                 async::StopToken stop) {
   while (true) {
     if (self->parser_.hasBodyBytes()) co_return self->parser_.takeBody();
     if (self->parser_.complete()) co_return std::optional<std::string>();
     if (!self->input_.empty()) {
-      size_t used =
-          CO_TRY(self->parser_.feed(std::string_view(self->input_).substr(0, kReadBytes)));
+      size_t used = CO_TRY(self->parser_.feed(std::string_view(self->input_).substr(0, kReadBytes)));
       self->input_.erase(0, used);
       continue;
     }
     if (!CO_TRY(co_await readMore(self, stop))) {
       if (!self->parser_.feedEof())
-        co_return fail(Reason::ServiceUnavailable,
-                       "the server closed the connection in the middle of its answer");
+        co_return fail(Reason::ServiceUnavailable, "the server closed the connection in the middle of its answer");
     }
   }
 }

@@ -8,20 +8,17 @@ namespace knarr::wire {
 
 class Http1ClientConnection : public std::enable_shared_from_this<Http1ClientConnection> {
  public:
-  Http1ClientConnection(env::Env environment, std::unique_ptr<env::Stream> stream,
-                        size_t headerBytesMax);
+  Http1ClientConnection(env::Env environment, std::unique_ptr<env::Stream> stream, size_t headerBytesMax);
 
   // Sends the request; head is everything up to the body. A body stream needs chunked framing
   // announced in head.
-  static async::Task<Result<void>> sendRequest(std::shared_ptr<Http1ClientConnection> self,
-                                               std::string head, Bytes body,
-                                               decltype(ClientRequest::bodyStream) bodyStream,
-                                               async::StopToken stop);
+  static async::Task<Result<void>> sendRequest(std::shared_ptr<Http1ClientConnection> self, std::string head, Bytes body,
+                                               decltype(ClientRequest::bodyStream) bodyStream, async::StopToken stop);
   // The head of the final response.
-  static async::Task<Result<Http1Head>> readHead(std::shared_ptr<Http1ClientConnection> self,
-                                                 bool skipBody, async::StopToken stop);
-  static async::Task<Result<std::optional<std::string>>> readChunk(
-      std::shared_ptr<Http1ClientConnection> self, async::StopToken stop);
+  static async::Task<Result<Http1Head>> readHead(std::shared_ptr<Http1ClientConnection> self, bool skipBody,
+                                                 async::StopToken stop);
+  static async::Task<Result<std::optional<std::string>>> readChunk(std::shared_ptr<Http1ClientConnection> self,
+                                                                   async::StopToken stop);
   const Headers& trailers() const { return parser_.trailers(); }
   // Some byte of the response arrived.
   bool answered() const { return answered_; }
@@ -38,8 +35,7 @@ class Http1ClientConnection : public std::enable_shared_from_this<Http1ClientCon
   env::TimerId idleTimer = 0;
 
  private:
-  static async::Task<Result<bool>> readMore(std::shared_ptr<Http1ClientConnection> self,
-                                            async::StopToken stop);
+  static async::Task<Result<bool>> readMore(std::shared_ptr<Http1ClientConnection> self, async::StopToken stop);
 
   env::Env environment_;
   std::unique_ptr<env::Stream> stream_;

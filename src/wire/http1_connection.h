@@ -42,8 +42,7 @@ class Exchange final : public ServerExchange {
     return connection_;
   }
   // The status line and fields; decides the framing.
-  Result<std::string> makeHead(Connection& connection, int status, Headers& headers,
-                               std::optional<size_t> length);
+  Result<std::string> makeHead(Connection& connection, int status, Headers& headers, std::optional<size_t> length);
 
   std::shared_ptr<Connection> connection_;
   Request request_;
@@ -57,16 +56,13 @@ class Exchange final : public ServerExchange {
   async::StopSource gone_;
 };
 
-class Connection final : public Http1ServerConnection,
-                         public std::enable_shared_from_this<Connection> {
+class Connection final : public Http1ServerConnection, public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<ServerCore> core, std::unique_ptr<env::Stream> stream,
-             ConnectionFacts facts)
+  Connection(std::shared_ptr<ServerCore> core, std::unique_ptr<env::Stream> stream, ConnectionFacts facts)
       : core_(std::move(core)),
         facts_(std::move(facts)),
         stream_(std::move(stream)),
-        parser_(Http1Parser::Kind::Request, core_->options.headerBytesMax,
-                core_->options.headerFieldsMax),
+        parser_(Http1Parser::Kind::Request, core_->options.headerBytesMax, core_->options.headerFieldsMax),
         drained_(core_->environment.executor) {}
 
   async::Task<void> run() override { return runOn(shared_from_this()); }
@@ -86,8 +82,7 @@ class Connection final : public Http1ServerConnection,
 
   // Takes input for the body; false when the client is too slow or gone, with the reason in the
   // error.
-  static async::Task<Result<void>> readMore(std::shared_ptr<Connection> self,
-                                            env::Duration timeout);
+  static async::Task<Result<void>> readMore(std::shared_ptr<Connection> self, env::Duration timeout);
   Result<void> feedInput();
   void watchForLeaving();
 

@@ -7,8 +7,7 @@ namespace knarr::wire::http1 {
 
 async::Task<Result<std::optional<std::string>>> Exchange::readChunk() {
   std::shared_ptr<Connection> c = CO_TRY(connection());
-  bool expects = !continueSent_ && request_.hasBody && status_ == 0 &&
-                 request_.headers.containsToken("Expect", "100-continue");
+  bool expects = !continueSent_ && request_.hasBody && status_ == 0 && request_.headers.containsToken("Expect", "100-continue");
   if (expects) {
     continueSent_ = true;
     c->enqueue("HTTP/1.1 100 Continue\r\n\r\n");
@@ -34,14 +33,12 @@ async::Task<Result<std::optional<std::string>>> Exchange::readChunk() {
   }
 }
 
-Result<std::string> Exchange::makeHead(Connection& c, int status, Headers& headers,
-                                       std::optional<size_t> length) {
+Result<std::string> Exchange::makeHead(Connection& c, int status, Headers& headers, std::optional<size_t> length) {
   if (status_ != 0) return fail(Reason::InternalError, "the HTTP response has already begun");
   TRY(checkHeaders(headers));
   bool head = request_.method == "HEAD";
   sendsBody_ = statusHasBody(status) && !head;
-  std::string text =
-      "HTTP/1.1 " + std::to_string(status) + " " + std::string(statusText(status)) + "\r\n";
+  std::string text = "HTTP/1.1 " + std::to_string(status) + " " + std::string(statusText(status)) + "\r\n";
   for (const Headers::Field& field : headers.fields()) {
     if (isConnectionField(field.name)) continue;
     if (equalsIgnoreCase(field.name, "Content-Length")) {
@@ -50,8 +47,7 @@ Result<std::string> Exchange::makeHead(Connection& c, int status, Headers& heade
     }
     text += field.name + ": " + field.value + "\r\n";
   }
-  if (length && statusHasBody(status))
-    text += "Content-Length: " + std::to_string(*length) + "\r\n";
+  if (length && statusHasBody(status)) text += "Content-Length: " + std::to_string(*length) + "\r\n";
   if (!length && !declared_ && statusHasBody(status)) {
     bool http11 = c.parser().head().minorVersion >= 1;
     chunked_ = http11;
@@ -61,8 +57,7 @@ Result<std::string> Exchange::makeHead(Connection& c, int status, Headers& heade
       c.closeAfterThis();  // the end of the connection is the end of the body
     }
   }
-  if (!headers.contains("Date"))
-    text += "Date: " + httpDate(c.environment().clock.unixSeconds()) + "\r\n";
+  if (!headers.contains("Date")) text += "Date: " + httpDate(c.environment().clock.unixSeconds()) + "\r\n";
   if (!c.options().serverHeader.empty()) text += "Server: " + c.options().serverHeader + "\r\n";
   if (c.closing()) {
     text += "Connection: close\r\n";
@@ -93,8 +88,7 @@ Result<void> Exchange::startResponse(int status, Headers headers) {
 
 async::Task<Result<void>> Exchange::write(Bytes bytes) {
   std::shared_ptr<Connection> c = CO_TRY(connection());
-  if (status_ == 0 || finished_)
-    co_return fail(Reason::InternalError, "no HTTP response is open for writing");
+  if (status_ == 0 || finished_) co_return fail(Reason::InternalError, "no HTTP response is open for writing");
   if (!bytes || bytes->empty() || !sendsBody_) co_return Result<void>();
   responseBytes_ += bytes->size();
   if (declared_ && responseBytes_ > *declared_)
@@ -115,16 +109,14 @@ async::Task<Result<void>> Exchange::write(Bytes bytes) {
 
 async::Task<Result<void>> Exchange::finish(Headers trailers) {
   std::shared_ptr<Connection> c = CO_TRY(connection());
-  if (status_ == 0 || finished_)
-    co_return fail(Reason::InternalError, "no HTTP response is open for writing");
+  if (status_ == 0 || finished_) co_return fail(Reason::InternalError, "no HTTP response is open for writing");
   CO_TRY(checkHeaders(trailers));
   if (declared_ && sendsBody_ && responseBytes_ != *declared_)
     co_return fail(Reason::InternalError, "the HTTP response is shorter than its Content-Length");
   finished_ = true;
   if (chunked_ && sendsBody_) {
     c->enqueue("0\r\n");
-    for (const Headers::Field& field : trailers.fields())
-      c->enqueue(field.name + ": " + field.value + "\r\n");
+    for (const Headers::Field& field : trailers.fields()) c->enqueue(field.name + ": " + field.value + "\r\n");
     c->enqueue("\r\n");
   }
   co_return co_await Connection::flush(c);
@@ -138,8 +130,7 @@ async::Task<Result<std::unique_ptr<env::Stream>>> Exchange::upgrade(Headers head
   CO_TRY(checkHeaders(headers));
   std::string text = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n";
   for (const Headers::Field& field : headers.fields()) {
-    if (!equalsIgnoreCase(field.name, "Connection"))
-      text += field.name + ": " + field.value + "\r\n";
+    if (!equalsIgnoreCase(field.name, "Connection")) text += field.name + ": " + field.value + "\r\n";
   }
   c->enqueue(text + "\r\n");
   status_ = 101;

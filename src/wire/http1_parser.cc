@@ -42,8 +42,7 @@ int Http1Parser::onHeadersComplete() {
   headComplete_ = true;
   head_.minorVersion = parser_.http_minor;
   bool oneOne = parser_.http_major == 1 && parser_.http_minor >= 1;
-  head_.keepAlive = oneOne ? !(parser_.flags & F_CONNECTION_CLOSE)
-                           : (parser_.flags & F_CONNECTION_KEEP_ALIVE) != 0;
+  head_.keepAlive = oneOne ? !(parser_.flags & F_CONNECTION_CLOSE) : (parser_.flags & F_CONNECTION_KEEP_ALIVE) != 0;
   head_.upgrade = parser_.upgrade != 0;
   head_.chunked = (parser_.flags & F_CHUNKED) != 0;
   if (parser_.flags & F_CONTENT_LENGTH) head_.contentLength = parser_.content_length;
@@ -98,14 +97,12 @@ Result<size_t> Http1Parser::feed(std::string_view bytes) {
   if (result == HPE_OK) return bytes.size();
   if (complete_) return static_cast<size_t>(llhttp_get_error_pos(&parser_) - bytes.data());
   if (tooLarge_) {
-    return std::unexpected(Error(Reason::RequestEntityTooLarge,
-                                 "HTTP header exceeds " + std::to_string(headerBytesMax_) +
-                                     " bytes or " + std::to_string(headerFieldsMax_) + " fields")
+    return std::unexpected(Error(Reason::RequestEntityTooLarge, "HTTP header exceeds " + std::to_string(headerBytesMax_) +
+                                                                    " bytes or " + std::to_string(headerFieldsMax_) + " fields")
                                .withCode(431));
   }
   const char* why = llhttp_get_error_reason(&parser_);
-  return fail(Reason::BadRequest, std::string("malformed HTTP/1.1 message: ") +
-                                      (why && *why ? why : llhttp_errno_name(result)));
+  return fail(Reason::BadRequest, std::string("malformed HTTP/1.1 message: ") + (why && *why ? why : llhttp_errno_name(result)));
 }
 
 Result<void> Http1Parser::feedEof() {

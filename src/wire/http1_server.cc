@@ -53,12 +53,11 @@ async::Task<Result<void>> Connection::flush(std::shared_ptr<Connection> self) {
     size_t before = self->output_.size();
     // The stall clock begins anew whenever the client takes something.
     auto timer = std::make_shared<bool>(false);
-    env::TimerId id = self->environment().executor.at(
-        self->environment().clock.now() + self->options().writeStallTimeout,
-        [weak = std::weak_ptr(self), timer] {
-          *timer = true;
-          if (auto connection = weak.lock()) connection->drained_.notifyAll();
-        });
+    env::TimerId id = self->environment().executor.at(self->environment().clock.now() + self->options().writeStallTimeout,
+                                                      [weak = std::weak_ptr(self), timer] {
+                                                        *timer = true;
+                                                        if (auto connection = weak.lock()) connection->drained_.notifyAll();
+                                                      });
     co_await self->drained_.wait();
     self->environment().executor.cancelTimer(id);
     if (*timer && !self->output_.empty() && self->output_.size() >= before) {
@@ -67,8 +66,7 @@ async::Task<Result<void>> Connection::flush(std::shared_ptr<Connection> self) {
       co_return fail(Reason::Timeout, "write: the client took no byte in time");
     }
   }
-  if (self->broken_)
-    co_return fail(Reason::ServiceUnavailable, "write: the client closed the connection");
+  if (self->broken_) co_return fail(Reason::ServiceUnavailable, "write: the client closed the connection");
   co_return Result<void>();
 }
 
@@ -79,8 +77,7 @@ async::Task<Result<void>> Connection::send(std::shared_ptr<Connection> self, Byt
   }
   CO_TRY(co_await flush(self));
   // Large bytes go out from where they are.
-  auto written = co_await writeAll(self->environment(), self->stream_.get(), *bytes,
-                                   self->options().writeStallTimeout);
+  auto written = co_await writeAll(self->environment(), self->stream_.get(), *bytes, self->options().writeStallTimeout);
   if (!written) {
     self->broken_ = true;
     self->stopRequests();
@@ -105,13 +102,11 @@ Result<void> Connection::feedInput() {
   return {};
 }
 
-async::Task<Result<void>> Connection::readMore(std::shared_ptr<Connection> self,
-                                               env::Duration timeout) {
+async::Task<Result<void>> Connection::readMore(std::shared_ptr<Connection> self, env::Duration timeout) {
   env::Instant deadline = self->environment().clock.now() + timeout;
   char buffer[kReadBytes];
   while (true) {
-    if (!self->stream_ || self->broken_)
-      co_return fail(Reason::ServiceUnavailable, "the client closed the connection");
+    if (!self->stream_ || self->broken_) co_return fail(Reason::ServiceUnavailable, "the client closed the connection");
     env::IoStep step = self->stream_->read(buffer);
     if (step.kind == env::IoStep::Done) {
       self->input_.append(buffer, step.bytes);
@@ -159,8 +154,7 @@ async::Task<Result<bool>> Connection::readHead(std::shared_ptr<Connection> self)
     if (self->parser_.headComplete()) co_return true;
     bool begun = self->parser_.begun();
     if (!begun && self->closing_) co_return false;
-    if (begun && headDeadline == env::Instant{})
-      headDeadline = e.clock.now() + self->options().headerTimeout;
+    if (begun && headDeadline == env::Instant{}) headDeadline = e.clock.now() + self->options().headerTimeout;
     env::IoStep step = self->stream_->read(buffer);
     if (step.kind == env::IoStep::Done) {
       self->input_.append(buffer, step.bytes);
@@ -170,8 +164,7 @@ async::Task<Result<bool>> Connection::readHead(std::shared_ptr<Connection> self)
     } else {
       // A drain wakes the wait between requests; a request that has begun is read on.
       async::StopToken stop = begun ? async::StopToken() : self->drain_.token();
-      bool ready = co_await waitReady(e, self->stream_.get(), Direction::Read,
-                                      begun ? headDeadline : idleDeadline, stop);
+      bool ready = co_await waitReady(e, self->stream_.get(), Direction::Read, begun ? headDeadline : idleDeadline, stop);
       if (!ready && begun) co_return fail(Reason::Timeout, "the request header took too long");
       if (!ready) co_return false;
     }
@@ -198,8 +191,7 @@ Result<Request> Connection::makeRequest() {
   Request request;
   auto hosts = head.headers.all("Host");
   if (hosts.size() > 1 || (hosts.empty() && head.minorVersion >= 1))
-    return fail(Reason::BadRequest,
-                hosts.empty() ? "missing required Host header" : "too many Host headers");
+    return fail(Reason::BadRequest, hosts.empty() ? "missing required Host header" : "too many Host headers");
   if (!hosts.empty()) request.authority = hosts.front();
   request.method = std::move(head.method);
   request.target = std::move(head.target);
@@ -215,15 +207,12 @@ Result<Request> Connection::makeRequest() {
 
 async::Task<void> Connection::refuse(std::shared_ptr<Connection> self, Error error) {
   int status = error.reason() == Reason::Timeout ? 408 : error.code();
-  std::string text =
-      std::to_string(status) + " " + std::string(statusText(status)) + ": " + error.message();
-  self->enqueue(
-      "HTTP/1.1 " + std::to_string(status) + " " + std::string(statusText(status)) +
-      "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\nContent-Length: " +
-      std::to_string(text.size()) + "\r\n\r\n" + text);
+  std::string text = std::to_string(status) + " " + std::string(statusText(status)) + ": " + error.message();
+  self->enqueue("HTTP/1.1 " + std::to_string(status) + " " + std::string(statusText(status)) +
+                "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\nContent-Length: " +
+                std::to_string(text.size()) + "\r\n\r\n" + text);
   (void)co_await flush(self);  // a client that does not listen misses it
-  if (!self->broken_)
-    co_await linger(self->environment(), self->stream_.get(), kDrainBytesMax, kLingerTime);
+  if (!self->broken_) co_await linger(self->environment(), self->stream_.get(), kDrainBytesMax, kLingerTime);
 }
 
 async::Task<bool> Connection::dropRestOfBody(std::shared_ptr<Connection> self) {
@@ -261,10 +250,8 @@ async::Task<bool> Connection::serveOne(std::shared_ptr<Connection> self) {
   }
   self->stream_->whenReadable(nullptr);
   if (!exchange->responseStarted()) {
-    logError("wire", "{} {}: the handler ended without a response", exchange->request().method,
-             exchange->request().path());
-    (void)co_await exchange->respond(500, {{"Content-Type", "text/plain; charset=utf-8"}},
-                                     makeBytes("Internal Server Error\n"));
+    logError("wire", "{} {}: the handler ended without a response", exchange->request().method, exchange->request().path());
+    (void)co_await exchange->respond(500, {{"Content-Type", "text/plain; charset=utf-8"}}, makeBytes("Internal Server Error\n"));
   }
   bool finished = exchange->finished();
   self->current_.reset();
@@ -275,8 +262,7 @@ async::Task<bool> Connection::serveOne(std::shared_ptr<Connection> self) {
   if (expects && !exchange->continueSent() && !self->parser_.complete()) co_return false;
   bool dropped = co_await dropRestOfBody(self);
   self->inBody_ = false;
-  if (!dropped && !self->broken_)
-    co_await linger(self->environment(), self->stream_.get(), kDrainBytesMax, kLingerTime);
+  if (!dropped && !self->broken_) co_await linger(self->environment(), self->stream_.get(), kDrainBytesMax, kLingerTime);
   co_return dropped && !self->closing_;
 }
 
@@ -294,8 +280,8 @@ async::Task<void> Connection::runOn(std::shared_ptr<Connection> self) {
 
 }  // namespace http1
 
-std::shared_ptr<Http1ServerConnection> Http1ServerConnection::make(
-    std::shared_ptr<ServerCore> core, std::unique_ptr<env::Stream> stream, ConnectionFacts facts) {
+std::shared_ptr<Http1ServerConnection> Http1ServerConnection::make(std::shared_ptr<ServerCore> core,
+                                                                   std::unique_ptr<env::Stream> stream, ConnectionFacts facts) {
   return std::make_shared<http1::Connection>(std::move(core), std::move(stream), std::move(facts));
 }
 

@@ -14,8 +14,7 @@ struct ConnectionFacts {
 
 class Http1ServerConnection : public ServerConnection {
  public:
-  static std::shared_ptr<Http1ServerConnection> make(std::shared_ptr<ServerCore> core,
-                                                     std::unique_ptr<env::Stream> stream,
+  static std::shared_ptr<Http1ServerConnection> make(std::shared_ptr<ServerCore> core, std::unique_ptr<env::Stream> stream,
                                                      ConnectionFacts facts);
   // Serves requests until the connection ends.
   virtual async::Task<void> run() = 0;

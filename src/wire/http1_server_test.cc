@@ -25,16 +25,12 @@ class Http1ServerTest : public testing::TestWithParam<uint64_t> {
   std::string address;
 };
 
-std::string bodyOf(const std::string& response) {
-  return response.substr(response.find("\r\n\r\n") + 4);
-}
-bool startsWith(const std::string& text, std::string_view prefix) {
-  return text.starts_with(prefix);
-}
+std::string bodyOf(const std::string& response) { return response.substr(response.find("\r\n\r\n") + 4); }
+bool startsWith(const std::string& text, std::string_view prefix) { return text.starts_with(prefix); }
 
 TEST_F(Http1ServerTest, answersAndKeepsAlive) {
-  std::string got = talk({"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n",
-                          "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"});
+  std::string got =
+      talk({"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"});
   EXPECT_TRUE(startsWith(got, "HTTP/1.1 200 OK\r\n")) << got;
   EXPECT_NE(got.find("Content-Length: 5\r\n"), std::string::npos);
   EXPECT_NE(got.find("Date: Thu, 01 Jan 2026 00:00:"), std::string::npos) << got;
@@ -44,9 +40,9 @@ TEST_F(Http1ServerTest, answersAndKeepsAlive) {
 }
 
 TEST_F(Http1ServerTest, pipelinedRequestsAreAnsweredInOrder) {
-  std::string got = talk(
-      {"GET /stream?2 HTTP/1.1\r\nHost: a\r\n\r\nPOST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: "
-       "3\r\n\r\nabcGET /absent HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"});
+  std::string got =
+      talk({"GET /stream?2 HTTP/1.1\r\nHost: a\r\n\r\nPOST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: "
+            "3\r\n\r\nabcGET /absent HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"});
   size_t first = got.find("piece 0");
   size_t second = got.find("abc");
   size_t third = got.find("404");
@@ -72,9 +68,7 @@ TEST_F(Http1ServerTest, bodiesArriveHoweverTheyAreCut) {
   for (char c : chunked) single.emplace_back(1, c);
   EXPECT_EQ(bodyOf(talk(single)), "Wikipedia");
   std::string big(2'000'000, 'z');
-  std::string got = talk(
-      {"POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2000000\r\n\r\n",
-       big});
+  std::string got = talk({"POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2000000\r\n\r\n", big});
   EXPECT_TRUE(bodyOf(got) == big);
 }
 
@@ -98,16 +92,14 @@ TEST_F(Http1ServerTest, bodyBoundsHoldWithAndWithoutLength) {
   EXPECT_EQ(bodyOf(talk({"POST /small-body HTTP/1.1\r\nHost: a\r\nConnection: "
                          "close\r\nContent-Length: 11\r\n\r\n01234567890"})),
             "413");
-  EXPECT_EQ(
-      bodyOf(talk({"POST /small-body HTTP/1.1\r\nHost: a\r\nConnection: "
-                   "close\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n"})),
-      "413");
+  EXPECT_EQ(bodyOf(talk({"POST /small-body HTTP/1.1\r\nHost: a\r\nConnection: "
+                         "close\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n"})),
+            "413");
 }
 
 TEST_F(Http1ServerTest, handlersThatFailAreSeen) {
   setLogSink([](std::string_view) {});
-  EXPECT_TRUE(startsWith(talk({"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}),
-                         "HTTP/1.1 500 "));
+  EXPECT_TRUE(startsWith(talk({"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}), "HTTP/1.1 500 "));
   setLogSink({});
   std::string got = talk({"GET /cut HTTP/1.1\r\nHost: a\r\n\r\n"});
   EXPECT_NE(got.find("half"), std::string::npos);
@@ -115,15 +107,10 @@ TEST_F(Http1ServerTest, handlersThatFailAreSeen) {
 }
 
 TEST_F(Http1ServerTest, upgradeHandsOverTheConnection) {
-  std::string got =
-      talk({"GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\nearly",
-            " late"});
-  EXPECT_TRUE(startsWith(
-      got, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n"))
-      << got;
+  std::string got = talk({"GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\nearly", " late"});
+  EXPECT_TRUE(startsWith(got, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")) << got;
   EXPECT_EQ(bodyOf(got), "early late");
-  EXPECT_TRUE(startsWith(talk({"GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}),
-                         "HTTP/1.1 400 "));
+  EXPECT_TRUE(startsWith(talk({"GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}), "HTTP/1.1 400 "));
   // An upgrade that nobody takes is an ordinary request (h2c of curl).
   got =
       talk({"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: "
@@ -142,8 +129,7 @@ TEST_F(Http1ServerTest, leavingClientsAreNoticed) {
 }
 
 TEST_F(Http1ServerTest, absoluteTargetsAndPaths) {
-  std::string got = talk(
-      {"GET http://api.example.com/hello?x=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"});
+  std::string got = talk({"GET http://api.example.com/hello?x=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"});
   EXPECT_EQ(bodyOf(got), "hello");
 }
 
@@ -166,28 +152,16 @@ TEST_F(Http1ServerTest, malformedInputIsRefused) {
        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: "
        "chunked\r\n\r\n0\r\n\r\n",
        "HTTP/1.1 400 "},
-      {"two lengths",
-       "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-       "HTTP/1.1 400 "},
-      {"negative length", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-       "HTTP/1.1 400 "},
-      {"huge length",
-       "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-       "HTTP/1.1 400 "},
-      {"bad chunk size",
-       "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-       "HTTP/1.1 400 "},
-      {"unknown encoding", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
-       "HTTP/1.1 400 "},
+      {"two lengths", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", "HTTP/1.1 400 "},
+      {"negative length", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", "HTTP/1.1 400 "},
+      {"huge length", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n", "HTTP/1.1 400 "},
+      {"bad chunk size", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "HTTP/1.1 400 "},
+      {"unknown encoding", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", "HTTP/1.1 400 "},
       {"control in value", "GET /hello HTTP/1.1\r\nHost: a\r\nX: a\x01z\r\n\r\n", "HTTP/1.1 400 "},
       {"space in name", "GET /hello HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", "HTTP/1.1 400 "},
-      {"long target", "GET /" + std::string(70'000, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n",
-       "HTTP/1.1 431 "},
-      {"long field",
-       "GET /hello HTTP/1.1\r\nHost: a\r\nX: " + std::string(70'000, 'a') + "\r\n\r\n",
-       "HTTP/1.1 431 "},
-      {"endless name", "GET /hello HTTP/1.1\r\nHost: a\r\n" + std::string(70'000, 'a'),
-       "HTTP/1.1 431 "},
+      {"long target", "GET /" + std::string(70'000, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 431 "},
+      {"long field", "GET /hello HTTP/1.1\r\nHost: a\r\nX: " + std::string(70'000, 'a') + "\r\n\r\n", "HTTP/1.1 431 "},
+      {"endless name", "GET /hello HTTP/1.1\r\nHost: a\r\n" + std::string(70'000, 'a'), "HTTP/1.1 431 "},
       {"many fields", manyFields + "\r\n", "HTTP/1.1 431 "},
   };
   for (const Malformed& one : kCases) {
@@ -200,9 +174,8 @@ TEST_F(Http1ServerTest, malformedInputIsRefused) {
 }
 
 TEST_F(Http1ServerTest, truncatedBodiesFail) {
-  for (std::string text :
-       {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
-        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"}) {
+  for (std::string text : {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
+                           "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"}) {
     notes->failed.clear();
     talk({text}, 1s);
     world.runFor(1s);
@@ -254,9 +227,7 @@ TEST_F(Http1ServerTest, connectionsAreBounded) {
   std::string smallAddress = *small.listen("127.0.0.1:0");
   std::vector<std::unique_ptr<env::Stream>> held;
   for (int i = 0; i < 3; ++i)
-    e.network.connect(smallAddress, 1s, [&](Result<std::unique_ptr<env::Stream>> s) {
-      held.push_back(std::move(*s));
-    });
+    e.network.connect(smallAddress, 1s, [&](Result<std::unique_ptr<env::Stream>> s) { held.push_back(std::move(*s)); });
   world.runFor(1s);
   EXPECT_EQ(held.size(), 3U);
   EXPECT_EQ(small.connections(), 2U);
@@ -271,8 +242,7 @@ TEST_F(Http1ServerTest, shutdownDrainsThenCuts) {
   std::vector<std::string> results(2);
   std::vector<std::unique_ptr<env::Stream>> streams(3);
   for (auto& stream : streams)
-    e.network.connect(
-        address, 1s, [&stream](Result<std::unique_ptr<env::Stream>> s) { stream = std::move(*s); });
+    e.network.connect(address, 1s, [&stream](Result<std::unique_ptr<env::Stream>> s) { stream = std::move(*s); });
   world.runFor(1s);
   streams[0]->write(std::string("GET /stream?1000 HTTP/1.1\r\nHost: a\r\n\r\n"));
   streams[1]->write(std::string("GET /watch HTTP/1.1\r\nHost: a\r\n\r\n"));

@@ -18,17 +18,14 @@ constexpr env::Duration kLingerTime = std::chrono::milliseconds(500);
 
 // The server's end of the wait for a stream: nothing when it may go on, the reason otherwise.
 async::Task<Result<void>> waitForOutput(env::Env environment, std::shared_ptr<Http2Session> session,
-                                        std::shared_ptr<Http2Stream> stream, size_t bytesMax,
-                                        env::Duration stallTimeout) {
+                                        std::shared_ptr<Http2Stream> stream, size_t bytesMax, env::Duration stallTimeout) {
   while (!stream->closed && stream->outBytes > bytesMax) {
     uint64_t progress = stream->outProgress;
     auto late = std::make_shared<bool>(false);
-    env::TimerId timer = environment.executor.at(environment.clock.now() + stallTimeout,
-                                                 [weak = std::weak_ptr(stream), late] {
-                                                   *late = true;
-                                                   if (auto alive = weak.lock())
-                                                     alive->changed.notifyAll();
-                                                 });
+    env::TimerId timer = environment.executor.at(environment.clock.now() + stallTimeout, [weak = std::weak_ptr(stream), late] {
+      *late = true;
+      if (auto alive = weak.lock()) alive->changed.notifyAll();
+    });
     co_await stream->changed.wait();
     environment.executor.cancelTimer(timer);
     if (*late && stream->outProgress == progress && !stream->closed) {
@@ -43,12 +40,9 @@ async::Task<Result<void>> waitForOutput(env::Env environment, std::shared_ptr<Ht
 
 class Exchange final : public ServerExchange {
  public:
-  Exchange(std::shared_ptr<ServerCore> core, std::shared_ptr<Http2Session> session,
-           std::shared_ptr<Http2Stream> stream, Request request)
-      : core_(std::move(core)),
-        session_(std::move(session)),
-        stream_(std::move(stream)),
-        request_(std::move(request)) {}
+  Exchange(std::shared_ptr<ServerCore> core, std::shared_ptr<Http2Session> session, std::shared_ptr<Http2Stream> stream,
+           Request request)
+      : core_(std::move(core)), session_(std::move(session)), stream_(std::move(stream)), request_(std::move(request)) {}
 
   const Request& request() const override { return request_; }
   async::StopToken clientGone() const override { return gone_.token(); }
@@ -61,8 +55,7 @@ class Exchange final : public ServerExchange {
   }
 
   async::Task<Result<std::optional<std::string>>> readChunk() override {
-    if (!continueSent_ && status_ == 0 && request_.hasBody &&
-        request_.headers.containsToken("Expect", "100-continue")) {
+    if (!continueSent_ && status_ == 0 && request_.hasBody && request_.headers.containsToken("Expect", "100-continue")) {
       continueSent_ = true;
       session_->sendContinue(*stream_);
     }
@@ -70,14 +63,12 @@ class Exchange final : public ServerExchange {
     while (true) {
       if (auto piece = session_->take(*stream_)) co_return std::move(*piece);
       if (stream_->inEnded) co_return std::optional<std::string>();
-      if (stream_->closed)
-        co_return fail(Reason::ServiceUnavailable, "the client closed the stream");
+      if (stream_->closed) co_return fail(Reason::ServiceUnavailable, "the client closed the stream");
       auto late = std::make_shared<bool>(false);
-      env::TimerId timer = e.executor.at(e.clock.now() + core_->options.bodyTimeout,
-                                         [weak = std::weak_ptr(stream_), late] {
-                                           *late = true;
-                                           if (auto alive = weak.lock()) alive->changed.notifyAll();
-                                         });
+      env::TimerId timer = e.executor.at(e.clock.now() + core_->options.bodyTimeout, [weak = std::weak_ptr(stream_), late] {
+        *late = true;
+        if (auto alive = weak.lock()) alive->changed.notifyAll();
+      });
       co_await stream_->changed.wait();
       e.executor.cancelTimer(timer);
       if (*late && stream_->in.empty() && !stream_->inEnded && !stream_->closed)
@@ -96,8 +87,7 @@ class Exchange final : public ServerExchange {
     responseBytes_ = size;
     session_->push(*stream_, std::move(body));
     session_->endOutput(*stream_, {});
-    co_return co_await waitForOutput(core_->environment, session_, stream_, 0,
-                                     core_->options.writeStallTimeout);
+    co_return co_await waitForOutput(core_->environment, session_, stream_, 0, core_->options.writeStallTimeout);
   }
 
   Result<void> startResponse(int status, Headers headers) override {
@@ -108,10 +98,8 @@ class Exchange final : public ServerExchange {
   }
 
   async::Task<Result<void>> write(Bytes bytes) override {
-    if (status_ == 0 || finished_)
-      co_return fail(Reason::InternalError, "no HTTP response is open for writing");
-    if (stream_->closed)
-      co_return fail(Reason::ServiceUnavailable, "write: the client closed the stream");
+    if (status_ == 0 || finished_) co_return fail(Reason::InternalError, "no HTTP response is open for writing");
+    if (stream_->closed) co_return fail(Reason::ServiceUnavailable, "write: the client closed the stream");
     if (!bytes || bytes->empty() || !sendsBody_) co_return Result<void>();
     responseBytes_ += bytes->size();
     session_->push(*stream_, std::move(bytes));
@@ -120,14 +108,12 @@ class Exchange final : public ServerExchange {
   }
 
   async::Task<Result<void>> finish(Headers trailers) override {
-    if (status_ == 0 || finished_)
-      co_return fail(Reason::InternalError, "no HTTP response is open for writing");
+    if (status_ == 0 || finished_) co_return fail(Reason::InternalError, "no HTTP response is open for writing");
     CO_TRY(checkHeaders(trailers));
     finished_ = true;
     if (!sendsBody_) co_return Result<void>();
     session_->endOutput(*stream_, std::move(trailers));
-    co_return co_await waitForOutput(core_->environment, session_, stream_, 0,
-                                     core_->options.writeStallTimeout);
+    co_return co_await waitForOutput(core_->environment, session_, stream_, 0, core_->options.writeStallTimeout);
   }
 
   async::Task<Result<std::unique_ptr<env::Stream>>> upgrade(Headers) override {
@@ -141,8 +127,7 @@ class Exchange final : public ServerExchange {
     Headers fields;
     fields.add(":status", std::to_string(status));
     for (const Headers::Field& field : headers.fields()) fields.add(field.name, field.value);
-    if (!headers.contains("Date"))
-      fields.add("date", httpDate(core_->environment.clock.unixSeconds()));
+    if (!headers.contains("Date")) fields.add("date", httpDate(core_->environment.clock.unixSeconds()));
     if (!core_->options.serverHeader.empty()) fields.add("server", core_->options.serverHeader);
     TRY(session_->respond(*stream_, fields, hasBody));
     status_ = status;
@@ -161,11 +146,9 @@ class Exchange final : public ServerExchange {
   async::StopSource gone_;
 };
 
-class Connection final : public Http2ServerConnection,
-                         public std::enable_shared_from_this<Connection> {
+class Connection final : public Http2ServerConnection, public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<ServerCore> core, std::unique_ptr<env::Stream> stream,
-             ConnectionFacts facts, std::string prefix)
+  Connection(std::shared_ptr<ServerCore> core, std::unique_ptr<env::Stream> stream, ConnectionFacts facts, std::string prefix)
       : core_(std::move(core)),
         facts_(std::move(facts)),
         prefix_(std::move(prefix)),
@@ -201,8 +184,7 @@ class Connection final : public Http2ServerConnection,
     self->session_->start(std::exchange(self->prefix_, {}));
     if (self->drainAtStart_) self->session_->drain();
     co_await self->session_->endedEvent().wait();
-    logDebug("wire", "HTTP/2 connection of {} ended: {}", self->facts_.peerAddress,
-             self->session_->endReason());
+    logDebug("wire", "HTTP/2 connection of {} ended: {}", self->facts_.peerAddress, self->session_->endReason());
     while (!self->exchanges_.empty()) co_await self->handlersEnded_.wait();
   }
 
@@ -211,8 +193,7 @@ class Connection final : public Http2ServerConnection,
     request.method = std::move(stream.method);
     request.target = std::move(stream.target);
     request.headers = std::move(stream.headers);
-    request.authority = stream.authority.empty() ? std::string(request.headers.get("Host"))
-                                                 : std::move(stream.authority);
+    request.authority = stream.authority.empty() ? std::string(request.headers.get("Host")) : std::move(stream.authority);
     request.version = HttpVersion::Http2;
     request.tls = facts_.tls;
     request.peerAddress = facts_.peerAddress;
@@ -241,10 +222,8 @@ class Connection final : public Http2ServerConnection,
     }
   };
 
-  static async::Task<void> serve(std::shared_ptr<Connection> self,
-                                 std::shared_ptr<Http2Stream> stream) {
-    auto exchange =
-        std::make_shared<Exchange>(self->core_, self->session_, stream, self->makeRequest(*stream));
+  static async::Task<void> serve(std::shared_ptr<Connection> self, std::shared_ptr<Http2Stream> stream) {
+    auto exchange = std::make_shared<Exchange>(self->core_, self->session_, stream, self->makeRequest(*stream));
     self->exchanges_[stream->id] = exchange;
     Listed listed{self, stream->id};
     stream->onClosed = [weak = std::weak_ptr(exchange), raw = stream.get()] {
@@ -260,16 +239,14 @@ class Connection final : public Http2ServerConnection,
       co_await self->core_->handler(exchange);
     }
     if (!exchange->responseStarted() && !stream->closed) {
-      logError("wire", "{} {}: the handler ended without a response", exchange->request().method,
-               exchange->request().path());
+      logError("wire", "{} {}: the handler ended without a response", exchange->request().method, exchange->request().path());
       (void)co_await exchange->respond(500, {{"Content-Type", "text/plain; charset=utf-8"}},
                                        makeBytes("Internal Server Error\n"));
     }
     if (!exchange->finished()) {
       // What was written goes out first; only then the client learns that it is not all.
       if (exchange->responseStarted())
-        (void)co_await waitForOutput(self->core_->environment, self->session_, stream, 0,
-                                     self->core_->options.writeStallTimeout);
+        (void)co_await waitForOutput(self->core_->environment, self->session_, stream, 0, self->core_->options.writeStallTimeout);
       self->session_->flushNow();
       self->session_->reset(*stream, NGHTTP2_INTERNAL_ERROR);
     }
@@ -280,15 +257,13 @@ class Connection final : public Http2ServerConnection,
   // The answer is complete without the rest of the request. Clients may stop sending then (RFC
   // 9113, 8.1), but several take a reset that comes with the answer for a failure: those who are
   // nearly done get the time to end.
-  static async::Task<void> linger(std::shared_ptr<Connection> self,
-                                  std::shared_ptr<Http2Stream> stream) {
+  static async::Task<void> linger(std::shared_ptr<Connection> self, std::shared_ptr<Http2Stream> stream) {
     env::Env e = self->core_->environment;
     auto late = std::make_shared<bool>(false);
-    env::TimerId timer =
-        e.executor.at(e.clock.now() + kLingerTime, [weak = std::weak_ptr(stream), late] {
-          *late = true;
-          if (auto alive = weak.lock()) alive->changed.notifyAll();
-        });
+    env::TimerId timer = e.executor.at(e.clock.now() + kLingerTime, [weak = std::weak_ptr(stream), late] {
+      *late = true;
+      if (auto alive = weak.lock()) alive->changed.notifyAll();
+    });
     while (!stream->inEnded && !stream->closed && !*late) co_await stream->changed.wait();
     e.executor.cancelTimer(timer);
     if (!stream->inEnded) self->session_->reset(*stream, NGHTTP2_NO_ERROR);
@@ -306,11 +281,10 @@ class Connection final : public Http2ServerConnection,
 
 }  // namespace
 
-std::shared_ptr<Http2ServerConnection> Http2ServerConnection::make(
-    std::shared_ptr<ServerCore> core, std::unique_ptr<env::Stream> stream, ConnectionFacts facts,
-    std::string prefix) {
-  return std::make_shared<Connection>(std::move(core), std::move(stream), std::move(facts),
-                                      std::move(prefix));
+std::shared_ptr<Http2ServerConnection> Http2ServerConnection::make(std::shared_ptr<ServerCore> core,
+                                                                   std::unique_ptr<env::Stream> stream, ConnectionFacts facts,
+                                                                   std::string prefix) {
+  return std::make_shared<Connection>(std::move(core), std::move(stream), std::move(facts), std::move(prefix));
 }
 
 }  // namespace knarr::wire

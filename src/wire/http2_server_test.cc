@@ -36,11 +36,9 @@ std::string literal(std::string_view name, std::string_view value) {
   return bytes;
 }
 std::string requestHead(std::string_view path, std::string extra = "") {
-  return literal(":method", "GET") + literal(":scheme", "http") + literal(":authority", "a") +
-         literal(":path", path) + extra;
+  return literal(":method", "GET") + literal(":scheme", "http") + literal(":authority", "a") + literal(":path", path) + extra;
 }
-constexpr uint8_t kData = 0, kHeaders = 1, kReset = 3, kSettings = 4, kPing = 6, kGoAway = 7,
-                  kWindow = 8, kContinuation = 9;
+constexpr uint8_t kData = 0, kHeaders = 1, kReset = 3, kSettings = 4, kPing = 6, kGoAway = 7, kWindow = 8, kContinuation = 9;
 constexpr uint8_t kEndStream = 1, kEndHeaders = 4;
 const std::string kSettingsFrame = frame(kSettings, 0, 0, "");
 const std::string kStart = kPreface + kSettingsFrame;
@@ -57,8 +55,7 @@ std::vector<Frame> framesOf(std::string_view bytes) {
     auto at = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])); };
     size_t size = at(0) << 16 | at(1) << 8 | at(2);
     if (bytes.size() < 9 + size) break;
-    frames.push_back({static_cast<uint8_t>(at(3)), static_cast<uint8_t>(at(4)),
-                      at(5) << 24 | at(6) << 16 | at(7) << 8 | at(8),
+    frames.push_back({static_cast<uint8_t>(at(3)), static_cast<uint8_t>(at(4)), at(5) << 24 | at(6) << 16 | at(7) << 8 | at(8),
                       std::string(bytes.substr(9, size))});
     bytes.remove_prefix(9 + size);
   }
@@ -85,8 +82,7 @@ class Http2ServerTest : public testing::Test {
 };
 
 TEST_F(Http2ServerTest, answersRawFrames) {
-  auto frames =
-      talk({kStart + frame(kHeaders, kEndStream | kEndHeaders, 1, requestHead("/hello"))});
+  auto frames = talk({kStart + frame(kHeaders, kEndStream | kEndHeaders, 1, requestHead("/hello"))});
   ASSERT_FALSE(frames.empty());
   EXPECT_EQ(frames[0].type, kSettings);
   EXPECT_EQ(countOf(frames, kHeaders), 1U);
@@ -105,8 +101,7 @@ TEST_F(Http2ServerTest, violationsEndTheConnection) {
       {"oversized frame", kStart + frame(kData, 0, 1, std::string(20'000, 'x'))},
       {"short ping", kStart + frame(kPing, 0, 0, "123")},
       {"bad settings", kStart + frame(kSettings, 0, 0, "12345")},
-      {"broken compression",
-       kStart + frame(kHeaders, kEndStream | kEndHeaders, 1, "\xff\xff\xff\xff\xff\xff\xff")},
+      {"broken compression", kStart + frame(kHeaders, kEndStream | kEndHeaders, 1, "\xff\xff\xff\xff\xff\xff\xff")},
       {"zero connection window", kStart + frame(kWindow, 0, 0, std::string(4, '\0'))},
       {"window overflow", kStart + frame(kWindow, 0, 0, "\x7f\xff\xff\xff")},
       {"continuation alone", kStart + frame(kContinuation, kEndHeaders, 1, "")},
@@ -141,25 +136,21 @@ TEST_F(Http2ServerTest, largeHeadersAreRefused) {
   for (int i = 0; i < 5; ++i) block += literal("x" + std::to_string(i), std::string(15'000, 'v'));
   std::string bytes = kStart + frame(kHeaders, kEndStream, 1, block.substr(0, 16'000));
   for (size_t at = 16'000; at < block.size(); at += 16'000)
-    bytes += frame(kContinuation, at + 16'000 >= block.size() ? kEndHeaders : 0, 1,
-                   block.substr(at, 16'000));
+    bytes += frame(kContinuation, at + 16'000 >= block.size() ? kEndHeaders : 0, 1, block.substr(at, 16'000));
   auto frames = talk({bytes});
   world.runFor(1s);
   EXPECT_EQ(notes->running, 0);
   for (const Frame& one : frames) EXPECT_NE(one.payload, "hello");
   // Many small fields, which the compression table makes cheap to send.
-  std::string many =
-      requestHead("/hello") + std::string("\x40\x01x\x01y", 5) + std::string(2000, '\xbe');
+  std::string many = requestHead("/hello") + std::string("\x40\x01x\x01y", 5) + std::string(2000, '\xbe');
   frames = talk({kStart + frame(kHeaders, kEndStream | kEndHeaders, 1, many)});
   for (const Frame& one : frames) EXPECT_NE(one.payload, "hello");
   EXPECT_GE(countOf(frames, kHeaders), 1U);
 }
 
 TEST_F(Http2ServerTest, endlessContinuationIsCut) {
-  std::vector<std::string> pieces = {kStart +
-                                     frame(kHeaders, kEndStream, 1, requestHead("/hello"))};
-  for (int i = 0; i < 50; ++i)
-    pieces.push_back(frame(kContinuation, 0, 1, literal("x", std::string(10'000, 'v'))));
+  std::vector<std::string> pieces = {kStart + frame(kHeaders, kEndStream, 1, requestHead("/hello"))};
+  for (int i = 0; i < 50; ++i) pieces.push_back(frame(kContinuation, 0, 1, literal("x", std::string(10'000, 'v'))));
   talk(pieces);
   world.runFor(1s);
   EXPECT_EQ(server->connections(), 0U);
@@ -190,8 +181,7 @@ TEST_F(Http2ServerTest, pingAndSettingsFloodsAreCut) {
 
 TEST_F(Http2ServerTest, streamsBeyondTheLimitAreRefused) {
   std::string bytes = kStart + frame(kSettings, 1, 0, "");
-  for (uint32_t i = 0; i < 300; ++i)
-    bytes += frame(kHeaders, kEndStream | kEndHeaders, 1 + 2 * i, requestHead("/watch"));
+  for (uint32_t i = 0; i < 300; ++i) bytes += frame(kHeaders, kEndStream | kEndHeaders, 1 + 2 * i, requestHead("/watch"));
   talk({bytes}, 500ms);
   EXPECT_LE(notes->gone + notes->running, 250);
   world.runFor(2s);
@@ -211,8 +201,8 @@ TEST_F(Http2ServerTest, silentPeersArePingedAndCut) {
 
 TEST_F(Http2ServerTest, uploadsBeyondTheWindowAreViolations) {
   std::string bytes = kStart + frame(kHeaders, kEndHeaders, 1,
-                                     literal(":method", "POST") + literal(":scheme", "http") +
-                                         literal(":authority", "a") + literal(":path", "/watch"));
+                                     literal(":method", "POST") + literal(":scheme", "http") + literal(":authority", "a") +
+                                         literal(":path", "/watch"));
   std::vector<std::string> pieces = {bytes};
   for (int i = 0; i < 40; ++i) pieces.push_back(frame(kData, 0, 1, std::string(16'000, 'd')));
   auto frames = talk(pieces);

@@ -47,9 +47,7 @@ struct Http2Session::Callbacks {
 
   static int onBeginHeaders(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
     Http2Session& self = session(user);
-    if (!self.options_.server || frame->hd.type != NGHTTP2_HEADERS ||
-        frame->headers.cat != NGHTTP2_HCAT_REQUEST)
-      return 0;
+    if (!self.options_.server || frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
     auto stream = std::make_shared<Http2Stream>(self.environment_.executor);
     stream->id = frame->hd.stream_id;
     nghttp2_session_set_stream_user_data(raw, stream->id, stream.get());
@@ -57,17 +55,15 @@ struct Http2Session::Callbacks {
     return 0;
   }
 
-  static int onHeader(nghttp2_session* raw, const nghttp2_frame* frame, const uint8_t* nameBytes,
-                      size_t nameSize, const uint8_t* valueBytes, size_t valueSize, uint8_t,
-                      void* user) {
+  static int onHeader(nghttp2_session* raw, const nghttp2_frame* frame, const uint8_t* nameBytes, size_t nameSize,
+                      const uint8_t* valueBytes, size_t valueSize, uint8_t, void* user) {
     Http2Session& self = session(user);
     Http2Stream* stream = streamOf(raw, frame->hd.stream_id);
     if (!stream || frame->hd.type != NGHTTP2_HEADERS) return 0;
     std::string_view name(reinterpret_cast<const char*>(nameBytes), nameSize);
     std::string value(reinterpret_cast<const char*>(valueBytes), valueSize);
     stream->headerBytes += nameSize + valueSize;
-    if (stream->headerBytes > self.options_.headerBytesMax ||
-        ++stream->headerFields > self.options_.headerFieldsMax) {
+    if (stream->headerBytes > self.options_.headerBytesMax || ++stream->headerFields > self.options_.headerFieldsMax) {
       stream->headTooLarge = true;
       return 0;
     }
@@ -80,8 +76,7 @@ struct Http2Session::Callbacks {
     } else if (name == ":status") {
       stream->status = static_cast<int>(parseInt(value).value_or(0));
     } else if (!name.starts_with(':')) {
-      (stream->headComplete ? stream->trailers : stream->headers)
-          .add(std::string(name), std::move(value));
+      (stream->headComplete ? stream->trailers : stream->headers).add(std::string(name), std::move(value));
     }
     return 0;
   }
@@ -90,8 +85,7 @@ struct Http2Session::Callbacks {
     Http2Session& self = session(user);
     if (frame->hd.type == NGHTTP2_GOAWAY) self.peerGoesAway_ = true;
     if (frame->hd.type == NGHTTP2_SETTINGS && self.onRoom) self.onRoom();
-    if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK))
-      self.pingSent_ = false;
+    if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK)) self.pingSent_ = false;
     Http2Stream* stream = streamOf(raw, frame->hd.stream_id);
     if (!stream || (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)) return 0;
     bool first = frame->hd.type == NGHTTP2_HEADERS && !stream->headComplete;
@@ -104,13 +98,11 @@ struct Http2Session::Callbacks {
     if (first) stream->headComplete = true;
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) stream->inEnded = true;
     stream->changed.notifyAll();
-    if (first && self.options_.server && self.onRequest)
-      self.onRequest(self.streams_.at(stream->id));
+    if (first && self.options_.server && self.onRequest) self.onRequest(self.streams_.at(stream->id));
     return 0;
   }
 
-  static int onData(nghttp2_session* raw, uint8_t, int32_t id, const uint8_t* bytes, size_t size,
-                    void*) {
+  static int onData(nghttp2_session* raw, uint8_t, int32_t id, const uint8_t* bytes, size_t size, void*) {
     Http2Stream* stream = streamOf(raw, id);
     if (!stream || stream->ignoreInput) {
       nghttp2_session_consume(raw, id, size);
@@ -138,8 +130,8 @@ struct Http2Session::Callbacks {
     return 0;
   }
 
-  static ssize_t readOutput(nghttp2_session* raw, int32_t id, uint8_t* into, size_t size,
-                            uint32_t* flags, nghttp2_data_source* source, void*) {
+  static ssize_t readOutput(nghttp2_session* raw, int32_t id, uint8_t* into, size_t size, uint32_t* flags,
+                            nghttp2_data_source* source, void*) {
     auto& stream = *static_cast<Http2Stream*>(source->ptr);
     size_t copied = 0;
     while (copied < size && !stream.out.empty()) {
@@ -174,8 +166,7 @@ struct Http2Session::Callbacks {
   }
 };
 
-Http2Session::Http2Session(env::Env environment, std::unique_ptr<env::Stream> stream,
-                           Http2SessionOptions options)
+Http2Session::Http2Session(env::Env environment, std::unique_ptr<env::Stream> stream, Http2SessionOptions options)
     : environment_(environment),
       stream_(std::move(stream)),
       options_(options),
@@ -233,26 +224,22 @@ void Http2Session::start(std::string_view prefix) {
 
 bool Http2Session::accepts() const {
   return !ended_ && !draining_ && !peerGoesAway_ &&
-         streams_.size() < nghttp2_session_get_remote_settings(
-                               session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) &&
+         streams_.size() < nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) &&
          nghttp2_session_check_request_allowed(session_) != 0;
 }
 
 // ---- messages
 
 Result<std::shared_ptr<Http2Stream>> Http2Session::request(const Headers& fields, bool hasBody) {
-  if (ended_)
-    return fail(Reason::ServiceUnavailable, "the HTTP/2 connection has ended: " + endReason_);
+  if (ended_) return fail(Reason::ServiceUnavailable, "the HTTP/2 connection has ended: " + endReason_);
   auto stream = std::make_shared<Http2Stream>(environment_.executor);
   std::vector<std::string> names;
   std::vector<nghttp2_nv> list = nameValuesOf(fields, names);
   nghttp2_data_provider provider{};
   provider.source.ptr = stream.get();
   provider.read_callback = Callbacks::readOutput;
-  int32_t id = nghttp2_submit_request(session_, nullptr, list.data(), list.size(),
-                                      hasBody ? &provider : nullptr, stream.get());
-  if (id < 0)
-    return fail(Reason::ServiceUnavailable, std::string("HTTP/2 request: ") + nghttp2_strerror(id));
+  int32_t id = nghttp2_submit_request(session_, nullptr, list.data(), list.size(), hasBody ? &provider : nullptr, stream.get());
+  if (id < 0) return fail(Reason::ServiceUnavailable, std::string("HTTP/2 request: ") + nghttp2_strerror(id));
   stream->id = id;
   streams_[id] = stream;
   scheduleFlush();
@@ -260,17 +247,14 @@ Result<std::shared_ptr<Http2Stream>> Http2Session::request(const Headers& fields
 }
 
 Result<void> Http2Session::respond(Http2Stream& stream, const Headers& fields, bool hasBody) {
-  if (ended_ || stream.closed)
-    return fail(Reason::ServiceUnavailable, "the client closed the stream");
+  if (ended_ || stream.closed) return fail(Reason::ServiceUnavailable, "the client closed the stream");
   std::vector<std::string> names;
   std::vector<nghttp2_nv> list = nameValuesOf(fields, names);
   nghttp2_data_provider provider{};
   provider.source.ptr = &stream;
   provider.read_callback = Callbacks::readOutput;
-  int result = nghttp2_submit_response(session_, stream.id, list.data(), list.size(),
-                                       hasBody ? &provider : nullptr);
-  if (result != 0)
-    return fail(Reason::InternalError, std::string("HTTP/2 response: ") + nghttp2_strerror(result));
+  int result = nghttp2_submit_response(session_, stream.id, list.data(), list.size(), hasBody ? &provider : nullptr);
+  if (result != 0) return fail(Reason::InternalError, std::string("HTTP/2 response: ") + nghttp2_strerror(result));
   scheduleFlush();
   return {};
 }
@@ -280,8 +264,7 @@ void Http2Session::sendContinue(Http2Stream& stream) {
   std::vector<std::string> names;
   Headers fields{{":status", "100"}};
   std::vector<nghttp2_nv> list = nameValuesOf(fields, names);
-  nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, stream.id, nullptr, list.data(), list.size(),
-                         nullptr);
+  nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, stream.id, nullptr, list.data(), list.size(), nullptr);
   scheduleFlush();
 }
 
@@ -326,9 +309,8 @@ void Http2Session::reset(Http2Stream& stream, uint32_t code) {
 
 void Http2Session::drain() {
   if (ended_ || std::exchange(draining_, true)) return;
-  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE,
-                        nghttp2_session_get_last_proc_stream_id(session_), NGHTTP2_NO_ERROR,
-                        nullptr, 0);
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_), NGHTTP2_NO_ERROR, nullptr,
+                        0);
   scheduleFlush();
 }
 
@@ -391,8 +373,7 @@ void Http2Session::onReadable() {
 
 void Http2Session::feed(std::string_view bytes) {
   auto keep = shared_from_this();
-  ssize_t used = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(bytes.data()),
-                                          bytes.size());
+  ssize_t used = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   if (used >= 0) return;
   flush();  // nghttp2 may have queued a GOAWAY that says why
   close(std::string("HTTP/2 protocol error: ") + nghttp2_strerror(static_cast<int>(used)));
@@ -414,8 +395,7 @@ void Http2Session::flush() {
     while (output_.size() < kOutputBytes) {
       const uint8_t* bytes = nullptr;
       ssize_t size = nghttp2_session_mem_send(session_, &bytes);
-      if (size < 0)
-        return close(std::string("HTTP/2: ") + nghttp2_strerror(static_cast<int>(size)));
+      if (size < 0) return close(std::string("HTTP/2: ") + nghttp2_strerror(static_cast<int>(size)));
       if (size == 0) break;
       output_.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(size));
     }
@@ -445,15 +425,13 @@ void Http2Session::flush() {
 
 void Http2Session::closeIfOver() {
   bool over = nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
-  if (over || ((draining_ || peerGoesAway_) && streams_.empty()))
-    close("the connection was ended with GOAWAY");
+  if (over || ((draining_ || peerGoesAway_) && streams_.empty())) close("the connection was ended with GOAWAY");
 }
 
 // ---- time
 
 env::Instant Http2Session::nextDeadline() const {
-  env::Instant next =
-      pingSent_ ? pingSentAt_ + options_.pingTimeout : lastRead_ + options_.pingInterval;
+  env::Instant next = pingSent_ ? pingSentAt_ + options_.pingTimeout : lastRead_ + options_.pingInterval;
   if (writeBlocked_) next = std::min(next, lastWrite_ + options_.writeStallTimeout);
   if (streams_.empty()) next = std::min(next, idleSince_ + options_.idleTimeout);
   return next;
@@ -470,8 +448,7 @@ void Http2Session::onTimer() {
   env::Instant now = environment_.clock.now();
   if (pingSent_ && now >= pingSentAt_ + options_.pingTimeout && lastRead_ <= pingSentAt_)
     return close("the peer did not answer a ping");
-  if (writeBlocked_ && now >= lastWrite_ + options_.writeStallTimeout)
-    return close("the peer took no byte in time");
+  if (writeBlocked_ && now >= lastWrite_ + options_.writeStallTimeout) return close("the peer took no byte in time");
   if (streams_.empty() && now >= idleSince_ + options_.idleTimeout) {
     drain();
   } else if (pingSent_ && lastRead_ > pingSentAt_) {

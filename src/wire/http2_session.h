@@ -57,8 +57,7 @@ struct Http2SessionOptions {
 
 class Http2Session : public std::enable_shared_from_this<Http2Session> {
  public:
-  Http2Session(env::Env environment, std::unique_ptr<env::Stream> stream,
-               Http2SessionOptions options);
+  Http2Session(env::Env environment, std::unique_ptr<env::Stream> stream, Http2SessionOptions options);
   Http2Session(const Http2Session&) = delete;
   ~Http2Session();
 

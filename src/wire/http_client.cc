@@ -27,12 +27,9 @@ struct Attempt {
 
 class Http1Response final : public ClientResponse {
  public:
-  Http1Response(std::shared_ptr<ClientPool> pool, std::shared_ptr<Http1ClientConnection> connection,
-                Http1Head head, async::StopToken stop)
-      : pool_(std::move(pool)),
-        connection_(std::move(connection)),
-        head_(std::move(head)),
-        stop_(std::move(stop)) {}
+  Http1Response(std::shared_ptr<ClientPool> pool, std::shared_ptr<Http1ClientConnection> connection, Http1Head head,
+                async::StopToken stop)
+      : pool_(std::move(pool)), connection_(std::move(connection)), head_(std::move(head)), stop_(std::move(stop)) {}
   int status() const override { return head_.status; }
   const Headers& headers() const override { return head_.headers; }
   HttpVersion version() const override { return HttpVersion::Http1; }
@@ -65,8 +62,7 @@ class Http1Response final : public ClientResponse {
 // Cancels the stream when the request's frame or its response goes before the stream has ended.
 class StreamHold {
  public:
-  StreamHold(std::shared_ptr<Http2Session> session, std::shared_ptr<Http2Stream> stream,
-             async::StopToken stop)
+  StreamHold(std::shared_ptr<Http2Session> session, std::shared_ptr<Http2Stream> stream, async::StopToken stop)
       : session_(std::move(session)), stream_(std::move(stream)), stop_(stop) {
     registration_ = stop.onStop([session = session_, stream = stream_] {
       session->reset(*stream, NGHTTP2_CANCEL);
@@ -85,11 +81,9 @@ class StreamHold {
   bool stopRequested() const { return stop_.stopRequested(); }
   Error failure() const {
     if (stopRequested()) return stopped();
-    if (session_->ended())
-      return Error(Reason::ServiceUnavailable,
-                   "the HTTP/2 connection ended: " + session_->endReason());
-    return Error(Reason::ServiceUnavailable, std::string("the server reset the stream: ") +
-                                                 nghttp2_http2_strerror(stream_->closeCode));
+    if (session_->ended()) return Error(Reason::ServiceUnavailable, "the HTTP/2 connection ended: " + session_->endReason());
+    return Error(Reason::ServiceUnavailable,
+                 std::string("the server reset the stream: ") + nghttp2_http2_strerror(stream_->closeCode));
   }
 
  private:
@@ -120,8 +114,7 @@ class Http2Response final : public ClientResponse {
   StreamHold hold_;
 };
 
-async::Task<void> pumpBody(std::shared_ptr<Http2Session> session,
-                           std::shared_ptr<Http2Stream> stream,
+async::Task<void> pumpBody(std::shared_ptr<Http2Session> session, std::shared_ptr<Http2Stream> stream,
                            decltype(ClientRequest::bodyStream) source) {
   constexpr size_t kQueuedBytesMax = 64 << 10;
   while (!stream->closed) {
@@ -139,8 +132,7 @@ async::Task<void> pumpBody(std::shared_ptr<Http2Session> session,
   }
 }
 
-async::Task<Attempt> sendHttp2(std::shared_ptr<ClientPool> pool,
-                               std::shared_ptr<Http2Session> session,
+async::Task<Attempt> sendHttp2(std::shared_ptr<ClientPool> pool, std::shared_ptr<Http2Session> session,
                                std::shared_ptr<ClientRequest> request, async::StopToken stop) {
   Headers fields;
   auto host = request->headers.find("Host");
@@ -162,11 +154,9 @@ async::Task<Attempt> sendHttp2(std::shared_ptr<ClientPool> pool,
     session->push(**stream, request->body);
     session->endOutput(**stream, {});
   }
-  while (!(*stream)->headComplete && !(*stream)->closed && !stop.stopRequested())
-    co_await (*stream)->changed.wait();
+  while (!(*stream)->headComplete && !(*stream)->closed && !stop.stopRequested()) co_await (*stream)->changed.wait();
   if (stop.stopRequested()) co_return Attempt{std::unexpected(stopped()), false};
-  if ((*stream)->headTooLarge)
-    co_return Attempt{fail(Reason::ServiceUnavailable, "the response header is too large"), false};
+  if ((*stream)->headTooLarge) co_return Attempt{fail(Reason::ServiceUnavailable, "the response header is too large"), false};
   if (!(*stream)->headComplete) {
     bool refused = (*stream)->closeCode == NGHTTP2_REFUSED_STREAM;
     bool again = refused || (session->ended() && isIdempotent(request->method));
@@ -179,8 +169,7 @@ std::string http1Head(const ClientPool& pool, const ClientRequest& request, bool
   std::string head = request.method + " " + request.target + " HTTP/1.1\r\n";
   if (!request.headers.contains("Host")) head += "Host: " + pool.authority() + "\r\n";
   for (const Headers::Field& field : request.headers.fields()) {
-    bool ours =
-        isConnectionField(field.name) && !(upgrade && equalsIgnoreCase(field.name, "Upgrade"));
+    bool ours = isConnectionField(field.name) && !(upgrade && equalsIgnoreCase(field.name, "Upgrade"));
     if (!ours) head += field.name + ": " + field.value + "\r\n";
   }
   if (upgrade) head += "Connection: Upgrade\r\n";
@@ -188,25 +177,21 @@ std::string http1Head(const ClientPool& pool, const ClientRequest& request, bool
     head += "Transfer-Encoding: chunked\r\n";
   } else if (request.body && !request.headers.contains("Content-Length")) {
     head += "Content-Length: " + std::to_string(request.body->size()) + "\r\n";
-  } else if (!request.body &&
-             (request.method == "POST" || request.method == "PUT" || request.method == "PATCH")) {
+  } else if (!request.body && (request.method == "POST" || request.method == "PUT" || request.method == "PATCH")) {
     head += "Content-Length: 0\r\n";
   }
   return head + "\r\n";
 }
 
-async::Task<Attempt> sendHttp1(std::shared_ptr<ClientPool> pool,
-                               std::shared_ptr<Http1ClientConnection> connection,
+async::Task<Attempt> sendHttp1(std::shared_ptr<ClientPool> pool, std::shared_ptr<Http1ClientConnection> connection,
                                std::shared_ptr<ClientRequest> request, async::StopToken stop) {
-  auto sent = co_await Http1ClientConnection::sendRequest(
-      connection, http1Head(*pool, *request, false), request->body, request->bodyStream, stop);
-  if (!sent && sent.error().reason() != Reason::ServiceUnavailable)
-    co_return Attempt{std::unexpected(sent.error()), false};
+  auto sent = co_await Http1ClientConnection::sendRequest(connection, http1Head(*pool, *request, false), request->body,
+                                                          request->bodyStream, stop);
+  if (!sent && sent.error().reason() != Reason::ServiceUnavailable) co_return Attempt{std::unexpected(sent.error()), false};
   // A server may answer and close before it took the whole request: its answer counts.
   auto head = co_await Http1ClientConnection::readHead(connection, request->method == "HEAD", stop);
   if (!head) {
-    bool stale =
-        connection->reused && !connection->answered() && head.error().reason() != Reason::Timeout;
+    bool stale = connection->reused && !connection->answered() && head.error().reason() != Reason::Timeout;
     bool again = stale && isIdempotent(request->method) && !request->bodyStream;
     co_return Attempt{std::unexpected(sent ? head.error() : sent.error()), again};
   }
@@ -217,11 +202,9 @@ async::Task<Attempt> sendHttp1(std::shared_ptr<ClientPool> pool,
 
 Result<void> checkRequest(const ClientRequest& request) {
   bool targetFits = request.target.starts_with('/') || request.target == "*";
-  if (!targetFits ||
-      request.target.find_first_of(std::string_view(" \r\n\0", 4)) != std::string::npos)
+  if (!targetFits || request.target.find_first_of(std::string_view(" \r\n\0", 4)) != std::string::npos)
     return fail(Reason::BadRequest, "request target " + quote(request.target) + " is not a path");
-  if (!isHeaderName(request.method))
-    return fail(Reason::BadRequest, "request method " + quote(request.method));
+  if (!isHeaderName(request.method)) return fail(Reason::BadRequest, "request method " + quote(request.method));
   return checkHeaders(request.headers);
 }
 
@@ -229,9 +212,9 @@ Result<void> checkRequest(const ClientRequest& request) {
 
 class HttpClient::Impl {
  public:
-  static async::Task<Result<std::unique_ptr<ClientResponse>>> send(
-      std::shared_ptr<ClientPool> pool, std::shared_ptr<ClientRequest> request,
-      async::StopToken stop) {
+  static async::Task<Result<std::unique_ptr<ClientResponse>>> send(std::shared_ptr<ClientPool> pool,
+                                                                   std::shared_ptr<ClientRequest> request,
+                                                                   async::StopToken stop) {
     CO_TRY(checkRequest(*request));
     for (int attempt = 0;; ++attempt) {
       Lease lease = CO_TRY(co_await ClientPool::acquire(pool, attempt > 0, stop));
@@ -239,23 +222,20 @@ class HttpClient::Impl {
                                    : co_await sendHttp1(pool, lease.http1, request, stop);
       if (result.response || !result.maySendAgain || attempt > 0) {
         if (!result.response)
-          result.response.error().withContext(request->method + " " + pool->options().address +
-                                              request->target);
+          result.response.error().withContext(request->method + " " + pool->options().address + request->target);
         co_return std::move(result.response);
       }
     }
   }
 
-  static async::Task<Result<UpgradeResponse>> upgrade(std::shared_ptr<ClientPool> pool,
-                                                      std::shared_ptr<ClientRequest> request,
+  static async::Task<Result<UpgradeResponse>> upgrade(std::shared_ptr<ClientPool> pool, std::shared_ptr<ClientRequest> request,
                                                       async::StopToken stop) {
     CO_TRY(checkRequest(*request));
     bool http2 = false;
     auto stream = CO_TRY(co_await ClientPool::dial(pool, true, &http2));
-    auto connection = std::make_shared<Http1ClientConnection>(
-        pool->environment(), std::move(stream), pool->options().headerBytesMax);
-    CO_TRY(co_await Http1ClientConnection::sendRequest(connection, http1Head(*pool, *request, true),
-                                                       request->body, {}, stop));
+    auto connection =
+        std::make_shared<Http1ClientConnection>(pool->environment(), std::move(stream), pool->options().headerBytesMax);
+    CO_TRY(co_await Http1ClientConnection::sendRequest(connection, http1Head(*pool, *request, true), request->body, {}, stop));
     Http1Head head = CO_TRY(co_await Http1ClientConnection::readHead(connection, false, stop));
     UpgradeResponse response;
     response.status = head.status;
@@ -276,21 +256,16 @@ class HttpClient::Impl {
   std::shared_ptr<ClientPool> pool;
 };
 
-HttpClient::HttpClient(env::Env environment, HttpClientOptions options)
-    : impl_(std::make_shared<Impl>()) {
+HttpClient::HttpClient(env::Env environment, HttpClientOptions options) : impl_(std::make_shared<Impl>()) {
   impl_->pool = std::make_shared<ClientPool>(environment, std::move(options));
 }
 HttpClient::~HttpClient() { impl_->pool->shutDown(); }
 
-async::Task<Result<std::unique_ptr<ClientResponse>>> HttpClient::send(ClientRequest request,
-                                                                      async::StopToken stop) {
-  return Impl::send(impl_->pool, std::make_shared<ClientRequest>(std::move(request)),
-                    std::move(stop));
+async::Task<Result<std::unique_ptr<ClientResponse>>> HttpClient::send(ClientRequest request, async::StopToken stop) {
+  return Impl::send(impl_->pool, std::make_shared<ClientRequest>(std::move(request)), std::move(stop));
 }
-async::Task<Result<UpgradeResponse>> HttpClient::upgrade(ClientRequest request,
-                                                         async::StopToken stop) {
-  return Impl::upgrade(impl_->pool, std::make_shared<ClientRequest>(std::move(request)),
-                       std::move(stop));
+async::Task<Result<UpgradeResponse>> HttpClient::upgrade(ClientRequest request, async::StopToken stop) {
+  return Impl::upgrade(impl_->pool, std::make_shared<ClientRequest>(std::move(request)), std::move(stop));
 }
 void HttpClient::closeIdle() { impl_->pool->closeIdle(); }
 const HttpClientOptions& HttpClient::options() const { return impl_->pool->options(); }

@@ -23,8 +23,7 @@ struct Answer {
   std::optional<Error> error;
 };
 
-Task<void> fetch(HttpClient* client, ClientRequest request, async::StopToken stop,
-                 std::shared_ptr<Answer> answer) {
+Task<void> fetch(HttpClient* client, ClientRequest request, async::StopToken stop, std::shared_ptr<Answer> answer) {
   auto response = co_await client->send(std::move(request), stop);
   if (response) {
     answer->status = (*response)->status();
@@ -127,8 +126,7 @@ TEST_P(HttpClientTest, simpleRequests) {
   EXPECT_EQ(answer.version, http2() ? HttpVersion::Http2 : HttpVersion::Http1);
   EXPECT_EQ(answer.headers.get("content-TYPE"), "text/plain");
   EXPECT_EQ(get("/absent").status, 404);
-  EXPECT_EQ(get("/whoami").body, (GetParam().tls ? "server " : "nobody ") +
-                                     std::string(httpVersionName(answer.version)));
+  EXPECT_EQ(get("/whoami").body, (GetParam().tls ? "server " : "nobody ") + std::string(httpVersionName(answer.version)));
   answer = get("/hello", "HEAD");
   EXPECT_EQ(answer.body, "");
   EXPECT_EQ(answer.headers.get("Content-Length"), "5");
@@ -177,8 +175,7 @@ TEST_P(HttpClientTest, manyAtOnce) {
     request.target = i % 3 == 0 ? "/stream?5" : "/hello";
     answers.push_back(start(std::move(request)));
   }
-  ASSERT_TRUE(world.runUntil(
-      [&] { return std::ranges::all_of(answers, [](auto& a) { return a->done; }); }, 5min));
+  ASSERT_TRUE(world.runUntil([&] { return std::ranges::all_of(answers, [](auto& a) { return a->done; }); }, 5min));
   for (auto& answer : answers) {
     EXPECT_FALSE(answer->error) << answer->error->describe();
     EXPECT_EQ(answer->status, 200);
@@ -268,8 +265,7 @@ TEST_P(HttpClientTest, destroyedClientEndsItsRequests) {
   EXPECT_FALSE(answer->done);
 }
 
-Task<void> upgradeAndTalk(env::Env e, HttpClient* client, std::string target,
-                          std::shared_ptr<Answer> answer) {
+Task<void> upgradeAndTalk(env::Env e, HttpClient* client, std::string target, std::shared_ptr<Answer> answer) {
   ClientRequest request;
   request.target = std::move(target);
   request.headers.add("Upgrade", "test");
@@ -354,8 +350,7 @@ ReplayRun runReplay(uint64_t seed, ClientProtocol protocol) {
     if (i % 2 == 0) request.body = makeBytes(std::string(30'000, 'x'));
     gate.spawn(fetch(&client, std::move(request), {}, answers.back()));
   }
-  EXPECT_TRUE(world.runUntil(
-      [&] { return std::ranges::all_of(answers, [](auto& a) { return a->done; }); }, 10min));
+  EXPECT_TRUE(world.runUntil([&] { return std::ranges::all_of(answers, [](auto& a) { return a->done; }); }, 10min));
   ReplayRun run;
   run.hash = world.traceHash();
   for (auto& answer : answers) run.failures += answer->error ? 1 : 0;

@@ -78,27 +78,23 @@ std::string_view Request::query() const {
 }
 
 std::string httpDate(int64_t unixSeconds) {
-  static constexpr const char* kDays[] = {"Thu", "Fri", "Sat", "Sun",
-                                          "Mon", "Tue", "Wed"};  // 1970 began on a Thursday
-  static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  static constexpr const char* kDays[] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};  // 1970 began on a Thursday
+  static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   CivilTime t = civilFromUnix(unixSeconds);
-  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[(unixSeconds / 86400) % 7],
-                     t.day, kMonths[t.month - 1], t.year, t.hour, t.minute, t.second);
+  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[(unixSeconds / 86400) % 7], t.day, kMonths[t.month - 1],
+                     t.year, t.hour, t.minute, t.second);
 }
 
 Result<void> checkHeaders(const Headers& headers) {
   for (const Headers::Field& field : headers.fields()) {
     if (!isHeaderName(field.name) || !isHeaderValue(field.value))
-      return fail(Reason::InternalError,
-                  "HTTP field " + quote(field.name) + " has bytes that a field cannot have");
+      return fail(Reason::InternalError, "HTTP field " + quote(field.name) + " has bytes that a field cannot have");
   }
   return {};
 }
 
 bool isConnectionField(std::string_view name) {
-  for (std::string_view one :
-       {"connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade"})
+  for (std::string_view one : {"connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade"})
     if (equalsIgnoreCase(one, name)) return true;
   return false;
 }
@@ -107,9 +103,8 @@ bool statusHasBody(int status) { return status >= 200 && status != 204 && status
 
 async::Task<Result<std::string>> ServerExchange::readBody(size_t bytesMax) {
   auto tooLarge = [bytesMax] {
-    return fail(
-        Reason::RequestEntityTooLarge,
-        "the request body is larger than the " + std::to_string(bytesMax) + " bytes allowed here");
+    return fail(Reason::RequestEntityTooLarge,
+                "the request body is larger than the " + std::to_string(bytesMax) + " bytes allowed here");
   };
   if (request().contentLength && *request().contentLength > bytesMax) co_return tooLarge();
   std::string body;
@@ -132,9 +127,8 @@ async::Task<Result<std::string>> ClientResponse::readAll(size_t bytesMax) {
     auto chunk = CO_TRY(co_await readChunk());
     if (!chunk) co_return body;
     if (chunk->size() > bytesMax - body.size())
-      co_return fail(Reason::RequestEntityTooLarge, "the response body is larger than the " +
-                                                        std::to_string(bytesMax) +
-                                                        " bytes expected here");
+      co_return fail(Reason::RequestEntityTooLarge,
+                     "the response body is larger than the " + std::to_string(bytesMax) + " bytes expected here");
     body += *chunk;
   }
 }

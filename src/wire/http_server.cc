@@ -25,16 +25,13 @@ class HttpServer::Impl {
     core->gate = std::make_unique<async::Gate>(environment.executor);
   }
 
-  static async::Task<void> serveConnection(std::shared_ptr<Impl> self,
-                                           std::unique_ptr<env::Stream> stream, uint64_t id);
-  static async::Task<void> speak(std::shared_ptr<Impl> self, std::unique_ptr<env::Stream> stream,
-                                 uint64_t id);
+  static async::Task<void> serveConnection(std::shared_ptr<Impl> self, std::unique_ptr<env::Stream> stream, uint64_t id);
+  static async::Task<void> speak(std::shared_ptr<Impl> self, std::unique_ptr<env::Stream> stream, uint64_t id);
   static async::Task<void> shutdown(std::shared_ptr<Impl> self, env::Duration grace);
   static async::Task<bool> waitUntilEmpty(std::shared_ptr<Impl> self, env::Duration time);
   // Reads until the bytes are the HTTP/2 preface or cannot be. Nothing: the client left or was too
   // slow.
-  static async::Task<std::optional<std::string>> readAhead(std::shared_ptr<Impl> self,
-                                                           env::Stream* stream);
+  static async::Task<std::optional<std::string>> readAhead(std::shared_ptr<Impl> self, env::Stream* stream);
 
   void cut() {
     std::unique_ptr<async::Gate> doomed = std::move(core->gate);
@@ -44,8 +41,7 @@ class HttpServer::Impl {
 
   std::shared_ptr<ServerCore> core;
   std::vector<std::unique_ptr<env::Listener>> listeners;
-  std::map<uint64_t, std::weak_ptr<ServerConnection>>
-      connections;  // an empty one is still in its handshake
+  std::map<uint64_t, std::weak_ptr<ServerConnection>> connections;  // an empty one is still in its handshake
   uint64_t lastConnection = 0;
   bool draining = false;
   async::StopSource drain;  // wakes connections that have not said a word yet
@@ -67,8 +63,7 @@ struct Listed {
 
 }  // namespace
 
-async::Task<std::optional<std::string>> HttpServer::Impl::readAhead(std::shared_ptr<Impl> self,
-                                                                    env::Stream* stream) {
+async::Task<std::optional<std::string>> HttpServer::Impl::readAhead(std::shared_ptr<Impl> self, env::Stream* stream) {
   env::Instant deadline = self->core->environment.clock.now() + self->core->options.headerTimeout;
   std::string seen;
   char buffer[1024];
@@ -78,24 +73,21 @@ async::Task<std::optional<std::string>> HttpServer::Impl::readAhead(std::shared_
       seen.append(buffer, step.bytes);
     } else if (step.kind != env::IoStep::WouldBlock) {
       co_return std::nullopt;
-    } else if (!co_await waitReady(self->core->environment, stream, Direction::Read, deadline,
-                                   self->drain.token())) {
+    } else if (!co_await waitReady(self->core->environment, stream, Direction::Read, deadline, self->drain.token())) {
       co_return std::nullopt;
     }
   }
   co_return seen;
 }
 
-async::Task<void> HttpServer::Impl::speak(std::shared_ptr<Impl> self,
-                                          std::unique_ptr<env::Stream> stream, uint64_t id) {
+async::Task<void> HttpServer::Impl::speak(std::shared_ptr<Impl> self, std::unique_ptr<env::Stream> stream, uint64_t id) {
   const HttpServerOptions& options = self->core->options;
   ConnectionFacts facts;
   facts.peerAddress = stream->peerAddress();
   bool http2 = false;
   std::string prefix;
   if (options.tls) {
-    auto secured = co_await acceptTls(self->core->environment, options.tls, std::move(stream),
-                                      options.handshakeTimeout);
+    auto secured = co_await acceptTls(self->core->environment, options.tls, std::move(stream), options.handshakeTimeout);
     if (!secured) {
       // Scanners and impatient clients are everyday life.
       logDebug("wire", "{}", secured.error().describe());
@@ -112,8 +104,7 @@ async::Task<void> HttpServer::Impl::speak(std::shared_ptr<Impl> self,
     prefix = std::move(*seen);
   }
   if (http2) {
-    auto connection = Http2ServerConnection::make(self->core, std::move(stream), std::move(facts),
-                                                  std::move(prefix));
+    auto connection = Http2ServerConnection::make(self->core, std::move(stream), std::move(facts), std::move(prefix));
     self->connections[id] = connection;
     if (self->draining) connection->drain();
     co_await connection->run();
@@ -126,8 +117,7 @@ async::Task<void> HttpServer::Impl::speak(std::shared_ptr<Impl> self,
   co_await connection->run();
 }
 
-async::Task<void> HttpServer::Impl::serveConnection(std::shared_ptr<Impl> self,
-                                                    std::unique_ptr<env::Stream> stream,
+async::Task<void> HttpServer::Impl::serveConnection(std::shared_ptr<Impl> self, std::unique_ptr<env::Stream> stream,
                                                     uint64_t id) {
   Listed listed{self->connections, id, self->ended};
   co_await speak(self, std::move(stream), id);
@@ -169,8 +159,8 @@ HttpServer::~HttpServer() {
 }
 
 Result<std::string> HttpServer::listen(std::string_view address) {
-  auto listener = TRY(impl_->core->environment.network.listen(
-      address, [weak = std::weak_ptr(impl_), this](std::unique_ptr<env::Stream> stream) {
+  auto listener = TRY(
+      impl_->core->environment.network.listen(address, [weak = std::weak_ptr(impl_), this](std::unique_ptr<env::Stream> stream) {
         if (weak.lock()) serve(std::move(stream));
       }));
   std::string bound = listener->address();
@@ -179,9 +169,7 @@ Result<std::string> HttpServer::listen(std::string_view address) {
 }
 
 void HttpServer::serve(std::unique_ptr<env::Stream> connection) {
-  if (!impl_->core->gate || impl_->draining ||
-      impl_->connections.size() >= impl_->core->options.connectionsMax)
-    return;
+  if (!impl_->core->gate || impl_->draining || impl_->connections.size() >= impl_->core->options.connectionsMax) return;
   uint64_t id = ++impl_->lastConnection;
   impl_->connections[id] = {};
   impl_->core->gate->spawn(Impl::serveConnection(impl_, std::move(connection), id));

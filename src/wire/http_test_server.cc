@@ -30,8 +30,7 @@ Task<void> echoRaw(env::Env e, std::unique_ptr<env::Stream> stream) {
   }
 }
 
-Task<void> waitForClientToLeave(env::Env e, std::shared_ptr<ServerNotes> notes,
-                                std::shared_ptr<ServerExchange> exchange) {
+Task<void> waitForClientToLeave(env::Env e, std::shared_ptr<ServerNotes> notes, std::shared_ptr<ServerExchange> exchange) {
   (void)exchange->startResponse(200, {{"Content-Type", "application/json"}});
   (void)co_await exchange->write("first\n");
   if (!co_await async::sleepFor(e, 1h, exchange->clientGone())) ++notes->gone;
@@ -39,8 +38,7 @@ Task<void> waitForClientToLeave(env::Env e, std::shared_ptr<ServerNotes> notes,
 
 }  // namespace
 
-Task<void> handleForTest(env::Env e, std::shared_ptr<ServerNotes> notes,
-                         std::shared_ptr<ServerExchange> exchange) {
+Task<void> handleForTest(env::Env e, std::shared_ptr<ServerNotes> notes, std::shared_ptr<ServerExchange> exchange) {
   Counted counted(notes->running);
   const Request& request = exchange->request();
   std::string path(request.path());
@@ -83,12 +81,10 @@ Task<void> handleForTest(env::Env e, std::shared_ptr<ServerNotes> notes,
     co_await echoRaw(e, std::move(*stream));
   } else if (path == "/whoami") {
     std::string who = request.tlsPeer ? request.tlsPeer->commonName : "nobody";
-    (void)co_await exchange->respond(200, plain,
-                                     who + " " + std::string(httpVersionName(request.version)));
+    (void)co_await exchange->respond(200, plain, who + " " + std::string(httpVersionName(request.version)));
   } else if (path == "/fields") {
     std::string text;
-    for (const Headers::Field& field : request.headers.fields())
-      text += toLower(field.name) + "=" + field.value + "\n";
+    for (const Headers::Field& field : request.headers.fields()) text += toLower(field.name) + "=" + field.value + "\n";
     (void)co_await exchange->respond(200, plain, std::move(text));
   } else if (path != "/nothing") {
     (void)co_await exchange->respond(404, plain, std::string("no such path\n"));
@@ -96,15 +92,13 @@ Task<void> handleForTest(env::Env e, std::shared_ptr<ServerNotes> notes,
 }
 
 Handler makeTestHandler(env::Env e, std::shared_ptr<ServerNotes> notes) {
-  return [e, notes](std::shared_ptr<ServerExchange> exchange) {
-    return handleForTest(e, notes, std::move(exchange));
-  };
+  return [e, notes](std::shared_ptr<ServerExchange> exchange) { return handleForTest(e, notes, std::move(exchange)); };
 }
 
 namespace {
 
-Task<void> talk(env::Env e, std::string address, std::vector<std::string> pieces,
-                env::Duration patience, std::string* got, bool* done) {
+Task<void> talk(env::Env e, std::string address, std::vector<std::string> pieces, env::Duration patience, std::string* got,
+                bool* done) {
   auto stream = co_await async::connect(e, address, 5s);
   if (!stream) {
     *done = true;
@@ -129,8 +123,8 @@ Task<void> talk(env::Env e, std::string address, std::vector<std::string> pieces
 
 }  // namespace
 
-std::string talkRaw(env::SimEnv& world, const std::string& address,
-                    const std::vector<std::string>& pieces, env::Duration patience) {
+std::string talkRaw(env::SimEnv& world, const std::string& address, const std::vector<std::string>& pieces,
+                    env::Duration patience) {
   std::string got;
   bool done = false;
   async::Gate gate(world.env().executor);

@@ -53,8 +53,8 @@ class PrefixedStream final : public env::Stream {
 
 }  // namespace
 
-async::Task<bool> waitReady(env::Env environment, env::Stream* stream, Direction direction,
-                            env::Instant deadline, async::StopToken stop) {
+async::Task<bool> waitReady(env::Env environment, env::Stream* stream, Direction direction, env::Instant deadline,
+                            async::StopToken stop) {
   // Shared with the stream, which may call after this frame is gone.
   auto wait = std::make_shared<Wait>(environment.executor);
   env::Callback ready = [wait] {
@@ -67,29 +67,25 @@ async::Task<bool> waitReady(env::Env environment, env::Stream* stream, Direction
     stream->whenWritable(std::move(ready));
   }
   TimerGuard timer{environment.executor, 0};
-  if (deadline != kNever)
-    timer.timer = environment.executor.at(deadline, [wait] { wait->woken.set(); });
+  if (deadline != kNever) timer.timer = environment.executor.at(deadline, [wait] { wait->woken.set(); });
   async::StopToken::Registration registration = stop.onStop([wait] { wait->woken.set(); });
   co_await wait->woken.wait();
   co_return wait->ready;
 }
 
 Unexpected failStream(std::string_view what, const env::IoStep& step) {
-  std::string why = step.kind == env::IoStep::Eof ? "the peer closed the connection"
-                                                  : std::strerror(step.errorNumber);
+  std::string why = step.kind == env::IoStep::Eof ? "the peer closed the connection" : std::strerror(step.errorNumber);
   return fail(Reason::ServiceUnavailable, std::string(what) + ": " + why);
 }
 
-async::Task<Result<void>> writeAll(env::Env environment, env::Stream* stream,
-                                   std::string_view bytes, env::Duration stallTimeout,
+async::Task<Result<void>> writeAll(env::Env environment, env::Stream* stream, std::string_view bytes, env::Duration stallTimeout,
                                    async::StopToken stop) {
   while (!bytes.empty()) {
     env::IoStep step = stream->write(std::span(bytes.data(), bytes.size()));
     if (step.kind == env::IoStep::Done) {
       bytes.remove_prefix(step.bytes);
     } else if (step.kind == env::IoStep::WouldBlock) {
-      env::Instant deadline =
-          stallTimeout == env::Duration::max() ? kNever : environment.clock.now() + stallTimeout;
+      env::Instant deadline = stallTimeout == env::Duration::max() ? kNever : environment.clock.now() + stallTimeout;
       if (!co_await waitReady(environment, stream, Direction::Write, deadline, stop))
         co_return fail(Reason::Timeout, "write: the peer took no byte in time");
     } else {
@@ -99,8 +95,7 @@ async::Task<Result<void>> writeAll(env::Env environment, env::Stream* stream,
   co_return Result<void>();
 }
 
-async::Task<void> linger(env::Env environment, env::Stream* stream, size_t bytesMax,
-                         env::Duration time) {
+async::Task<void> linger(env::Env environment, env::Stream* stream, size_t bytesMax, env::Duration time) {
   stream->shutdownWrite();
   env::Instant deadline = environment.clock.now() + time;
   char buffer[16 << 10];
@@ -108,15 +103,13 @@ async::Task<void> linger(env::Env environment, env::Stream* stream, size_t bytes
     env::IoStep step = stream->read(buffer);
     if (step.kind == env::IoStep::Done) {
       dropped += step.bytes;
-    } else if (step.kind != env::IoStep::WouldBlock ||
-               !co_await waitReady(environment, stream, Direction::Read, deadline)) {
+    } else if (step.kind != env::IoStep::WouldBlock || !co_await waitReady(environment, stream, Direction::Read, deadline)) {
       co_return;
     }
   }
 }
 
-std::unique_ptr<env::Stream> makePrefixedStream(env::Env environment, std::string prefix,
-                                                std::unique_ptr<env::Stream> stream) {
+std::unique_ptr<env::Stream> makePrefixedStream(env::Env environment, std::string prefix, std::unique_ptr<env::Stream> stream) {
   if (prefix.empty()) return stream;
   return std::make_unique<PrefixedStream>(environment, std::move(prefix), std::move(stream));
 }

@@ -29,13 +29,9 @@ Result<JwtAlgorithm> algorithmOf(EVP_PKEY* key) {
     return JwtAlgorithm::Es256;
   return fail(Reason::Invalid, "JWT keys are RSA or ECDSA P-256");
 }
-std::string_view algorithmName(JwtAlgorithm algorithm) {
-  return algorithm == JwtAlgorithm::Es256 ? "ES256" : "RS256";
-}
+std::string_view algorithmName(JwtAlgorithm algorithm) { return algorithm == JwtAlgorithm::Es256 ? "ES256" : "RS256"; }
 
-const unsigned char* unsignedBytes(std::string_view text) {
-  return reinterpret_cast<const unsigned char*>(text.data());
-}
+const unsigned char* unsignedBytes(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
 
 Result<std::string> sign(EVP_PKEY* key, JwtAlgorithm algorithm, std::string_view text) {
   DigestContextPtr context(EVP_MD_CTX_new());
@@ -44,8 +40,8 @@ Result<std::string> sign(EVP_PKEY* key, JwtAlgorithm algorithm, std::string_view
       EVP_DigestSign(context.get(), nullptr, &size, unsignedBytes(text), text.size()) != 1)
     return failOpenssl("sign a token");
   std::string signature(size, '\0');
-  if (EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size,
-                     unsignedBytes(text), text.size()) != 1)
+  if (EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, unsignedBytes(text),
+                     text.size()) != 1)
     return failOpenssl("sign a token");
   signature.resize(size);
   if (algorithm == JwtAlgorithm::Rs256) return signature;
@@ -59,14 +55,12 @@ Result<std::string> sign(EVP_PKEY* key, JwtAlgorithm algorithm, std::string_view
   return raw;
 }
 
-bool signatureFits(EVP_PKEY* key, JwtAlgorithm algorithm, std::string_view text,
-                   std::string signature) {
+bool signatureFits(EVP_PKEY* key, JwtAlgorithm algorithm, std::string_view text, std::string signature) {
   if (algorithm == JwtAlgorithm::Es256) {
     if (signature.size() != 2 * kEs256NumberBytes) return false;
     EcdsaPtr numbers(ECDSA_SIG_new());
     BignumPtr r(BN_bin2bn(unsignedBytes(signature), kEs256NumberBytes, nullptr));
-    BignumPtr s(
-        BN_bin2bn(unsignedBytes(signature) + kEs256NumberBytes, kEs256NumberBytes, nullptr));
+    BignumPtr s(BN_bin2bn(unsignedBytes(signature) + kEs256NumberBytes, kEs256NumberBytes, nullptr));
     ECDSA_SIG_set0(numbers.get(), r.release(), s.release());
     unsigned char* der = nullptr;
     int size = i2d_ECDSA_SIG(numbers.get(), &der);
@@ -76,8 +70,7 @@ bool signatureFits(EVP_PKEY* key, JwtAlgorithm algorithm, std::string_view text,
   }
   DigestContextPtr context(EVP_MD_CTX_new());
   bool fits = EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key) == 1 &&
-              EVP_DigestVerify(context.get(), unsignedBytes(signature), signature.size(),
-                               unsignedBytes(text), text.size()) == 1;
+              EVP_DigestVerify(context.get(), unsignedBytes(signature), signature.size(), unsignedBytes(text), text.size()) == 1;
   ERR_clear_error();
   return fits;
 }
@@ -124,13 +117,11 @@ Result<std::string> numberBase64Url(EVP_PKEY* key, const char* name, int padTo) 
 
 }  // namespace
 
-Result<std::string> signJwt(std::string_view privateKeyPem, std::string_view keyId,
-                            std::string_view payloadJson) {
+Result<std::string> signJwt(std::string_view privateKeyPem, std::string_view keyId, std::string_view payloadJson) {
   KeyPtr key = TRY(parsePrivateKey(privateKeyPem));
   JwtAlgorithm algorithm = TRY(algorithmOf(key.get()));
   // Source: go-jose's member order, which tokens of upstream show.
-  std::string header = "{\"alg\":\"" + std::string(algorithmName(algorithm)) + "\",\"kid\":\"" +
-                       std::string(keyId) + "\"}";
+  std::string header = "{\"alg\":\"" + std::string(algorithmName(algorithm)) + "\",\"kid\":\"" + std::string(keyId) + "\"}";
   std::string text = base64UrlEncode(header) + "." + base64UrlEncode(payloadJson);
   std::string signature = TRY(sign(key.get(), algorithm, text));
   return text + "." + base64UrlEncode(signature);
@@ -142,8 +133,7 @@ Result<JwtParts> splitJwt(std::string_view token) {
   if (parts.size() != 3) return fail(Reason::Invalid, "token does not have three parts");
   auto header = base64UrlDecode(parts[0]);
   auto payload = base64UrlDecode(parts[1]);
-  if (!header || !payload || parts[2].empty())
-    return fail(Reason::Invalid, "token parts are not base64url");
+  if (!header || !payload || parts[2].empty()) return fail(Reason::Invalid, "token parts are not base64url");
   return JwtParts{std::move(*header), std::move(*payload)};
 }
 
@@ -156,8 +146,7 @@ Result<std::string> verifyJwt(std::string_view publicKeyPem, std::string_view to
     return fail(Reason::Unauthorized, "token algorithm does not fit the key");
   size_t dot = token.rfind('.');
   auto signature = base64UrlDecode(token.substr(dot + 1));
-  if (!signature ||
-      !signatureFits(key.get(), algorithm, token.substr(0, dot), std::move(*signature)))
+  if (!signature || !signatureFits(key.get(), algorithm, token.substr(0, dot), std::move(*signature)))
     return fail(Reason::Unauthorized, "token signature is not valid");
   return std::move(parts->payloadJson);
 }
@@ -176,10 +165,8 @@ Result<std::string> jsonWebKey(std::string_view publicKeyPem) {
            TRY(numberBase64Url(key.get(), OSSL_PKEY_PARAM_RSA_N, 0)) + "\",\"e\":\"" +
            TRY(numberBase64Url(key.get(), OSSL_PKEY_PARAM_RSA_E, 0)) + "\"}";
   }
-  return "{\"use\":\"sig\",\"kty\":\"EC\",\"kid\":\"" + keyId +
-         "\",\"crv\":\"P-256\",\"alg\":\"ES256\",\"x\":\"" +
-         TRY(numberBase64Url(key.get(), OSSL_PKEY_PARAM_EC_PUB_X, kEs256NumberBytes)) +
-         "\",\"y\":\"" +
+  return "{\"use\":\"sig\",\"kty\":\"EC\",\"kid\":\"" + keyId + "\",\"crv\":\"P-256\",\"alg\":\"ES256\",\"x\":\"" +
+         TRY(numberBase64Url(key.get(), OSSL_PKEY_PARAM_EC_PUB_X, kEs256NumberBytes)) + "\",\"y\":\"" +
          TRY(numberBase64Url(key.get(), OSSL_PKEY_PARAM_EC_PUB_Y, kEs256NumberBytes)) + "\"}";
 }
 

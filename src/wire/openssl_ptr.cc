@@ -10,16 +10,10 @@ std::string opensslError() {
   return reason ? reason : "error " + std::to_string(code);
 }
 
-Unexpected failOpenssl(std::string_view what) {
-  return fail(Reason::InternalError, std::string(what) + ": " + opensslError());
-}
-Unexpected failOpensslInput(std::string_view what) {
-  return fail(Reason::Invalid, std::string(what) + ": " + opensslError());
-}
+Unexpected failOpenssl(std::string_view what) { return fail(Reason::InternalError, std::string(what) + ": " + opensslError()); }
+Unexpected failOpensslInput(std::string_view what) { return fail(Reason::Invalid, std::string(what) + ": " + opensslError()); }
 
-BioPtr readOnlyBio(std::string_view bytes) {
-  return BioPtr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
-}
+BioPtr readOnlyBio(std::string_view bytes) { return BioPtr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size()))); }
 
 std::string bioBytes(BIO* bio) {
   char* start = nullptr;
@@ -30,8 +24,7 @@ std::string bioBytes(BIO* bio) {
 Result<KeyPtr> parsePrivateKey(std::string_view pem) {
   ERR_clear_error();
   // An empty passphrase: an encrypted key fails instead of asking on the terminal.
-  KeyPtr key(
-      PEM_read_bio_PrivateKey(readOnlyBio(pem).get(), nullptr, nullptr, const_cast<char*>("")));
+  KeyPtr key(PEM_read_bio_PrivateKey(readOnlyBio(pem).get(), nullptr, nullptr, const_cast<char*>("")));
   if (!key) return failOpensslInput("private key is not a PEM key");
   return key;
 }
@@ -68,8 +61,7 @@ std::string derOf(X509* certificate) {
 
 std::vector<std::string> nameValues(const X509_NAME* name, const ASN1_OBJECT* attribute) {
   std::vector<std::string> values;
-  for (int at = X509_NAME_get_index_by_OBJ(name, attribute, -1); at >= 0;
-       at = X509_NAME_get_index_by_OBJ(name, attribute, at)) {
+  for (int at = X509_NAME_get_index_by_OBJ(name, attribute, -1); at >= 0; at = X509_NAME_get_index_by_OBJ(name, attribute, at)) {
     unsigned char* text = nullptr;
     int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
     if (size < 0) continue;  // a value that is no text names nobody
@@ -80,8 +72,6 @@ std::vector<std::string> nameValues(const X509_NAME* name, const ASN1_OBJECT* at
   return values;
 }
 
-std::vector<std::string> nameValues(const X509_NAME* name, int nid) {
-  return nameValues(name, OBJ_nid2obj(nid));
-}
+std::vector<std::string> nameValues(const X509_NAME* name, int nid) { return nameValues(name, OBJ_nid2obj(nid)); }
 
 }  // namespace knarr::wire

@@ -18,8 +18,7 @@ namespace {
 
 Result<std::string> privatePem(EVP_PKEY* key) {
   BioPtr bio(BIO_new(BIO_s_mem()));
-  if (!PEM_write_bio_PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr))
-    return failOpenssl("write private key");
+  if (!PEM_write_bio_PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr)) return failOpenssl("write private key");
   return bioBytes(bio.get());
 }
 Result<std::string> certificatePem(X509* certificate) {
@@ -41,16 +40,13 @@ Result<void> setRandomSerial(X509* certificate) {
   bytes[0] &= 0x7f;
   bytes[15] |= 1;
   BignumPtr number(BN_bin2bn(bytes, sizeof bytes, nullptr));
-  if (!BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate)))
-    return failOpenssl("set serial number");
+  if (!BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate))) return failOpenssl("set serial number");
   return {};
 }
 
 Result<void> setValidity(X509* certificate, int64_t notBefore, int64_t notAfter) {
-  if (notAfter <= notBefore)
-    return fail(Reason::Invalid, "certificate validity ends before it begins");
-  if (!ASN1_TIME_set(X509_getm_notBefore(certificate), notBefore) ||
-      !ASN1_TIME_set(X509_getm_notAfter(certificate), notAfter))
+  if (notAfter <= notBefore) return fail(Reason::Invalid, "certificate validity ends before it begins");
+  if (!ASN1_TIME_set(X509_getm_notBefore(certificate), notBefore) || !ASN1_TIME_set(X509_getm_notAfter(certificate), notAfter))
     return failOpenssl("set certificate validity");
   return {};
 }
@@ -76,29 +72,23 @@ struct Wanted {
 };
 
 // issuer null: self-signed with `key`.
-Result<CertificatePtr> makeCertificate(const Wanted& wanted, const Issuer* issuer,
-                                       EVP_PKEY* signingKey) {
+Result<CertificatePtr> makeCertificate(const Wanted& wanted, const Issuer* issuer, EVP_PKEY* signingKey) {
   CertificatePtr certificate(X509_new());
   X509* raw = certificate.get();
   if (!raw || !X509_set_version(raw, X509_VERSION_3)) return failOpenssl("make certificate");
   TRY(setRandomSerial(raw));
   TRY(setValidity(raw, wanted.notBefore, wanted.notAfter));
-  const X509_NAME* issuerName =
-      issuer ? X509_get_subject_name(issuer->certificate.get()) : wanted.subject;
-  if (!X509_set_subject_name(raw, wanted.subject) || !X509_set_issuer_name(raw, issuerName) ||
-      !X509_set_pubkey(raw, wanted.key))
+  const X509_NAME* issuerName = issuer ? X509_get_subject_name(issuer->certificate.get()) : wanted.subject;
+  if (!X509_set_subject_name(raw, wanted.subject) || !X509_set_issuer_name(raw, issuerName) || !X509_set_pubkey(raw, wanted.key))
     return failOpenssl("make certificate");
   X509* issuerCertificate = issuer ? issuer->certificate.get() : raw;
-  TRY(addExtension(raw, issuerCertificate, NID_basic_constraints,
-                   wanted.isCa ? "critical,CA:TRUE" : "critical,CA:FALSE"));
+  TRY(addExtension(raw, issuerCertificate, NID_basic_constraints, wanted.isCa ? "critical,CA:TRUE" : "critical,CA:FALSE"));
   TRY(addExtension(raw, issuerCertificate, NID_key_usage, "critical," + wanted.keyUsage));
-  if (!wanted.extendedKeyUsage.empty())
-    TRY(addExtension(raw, issuerCertificate, NID_ext_key_usage, wanted.extendedKeyUsage));
+  if (!wanted.extendedKeyUsage.empty()) TRY(addExtension(raw, issuerCertificate, NID_ext_key_usage, wanted.extendedKeyUsage));
   if (wanted.isCa) TRY(addExtension(raw, issuerCertificate, NID_subject_key_identifier, "hash"));
   if (issuer && X509_get_ext_by_NID(issuer->certificate.get(), NID_subject_key_identifier, -1) >= 0)
     TRY(addExtension(raw, issuerCertificate, NID_authority_key_identifier, "keyid"));
-  if (!wanted.alternativeNames.empty())
-    TRY(addExtension(raw, issuerCertificate, NID_subject_alt_name, wanted.alternativeNames));
+  if (!wanted.alternativeNames.empty()) TRY(addExtension(raw, issuerCertificate, NID_subject_alt_name, wanted.alternativeNames));
   if (!X509_sign(raw, signingKey, EVP_sha256())) return failOpenssl("sign certificate");
   return certificate;
 }
@@ -123,8 +113,7 @@ Result<std::string> publicKeyPem(std::string_view privateKeyOrCertificatePem) {
     auto certificates = TRY(parseCertificates(privateKeyOrCertificatePem));
     key.reset(X509_get_pubkey(certificates.front().get()));
   } else if (privateKeyOrCertificatePem.find("PUBLIC KEY") != std::string_view::npos) {
-    key.reset(PEM_read_bio_PUBKEY(readOnlyBio(privateKeyOrCertificatePem).get(), nullptr, nullptr,
-                                  nullptr));
+    key.reset(PEM_read_bio_PUBKEY(readOnlyBio(privateKeyOrCertificatePem).get(), nullptr, nullptr, nullptr));
   } else {
     key = TRY(parsePrivateKey(privateKeyOrCertificatePem));
   }
@@ -134,8 +123,7 @@ Result<std::string> publicKeyPem(std::string_view privateKeyOrCertificatePem) {
   return bioBytes(bio.get());
 }
 
-Result<KeyAndCertificate> makeCertificateAuthority(std::string commonName,
-                                                   int64_t notBeforeUnixSeconds,
+Result<KeyAndCertificate> makeCertificateAuthority(std::string commonName, int64_t notBeforeUnixSeconds,
                                                    int64_t notAfterUnixSeconds) {
   KeyPtr key = TRY(generateEcKey());
   NamePtr subject = TRY(makeName(commonName, {}));
@@ -151,8 +139,7 @@ Result<KeyAndCertificate> makeCertificateAuthority(std::string commonName,
   return KeyAndCertificate{TRY(certificatePem(certificate.get())), TRY(privatePem(key.get()))};
 }
 
-Result<KeyAndCertificate> issueCertificate(const KeyAndCertificate& ca,
-                                           const CertificateSpec& spec) {
+Result<KeyAndCertificate> issueCertificate(const KeyAndCertificate& ca, const CertificateSpec& spec) {
   Issuer issuer = TRY(parseIssuer(ca));
   KeyPtr key = TRY(generateEcKey());
   NamePtr subject = TRY(makeName(spec.commonName, spec.organizations));
@@ -161,42 +148,33 @@ Result<KeyAndCertificate> issueCertificate(const KeyAndCertificate& ca,
   wanted.key = key.get();
   wanted.alternativeNames = TRY(alternativeNamesText(spec.dnsNames, spec.ipAddresses));
   wanted.isCa = spec.isCa;
-  wanted.keyUsage =
-      spec.isCa ? "digitalSignature,keyCertSign,cRLSign" : "digitalSignature,keyEncipherment";
+  wanted.keyUsage = spec.isCa ? "digitalSignature,keyCertSign,cRLSign" : "digitalSignature,keyEncipherment";
   if (spec.serverAuth) wanted.extendedKeyUsage = "serverAuth";
-  if (spec.clientAuth)
-    wanted.extendedKeyUsage += wanted.extendedKeyUsage.empty() ? "clientAuth" : ",clientAuth";
+  if (spec.clientAuth) wanted.extendedKeyUsage += wanted.extendedKeyUsage.empty() ? "clientAuth" : ",clientAuth";
   wanted.notBefore = spec.notBeforeUnixSeconds;
   wanted.notAfter = spec.notAfterUnixSeconds;
   CertificatePtr certificate = TRY(makeCertificate(wanted, &issuer, issuer.key.get()));
   return KeyAndCertificate{TRY(certificatePem(certificate.get())), TRY(privatePem(key.get()))};
 }
 
-Result<std::string> makeCertificateRequest(std::string_view privateKeyPem,
-                                           const CertificateSpec& spec) {
+Result<std::string> makeCertificateRequest(std::string_view privateKeyPem, const CertificateSpec& spec) {
   KeyPtr key = TRY(parsePrivateKey(privateKeyPem));
   NamePtr subject = TRY(makeName(spec.commonName, spec.organizations));
   RequestPtr request(X509_REQ_new());
-  if (!X509_REQ_set_subject_name(request.get(), subject.get()) ||
-      !X509_REQ_set_pubkey(request.get(), key.get()))
+  if (!X509_REQ_set_subject_name(request.get(), subject.get()) || !X509_REQ_set_pubkey(request.get(), key.get()))
     return failOpenssl("make certificate request");
   std::string names = TRY(alternativeNamesText(spec.dnsNames, spec.ipAddresses));
   if (!names.empty()) {
-    ExtensionPtr extension(
-        X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, names.c_str()));
+    ExtensionPtr extension(X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, names.c_str()));
     if (!extension) return failOpensslInput("subject alternative names " + names);
     std::unique_ptr<STACK_OF(X509_EXTENSION), void (*)(STACK_OF(X509_EXTENSION)*)> list(
-        sk_X509_EXTENSION_new_null(),
-        [](STACK_OF(X509_EXTENSION) * s) { sk_X509_EXTENSION_free(s); });
+        sk_X509_EXTENSION_new_null(), [](STACK_OF(X509_EXTENSION) * s) { sk_X509_EXTENSION_free(s); });
     sk_X509_EXTENSION_push(list.get(), extension.get());
-    if (!X509_REQ_add_extensions(request.get(), list.get()))
-      return failOpenssl("make certificate request");
+    if (!X509_REQ_add_extensions(request.get(), list.get())) return failOpenssl("make certificate request");
   }
-  if (!X509_REQ_sign(request.get(), key.get(), EVP_sha256()))
-    return failOpenssl("sign certificate request");
+  if (!X509_REQ_sign(request.get(), key.get(), EVP_sha256())) return failOpenssl("sign certificate request");
   BioPtr bio(BIO_new(BIO_s_mem()));
-  if (!PEM_write_bio_X509_REQ(bio.get(), request.get()))
-    return failOpenssl("write certificate request");
+  if (!PEM_write_bio_X509_REQ(bio.get(), request.get())) return failOpenssl("write certificate request");
   return bioBytes(bio.get());
 }
 
@@ -265,8 +243,7 @@ Result<CertificateRequest> parseCertificateRequest(std::string_view pem) {
   if (!names.empty()) parsed.commonName = names.back();  // as Go's pkix.Name: the last one counts
   parsed.organizations = nameValues(subject, NID_organizationName);
   STACK_OF(X509_EXTENSION)* extensions = X509_REQ_get_extensions(request.get());
-  auto* alternatives = static_cast<GENERAL_NAMES*>(
-      X509V3_get_d2i(extensions, NID_subject_alt_name, nullptr, nullptr));
+  auto* alternatives = static_cast<GENERAL_NAMES*>(X509V3_get_d2i(extensions, NID_subject_alt_name, nullptr, nullptr));
   AlternativeNames all = takeAlternativeNames(alternatives);
   sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
   parsed.dnsNames = std::move(all.dnsNames);
@@ -276,10 +253,8 @@ Result<CertificateRequest> parseCertificateRequest(std::string_view pem) {
   return parsed;
 }
 
-Result<std::string> signCertificateRequest(const KeyAndCertificate& ca, std::string_view requestPem,
-                                           int64_t notBeforeUnixSeconds,
-                                           int64_t notAfterUnixSeconds,
-                                           const std::vector<std::string>& usages) {
+Result<std::string> signCertificateRequest(const KeyAndCertificate& ca, std::string_view requestPem, int64_t notBeforeUnixSeconds,
+                                           int64_t notAfterUnixSeconds, const std::vector<std::string>& usages) {
   Issuer issuer = TRY(parseIssuer(ca));
   RequestPtr request = TRY(readRequest(requestPem));
   CertificateRequest parsed = TRY(parseCertificateRequest(requestPem));
@@ -287,8 +262,7 @@ Result<std::string> signCertificateRequest(const KeyAndCertificate& ca, std::str
   Wanted wanted;
   wanted.subject = X509_REQ_get_subject_name(request.get());
   wanted.key = X509_REQ_get0_pubkey(request.get());
-  wanted.alternativeNames = TRY(alternativeNamesText(parsed.dnsNames, parsed.ipAddresses,
-                                                     parsed.emailAddresses, parsed.uris));
+  wanted.alternativeNames = TRY(alternativeNamesText(parsed.dnsNames, parsed.ipAddresses, parsed.emailAddresses, parsed.uris));
   wanted.keyUsage = plain;
   wanted.extendedKeyUsage = extended;
   wanted.notBefore = notBeforeUnixSeconds;
@@ -312,8 +286,7 @@ Result<CertificateInfo> parseCertificate(std::string_view pemOrDer) {
   info.organizations = nameValues(X509_get_subject_name(raw), NID_organizationName);
   auto issuers = nameValues(X509_get_issuer_name(raw), NID_commonName);
   if (!issuers.empty()) info.issuerCommonName = issuers.back();
-  auto* alternatives =
-      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(raw, NID_subject_alt_name, nullptr, nullptr));
+  auto* alternatives = static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(raw, NID_subject_alt_name, nullptr, nullptr));
   AlternativeNames all = takeAlternativeNames(alternatives);
   info.dnsNames = std::move(all.dnsNames);
   info.ipAddresses = std::move(all.ipAddresses);
@@ -328,17 +301,16 @@ Result<CertificateInfo> parseCertificate(std::string_view pemOrDer) {
   return info;
 }
 
-Result<void> verifyCertificateChain(const std::vector<std::string>& chainDer,
-                                    std::string_view caPem, int64_t unixSeconds, bool clientAuth) {
+Result<void> verifyCertificateChain(const std::vector<std::string>& chainDer, std::string_view caPem, int64_t unixSeconds,
+                                    bool clientAuth) {
   if (chainDer.empty()) return fail(Reason::Unauthorized, "no certificate");
   StorePtr store(X509_STORE_new());
-  for (const CertificatePtr& ca : TRY(parseCertificates(caPem)))
-    X509_STORE_add_cert(store.get(), ca.get());
+  for (const CertificatePtr& ca : TRY(parseCertificates(caPem))) X509_STORE_add_cert(store.get(), ca.get());
   CertificatePtr leaf = certificateFromDer(chainDer.front());
   if (!leaf) return failOpensslInput("not a certificate");
   std::vector<CertificatePtr> intermediates;
-  std::unique_ptr<STACK_OF(X509), void (*)(STACK_OF(X509)*)> untrusted(
-      sk_X509_new_null(), [](STACK_OF(X509) * s) { sk_X509_free(s); });
+  std::unique_ptr<STACK_OF(X509), void (*)(STACK_OF(X509)*)> untrusted(sk_X509_new_null(),
+                                                                       [](STACK_OF(X509) * s) { sk_X509_free(s); });
   for (size_t i = 1; i < chainDer.size(); ++i) {
     if (CertificatePtr one = certificateFromDer(chainDer[i])) {
       sk_X509_push(untrusted.get(), one.get());
@@ -346,22 +318,19 @@ Result<void> verifyCertificateChain(const std::vector<std::string>& chainDer,
     }
   }
   StoreContextPtr context(X509_STORE_CTX_new());
-  if (!X509_STORE_CTX_init(context.get(), store.get(), leaf.get(), untrusted.get()))
-    return failOpenssl("verify certificate");
+  if (!X509_STORE_CTX_init(context.get(), store.get(), leaf.get(), untrusted.get())) return failOpenssl("verify certificate");
   X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(context.get()), unixSeconds);
   if (clientAuth) X509_STORE_CTX_set_purpose(context.get(), X509_PURPOSE_SSL_CLIENT);
   if (X509_verify_cert(context.get()) == 1) return {};
   ERR_clear_error();
   return fail(Reason::Unauthorized,
-              std::string("x509: ") +
-                  X509_verify_cert_error_string(X509_STORE_CTX_get_error(context.get())));
+              std::string("x509: ") + X509_verify_cert_error_string(X509_STORE_CTX_get_error(context.get())));
 }
 
 bool keyMatchesCertificate(std::string_view privateKeyPem, std::string_view certificatePem) {
   auto key = parsePrivateKey(privateKeyPem);
   auto certificates = parseCertificates(certificatePem);
-  bool matches =
-      key && certificates && X509_check_private_key(certificates->front().get(), key->get()) == 1;
+  bool matches = key && certificates && X509_check_private_key(certificates->front().get(), key->get()) == 1;
   ERR_clear_error();
   return matches;
 }

@@ -38,12 +38,10 @@ Result<std::string> makeRsaKey(int bits = 2048);
 Result<std::string> publicKeyPem(std::string_view privateKeyOrCertificatePem);
 
 // A self-signed CA with an ECDSA P-256 key.
-Result<KeyAndCertificate> makeCertificateAuthority(std::string commonName,
-                                                   int64_t notBeforeUnixSeconds,
+Result<KeyAndCertificate> makeCertificateAuthority(std::string commonName, int64_t notBeforeUnixSeconds,
                                                    int64_t notAfterUnixSeconds);
 // A fresh P-256 key and its certificate signed by `ca`.
-Result<KeyAndCertificate> issueCertificate(const KeyAndCertificate& ca,
-                                           const CertificateSpec& spec);
+Result<KeyAndCertificate> issueCertificate(const KeyAndCertificate& ca, const CertificateSpec& spec);
 
 // What a PKCS#10 "CERTIFICATE REQUEST" PEM asks for; its self-signature is checked (Invalid
 // otherwise).
@@ -56,15 +54,12 @@ struct CertificateRequest {
   std::vector<std::string> uris;
 };
 Result<CertificateRequest> parseCertificateRequest(std::string_view pem);
-Result<std::string> makeCertificateRequest(std::string_view privateKeyPem,
-                                           const CertificateSpec& spec);
+Result<std::string> makeCertificateRequest(std::string_view privateKeyPem, const CertificateSpec& spec);
 // Signs a request: subject and names of the request, validity and usages as given. Usages: the
 // names of certificates.k8s.io/v1 KeyUsage ("digital signature", "client auth", ...). Returns the
 // certificate PEM.
-Result<std::string> signCertificateRequest(const KeyAndCertificate& ca, std::string_view requestPem,
-                                           int64_t notBeforeUnixSeconds,
-                                           int64_t notAfterUnixSeconds,
-                                           const std::vector<std::string>& usages);
+Result<std::string> signCertificateRequest(const KeyAndCertificate& ca, std::string_view requestPem, int64_t notBeforeUnixSeconds,
+                                           int64_t notAfterUnixSeconds, const std::vector<std::string>& usages);
 
 struct CertificateInfo {
   std::string commonName;
@@ -82,16 +77,15 @@ struct CertificateInfo {
 Result<CertificateInfo> parseCertificate(std::string_view pemOrDer);
 // Checks leaf first chain against a CA bundle at a time. clientAuth: the leaf must be usable by
 // clients.
-Result<void> verifyCertificateChain(const std::vector<std::string>& chainDer,
-                                    std::string_view caPem, int64_t unixSeconds, bool clientAuth);
+Result<void> verifyCertificateChain(const std::vector<std::string>& chainDer, std::string_view caPem, int64_t unixSeconds,
+                                    bool clientAuth);
 // True when both PEMs parse and the key belongs to the certificate.
 bool keyMatchesCertificate(std::string_view privateKeyPem, std::string_view certificatePem);
 
 enum class JwtAlgorithm : uint8_t { Es256, Rs256 };
 // Compact JWS over `payloadJson`; the algorithm follows from the key (P-256: ES256, RSA: RS256).
 // keyId goes into "kid".
-Result<std::string> signJwt(std::string_view privateKeyPem, std::string_view keyId,
-                            std::string_view payloadJson);
+Result<std::string> signJwt(std::string_view privateKeyPem, std::string_view keyId, std::string_view payloadJson);
 struct JwtParts {
   std::string headerJson;
   std::string payloadJson;

@@ -8,25 +8,21 @@ namespace knarr::wire {
 namespace {
 
 Result<void> addEntry(X509_NAME* name, const char* field, std::string_view value) {
-  if (!X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8,
-                                  reinterpret_cast<const unsigned char*>(value.data()),
+  if (!X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(value.data()),
                                   static_cast<int>(value.size()), -1, 0))
     return failOpensslInput("certificate subject " + quote(value));
   return {};
 }
 
 std::string_view textOf(const ASN1_STRING* text) {
-  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
-          static_cast<size_t>(ASN1_STRING_length(text))};
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<size_t>(ASN1_STRING_length(text))};
 }
 
 }  // namespace
 
-Result<NamePtr> makeName(std::string_view commonName,
-                         const std::vector<std::string>& organizations) {
+Result<NamePtr> makeName(std::string_view commonName, const std::vector<std::string>& organizations) {
   NamePtr name(X509_NAME_new());
-  for (const std::string& organization : organizations)
-    TRY(addEntry(name.get(), "O", organization));
+  for (const std::string& organization : organizations) TRY(addEntry(name.get(), "O", organization));
   if (!commonName.empty()) TRY(addEntry(name.get(), "CN", commonName));
   return name;
 }
@@ -50,19 +46,15 @@ AlternativeNames takeAlternativeNames(GENERAL_NAMES* names) {
   return all;
 }
 
-Result<std::string> alternativeNamesText(const std::vector<std::string>& dnsNames,
-                                         const std::vector<std::string>& ipAddresses,
-                                         const std::vector<std::string>& emailAddresses,
-                                         const std::vector<std::string>& uris) {
+Result<std::string> alternativeNamesText(const std::vector<std::string>& dnsNames, const std::vector<std::string>& ipAddresses,
+                                         const std::vector<std::string>& emailAddresses, const std::vector<std::string>& uris) {
   std::vector<std::string> entries;
   auto addAll = [&](const char* kind, const std::vector<std::string>& values) -> Result<void> {
     for (const std::string& value : values) {
       // The text form separates entries by commas and knows "@section" references.
       if (value.empty() || value.find_first_of(",@\n\r\\\"") != std::string::npos)
-        if (value.empty() || std::string_view(kind) != "email" ||
-            value.find(',') != std::string::npos)
-          return fail(Reason::Invalid, "subject alternative name " + quote(value) +
-                                           " has characters a name cannot have");
+        if (value.empty() || std::string_view(kind) != "email" || value.find(',') != std::string::npos)
+          return fail(Reason::Invalid, "subject alternative name " + quote(value) + " has characters a name cannot have");
       entries.push_back(std::string(kind) + ":" + value);
     }
     return {};
@@ -86,8 +78,7 @@ Result<void> addExtension(X509* certificate, X509* issuer, int nid, const std::s
 int64_t unixSecondsOf(const ASN1_TIME* time) {
   tm parts{};
   if (!ASN1_TIME_to_tm(time, &parts)) return 0;
-  return unixFromCivil({parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
-                        parts.tm_min, parts.tm_sec});
+  return unixFromCivil({parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec});
 }
 
 }  // namespace knarr::wire

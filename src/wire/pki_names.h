@@ -10,8 +10,7 @@
 namespace knarr::wire {
 
 // O entries in order, then CN; empty parts are left out.
-Result<NamePtr> makeName(std::string_view commonName,
-                         const std::vector<std::string>& organizations);
+Result<NamePtr> makeName(std::string_view commonName, const std::vector<std::string>& organizations);
 
 struct AlternativeNames {
   std::vector<std::string> dnsNames;
@@ -23,8 +22,7 @@ struct AlternativeNames {
 AlternativeNames takeAlternativeNames(GENERAL_NAMES* names);
 // "DNS:a,IP:b" for addExtension. Invalid for a name with characters that would change that text's
 // meaning.
-Result<std::string> alternativeNamesText(const std::vector<std::string>& dnsNames,
-                                         const std::vector<std::string>& ipAddresses,
+Result<std::string> alternativeNamesText(const std::vector<std::string>& dnsNames, const std::vector<std::string>& ipAddresses,
                                          const std::vector<std::string>& emailAddresses = {},
                                          const std::vector<std::string>& uris = {});
 Result<void> addExtension(X509* certificate, X509* issuer, int nid, const std::string& value);

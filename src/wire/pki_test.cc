@@ -52,25 +52,19 @@ TEST_F(PkiTest, issuedCertificateSaysWhatWasAsked) {
 
 TEST_F(PkiTest, chainsVerifyAtATimeForAPurpose) {
   auto client = *issueCertificate(ca, spec());
-  EXPECT_TRUE(
-      verifyCertificateChain(chainOf(client.certificatePem), ca.certificatePem, kNow + 10, true));
-  EXPECT_FALSE(verifyCertificateChain(chainOf(client.certificatePem), ca.certificatePem,
-                                      kNow + 2 * kYear, true));
-  EXPECT_FALSE(
-      verifyCertificateChain(chainOf(client.certificatePem), ca.certificatePem, kNow - 10, true));
+  EXPECT_TRUE(verifyCertificateChain(chainOf(client.certificatePem), ca.certificatePem, kNow + 10, true));
+  EXPECT_FALSE(verifyCertificateChain(chainOf(client.certificatePem), ca.certificatePem, kNow + 2 * kYear, true));
+  EXPECT_FALSE(verifyCertificateChain(chainOf(client.certificatePem), ca.certificatePem, kNow - 10, true));
   auto other = *makeCertificateAuthority("knarr-ca", kNow, kNow + kYear);
-  auto wrong =
-      verifyCertificateChain(chainOf(client.certificatePem), other.certificatePem, kNow + 10, true);
+  auto wrong = verifyCertificateChain(chainOf(client.certificatePem), other.certificatePem, kNow + 10, true);
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().reason(), Reason::Unauthorized);
   CertificateSpec serverOnly = spec();
   serverOnly.clientAuth = false;
   serverOnly.serverAuth = true;
   auto server = *issueCertificate(ca, serverOnly);
-  EXPECT_FALSE(
-      verifyCertificateChain(chainOf(server.certificatePem), ca.certificatePem, kNow + 10, true));
-  EXPECT_TRUE(
-      verifyCertificateChain(chainOf(server.certificatePem), ca.certificatePem, kNow + 10, false));
+  EXPECT_FALSE(verifyCertificateChain(chainOf(server.certificatePem), ca.certificatePem, kNow + 10, true));
+  EXPECT_TRUE(verifyCertificateChain(chainOf(server.certificatePem), ca.certificatePem, kNow + 10, false));
   // Through an intermediate, which the client must send.
   CertificateSpec middleSpec = spec();
   middleSpec.commonName = "middle";
@@ -93,8 +87,7 @@ TEST_F(PkiTest, requestsAreSignedAsAsked) {
   EXPECT_EQ(parsed->commonName, "system:node:a");
   EXPECT_EQ(parsed->organizations, (std::vector<std::string>{"system:nodes", "second"}));
   EXPECT_EQ(parsed->dnsNames, spec().dnsNames);
-  auto signedPem = signCertificateRequest(ca, *request, kNow, kNow + kYear,
-                                          {"digital signature", "client auth"});
+  auto signedPem = signCertificateRequest(ca, *request, kNow, kNow + kYear, {"digital signature", "client auth"});
   ASSERT_TRUE(signedPem) << signedPem.error().message();
   EXPECT_TRUE(keyMatchesCertificate(key, *signedPem));
   EXPECT_TRUE(verifyCertificateChain(chainOf(*signedPem), ca.certificatePem, kNow + 10, true));
@@ -148,10 +141,9 @@ TEST(Jwt, refusesWhatIsNoSignedToken) {
   std::string none = base64UrlEncode(R"({"alg":"none"})") + "." + base64UrlEncode("{}") + ".";
   std::string hmac = base64UrlEncode(R"({"alg":"HS256"})") + "." + base64UrlEncode("{}");
   hmac += "." + base64UrlEncode(hmacSha256(publicKey, hmac));
-  for (const std::string& bad : {std::string(), std::string("a.b"), std::string("a.b.c.d"), none,
-                                 hmac, std::string(70'000, 'a'), std::string("!.!.!")})
-    EXPECT_EQ(verifyJwt(publicKey, bad).error().reason(), Reason::Unauthorized)
-        << bad.substr(0, 80);
+  for (const std::string& bad :
+       {std::string(), std::string("a.b"), std::string("a.b.c.d"), none, hmac, std::string(70'000, 'a'), std::string("!.!.!")})
+    EXPECT_EQ(verifyJwt(publicKey, bad).error().reason(), Reason::Unauthorized) << bad.substr(0, 80);
 }
 
 // RFC 7515, appendix A.3: a token made by somebody else.
@@ -173,8 +165,7 @@ TEST(Jwt, acceptsTheExampleOfTheRfc) {
 }
 
 TEST(Digests, knownAnswers) {
-  EXPECT_EQ(toHex(sha256("abc")),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(toHex(sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(toHex(sha1("abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
   // RFC 4231, case 2.
   EXPECT_EQ(toHex(hmacSha256("Jefe", "what do ya want for nothing?")),

@@ -51,8 +51,7 @@ class SpdyConnection::Impl {
 
 async::Task<Result<void>> SpdyConnection::Impl::sendFrame(std::shared_ptr<Impl> self, SpdyFrame frame) {
   while (self->sending_) co_await self->writable_.wait();
-  if (self->broken_ || self->closed_.stopRequested())
-    co_return fail(Reason::ServiceUnavailable, "the SPDY connection is closed");
+  if (self->broken_ || self->closed_.stopRequested()) co_return fail(Reason::ServiceUnavailable, "the SPDY connection is closed");
   struct Sending {
     Impl& impl;
     explicit Sending(Impl& i) : impl(i) { impl.sending_ = true; }

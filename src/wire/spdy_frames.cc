@@ -32,9 +32,7 @@ uint32_t get32(std::string_view bytes) {
 }
 uint32_t get24(std::string_view bytes) { return get32(bytes) & 0xffffff; }
 
-Unexpected broken(std::string_view what) {
-  return fail(Reason::BadRequest, "SPDY: " + std::string(what));
-}
+Unexpected broken(std::string_view what) { return fail(Reason::BadRequest, "SPDY: " + std::string(what)); }
 
 // One string of a header block: its length, then its bytes.
 Result<std::string> takeString(std::string_view& block) {
@@ -47,25 +45,78 @@ Result<std::string> takeString(std::string_view& block) {
   return text;
 }
 
-Bytef* bytesOf(std::string_view text) {
-  return reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-}
+Bytef* bytesOf(std::string_view text) { return reinterpret_cast<Bytef*>(const_cast<char*>(text.data())); }
 
 }  // namespace
 
 const std::string& spdyHeaderDictionary() {
   static const std::string kDictionary = [] {
     // The first part: names and values as they stand in a header block, each with its length.
-    constexpr std::string_view kWords[] = {
-        "options", "head", "post", "put", "delete", "trace", "accept", "accept-charset", "accept-encoding",
-        "accept-language", "accept-ranges", "age", "allow", "authorization", "cache-control", "connection",
-        "content-base", "content-encoding", "content-language", "content-length", "content-location", "content-md5",
-        "content-range", "content-type", "date", "etag", "expect", "expires", "from", "host", "if-match",
-        "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "last-modified", "location",
-        "max-forwards", "pragma", "proxy-authenticate", "proxy-authorization", "range", "referer", "retry-after",
-        "server", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via", "warning",
-        "www-authenticate", "method", "get", "status", "200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie",
-        "keep-alive", "origin"};
+    constexpr std::string_view kWords[] = {"options",
+                                           "head",
+                                           "post",
+                                           "put",
+                                           "delete",
+                                           "trace",
+                                           "accept",
+                                           "accept-charset",
+                                           "accept-encoding",
+                                           "accept-language",
+                                           "accept-ranges",
+                                           "age",
+                                           "allow",
+                                           "authorization",
+                                           "cache-control",
+                                           "connection",
+                                           "content-base",
+                                           "content-encoding",
+                                           "content-language",
+                                           "content-length",
+                                           "content-location",
+                                           "content-md5",
+                                           "content-range",
+                                           "content-type",
+                                           "date",
+                                           "etag",
+                                           "expect",
+                                           "expires",
+                                           "from",
+                                           "host",
+                                           "if-match",
+                                           "if-modified-since",
+                                           "if-none-match",
+                                           "if-range",
+                                           "if-unmodified-since",
+                                           "last-modified",
+                                           "location",
+                                           "max-forwards",
+                                           "pragma",
+                                           "proxy-authenticate",
+                                           "proxy-authorization",
+                                           "range",
+                                           "referer",
+                                           "retry-after",
+                                           "server",
+                                           "te",
+                                           "trailer",
+                                           "transfer-encoding",
+                                           "upgrade",
+                                           "user-agent",
+                                           "vary",
+                                           "via",
+                                           "warning",
+                                           "www-authenticate",
+                                           "method",
+                                           "get",
+                                           "status",
+                                           "200 OK",
+                                           "version",
+                                           "HTTP/1.1",
+                                           "url",
+                                           "public",
+                                           "set-cookie",
+                                           "keep-alive",
+                                           "origin"};
     std::string out;
     for (std::string_view word : kWords) {
       put32(out, static_cast<uint32_t>(word.size()));

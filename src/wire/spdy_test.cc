@@ -1,9 +1,10 @@
+#include "wire/spdy.h"
+
 #include <gtest/gtest.h>
 #include <zlib.h>
 
 #include "base/strings.h"
 #include "env/sim/sim.h"
-#include "wire/spdy.h"
 
 namespace knarr::wire {
 namespace {
@@ -22,9 +23,9 @@ TEST(SpdyFrames, dictionaryIsTheOneOfTheSpecification) {
   const std::string& dictionary = spdyHeaderDictionary();
   EXPECT_EQ(dictionary.size(), 1423U);
   // The identifier that every zlib stream of SPDY/3 begins with.
-  EXPECT_EQ(adler32(adler32(0, nullptr, 0), reinterpret_cast<const Bytef*>(dictionary.data()),
-                    static_cast<uInt>(dictionary.size())),
-            0xe3c6a7c2U);
+  EXPECT_EQ(
+      adler32(adler32(0, nullptr, 0), reinterpret_cast<const Bytef*>(dictionary.data()), static_cast<uInt>(dictionary.size())),
+      0xe3c6a7c2U);
 }
 
 SpdyFrame frameOf(SpdyFrameType type, uint32_t stream, uint32_t value = 0) {
@@ -111,9 +112,10 @@ TEST(SpdyFrames, recordedFromKubectl) {
 // All that containerd 1.6 sends for `echo hi`: replies, output and its end, the status, a reset of what is still open.
 TEST(SpdyFrames, recordedFromContainerd) {
   std::vector<SpdyFrame> frames = decodeInPieces(
-      fromHex("80030002000000140000000378f9e3c6a7c26260606000000000ffff800300020000000c00000001026100000000ffff000000030000000368690a"
-              "000000030100000000000001000000227b226d65746164617461223a7b7d2c22737461747573223a2253756363657373227d8003000300000008"
-              "000000010000000580030007000000080000000300000000"),
+      fromHex(
+          "80030002000000140000000378f9e3c6a7c26260606000000000ffff800300020000000c00000001026100000000ffff000000030000000368690a"
+          "000000030100000000000001000000227b226d65746164617461223a7b7d2c22737461747573223a2253756363657373227d8003000300000008"
+          "000000010000000580030007000000080000000300000000"),
       1000);
   ASSERT_EQ(frames.size(), 7U);
   EXPECT_EQ(frames[0].type, SpdyFrameType::SynReply);

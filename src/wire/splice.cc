@@ -23,7 +23,7 @@ async::Task<void> writable(env::Env environment, env::Stream* stream, async::Sto
 
 // Copies bytes from one stream to another until the source ends; then the target is told so.
 async::Task<void> copyStream(env::Env environment, std::shared_ptr<env::Stream> from, std::shared_ptr<env::Stream> to,
-                      std::shared_ptr<async::StopSource> stop) {
+                             std::shared_ptr<async::StopSource> stop) {
   std::array<char, kSpliceBytes> buffer;
   async::StopToken token = stop->token();
   while (!token.stopRequested()) {

@@ -71,17 +71,15 @@ class Translation : public std::enable_shared_from_this<Translation> {
   void endClient();
   bool wants(uint8_t channel) const;
   bool commandEnded() const { return !open_[kError] && !open_[kStdout] && !open_[kStderr]; }
-  uint8_t channelOf(uint32_t stream) const {
-    return static_cast<uint8_t>(std::ranges::find(ids_, stream) - std::begin(ids_));
-  }
+  uint8_t channelOf(uint32_t stream) const { return static_cast<uint8_t>(std::ranges::find(ids_, stream) - std::begin(ids_)); }
 
   env::Env env_;
   std::unique_ptr<WebSocket> client_;
   std::unique_ptr<SpdyConnection> runtime_;
   const TranslatedStreams streams_;
   const StatusWriter statusJson_;
-  uint32_t ids_[kChannels] = {};       // streams by channel, 0: none
-  bool open_[kChannels] = {};          // its sender has more to say
+  uint32_t ids_[kChannels] = {};  // streams by channel, 0: none
+  bool open_[kChannels] = {};     // its sender has more to say
   std::set<uint32_t> notReplied_;
   std::string status_;
   bool stalled_ = false;     // the runtime has not taken the client's last message yet
@@ -179,8 +177,7 @@ Task<Result<void>> Translation::takeFrame(std::shared_ptr<Translation> self, Spd
       if (self->notReplied_.empty()) self->opened_.set();
       break;
     case SpdyFrameType::RstStream:
-      if (self->notReplied_.contains(frame.stream))
-        co_return fail(Reason::InternalError, "the runtime refused a stream");
+      if (self->notReplied_.contains(frame.stream)) co_return fail(Reason::InternalError, "the runtime refused a stream");
       // Runtimes tear their streams down this way once everything was sent. Source: httpstream/spdy/connection.go, Close.
       if (channel < kChannels) self->open_[channel] = false;
       co_return Result<void>();
@@ -252,12 +249,14 @@ Task<void> Translation::run(std::shared_ptr<Translation> self, HttpClient* serve
   } else if (!answer->stream) {
     ended = fail(Reason::InternalError, "unable to upgrade connection: " + std::string(trim(answer->body)));
   } else if (answer->headers.get("X-Stream-Protocol-Version") != kRuntimeProtocol) {
-    ended = fail(Reason::InternalError, "unable to upgrade connection: the runtime does not speak " + std::string(kRuntimeProtocol));
+    ended =
+        fail(Reason::InternalError, "unable to upgrade connection: the runtime does not speak " + std::string(kRuntimeProtocol));
   } else {
     self->runtime_ = std::make_unique<SpdyConnection>(self->env_, std::move(answer->stream), SpdyConnection::Role::Client);
   }
   gate.spawn(fromClient(self));
-  gate.spawn(watchStalledClient(self->env_, {self, self->client_.get()}, {self, &self->stalled_}, [raw = self.get()] { raw->endClient(); }));
+  gate.spawn(watchStalledClient(self->env_, {self, self->client_.get()}, {self, &self->stalled_},
+                                [raw = self.get()] { raw->endClient(); }));
   if (self->runtime_) ended = co_await fromRuntime(self);
   if (self->clientGone_) co_return;
   if (!ended) logDebug("wire", "a translated stream ended: {}", ended.error().describe());
@@ -280,9 +279,7 @@ std::vector<std::string> offeredProtocols(const Request& request) {
       if (!trim(token).empty()) out.emplace_back(trim(token));
   return out;
 }
-bool isTunnel(std::string_view protocol) {
-  return protocol.starts_with(kTunnelPrefix) && protocol.ends_with(kTunnelSuffix);
-}
+bool isTunnel(std::string_view protocol) { return protocol.starts_with(kTunnelPrefix) && protocol.ends_with(kTunnelSuffix); }
 
 // Both ends of a tunnel, shared by its two tasks.
 struct Tunnel {

@@ -17,13 +17,13 @@ constexpr std::string_view kSuccess = R"({"metadata":{},"status":"Success"})";
 
 // What a runtime is told to do, and what it saw.
 struct Runtime {
-  bool refuse = false;        // answers 403 to the upgrade
-  bool silent = false;        // replies to no stream
-  bool cutsEarly = false;     // closes without a status
-  bool resetsAtEnd = false;   // RST_STREAM instead of fin, as containerd does after the status
-  size_t outputBytes = 0;     // on stdout before it ends
-  bool deaf = false;          // reads nothing once the streams stand
-  bool echo = false;          // stdin comes back on stdout until stdin ends
+  bool refuse = false;       // answers 403 to the upgrade
+  bool silent = false;       // replies to no stream
+  bool cutsEarly = false;    // closes without a status
+  bool resetsAtEnd = false;  // RST_STREAM instead of fin, as containerd does after the status
+  size_t outputBytes = 0;    // on stdout before it ends
+  bool deaf = false;         // reads nothing once the streams stand
+  bool echo = false;         // stdin comes back on stdout until stdin ends
   std::string status = std::string(kSuccess);
   std::string protocol;
   std::map<uint32_t, std::string> types;  // by stream
@@ -88,8 +88,7 @@ Task<void> serveRuntime(env::Env e, std::shared_ptr<Runtime> runtime, std::share
     } else if (type == "stdin") {
       runtime->input += (*frame)->data;
       runtime->inputEnded |= (*frame)->fin;
-      if (runtime->echo && !(*frame)->data.empty() &&
-          !co_await connection->send(streamOf(*runtime, "stdout"), (*frame)->data))
+      if (runtime->echo && !(*frame)->data.empty() && !co_await connection->send(streamOf(*runtime, "stdout"), (*frame)->data))
         break;
       if (runtime->echo && (*frame)->fin && !co_await endCommand(connection, runtime)) break;
     } else if (type == "resize") {
@@ -158,9 +157,8 @@ class StreamTranslatorTest : public testing::Test {
     HttpClientOptions options;
     options.address = *runtimeServer->listen("127.0.0.1:0");
     toRuntime = std::make_unique<HttpClient>(e, options);
-    server = std::make_unique<HttpServer>(e, HttpServerOptions(), [this](std::shared_ptr<ServerExchange> exchange) {
-      return serve(this, std::move(exchange));
-    });
+    server = std::make_unique<HttpServer>(
+        e, HttpServerOptions(), [this](std::shared_ptr<ServerExchange> exchange) { return serve(this, std::move(exchange)); });
     options.address = *server->listen("127.0.0.1:0");
     toServer = std::make_unique<HttpClient>(e, options);
   }
@@ -197,7 +195,8 @@ std::string onChannel(uint8_t channel, std::string bytes) { return static_cast<c
 TEST_F(StreamTranslatorTest, carriesInputItsEndAndOutput) {
   runtime->echo = true;
   std::string big(3'000'000, 'b');
-  client->toSend = {onChannel(0, "one"), onChannel(0, big), "", onChannel(7, "nobody's"), std::string("\xff\x00", 2), onChannel(0, "late")};
+  client->toSend = {onChannel(0, "one"),      onChannel(0, big),          "",
+                    onChannel(7, "nobody's"), std::string("\xff\x00", 2), onChannel(0, "late")};
   run();
   EXPECT_EQ(runtime->protocol, "v4.channel.k8s.io");
   EXPECT_EQ(runtime->input, "one" + big);
@@ -222,7 +221,8 @@ TEST_F(StreamTranslatorTest, terminalsResizeAndHaveNoStandardError) {
 
 TEST_F(StreamTranslatorTest, statusesAreTheRuntimes) {
   streams = {.standardOutput = true, .standardError = true};
-  runtime->status = R"({"metadata":{},"status":"Failure","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"7"}]}})";
+  runtime->status =
+      R"({"metadata":{},"status":"Failure","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"7"}]}})";
   runtime->outputBytes = 250'000;
   runtime->resetsAtEnd = true;
   run();

@@ -41,8 +41,7 @@ struct TlsServerConfig {
   bool requestClientCertificate = true;
   bool requireClientCertificate = false;  // refuses the handshake without a verified one
   struct Sni {
-    std::vector<std::string>
-        hostPatterns;  // "api.example.com", "*.example.com"; empty: the certificate's own names
+    std::vector<std::string> hostPatterns;  // "api.example.com", "*.example.com"; empty: the certificate's own names
     std::string certificatePem;
     std::string privateKeyPem;
   };
@@ -66,8 +65,7 @@ struct TlsClientConfig {
 class TlsServerContext {
  public:
   // Fails with Invalid when a certificate, key or bundle does not parse or the key does not match.
-  static Result<std::shared_ptr<TlsServerContext>> make(env::Clock& clock,
-                                                        const TlsServerConfig& config);
+  static Result<std::shared_ptr<TlsServerContext>> make(env::Clock& clock, const TlsServerConfig& config);
   ~TlsServerContext();
   // On failure the old certificates stay in use.
   Result<void> reload(const TlsServerConfig& config);
@@ -83,8 +81,7 @@ class TlsServerContext {
 
 class TlsClientContext {
  public:
-  static Result<std::shared_ptr<TlsClientContext>> make(env::Clock& clock,
-                                                        const TlsClientConfig& config);
+  static Result<std::shared_ptr<TlsClientContext>> make(env::Clock& clock, const TlsClientConfig& config);
   ~TlsClientContext();
   Result<void> reload(const TlsClientConfig& config);
 
@@ -109,15 +106,12 @@ class TlsStream : public env::Stream {
 };
 
 // Runs the handshake within `timeout`. The raw stream is closed on failure.
-async::Task<Result<std::unique_ptr<TlsStream>>> acceptTls(env::Env environment,
-                                                          std::shared_ptr<TlsServerContext> context,
-                                                          std::unique_ptr<env::Stream> raw,
-                                                          env::Duration timeout);
+async::Task<Result<std::unique_ptr<TlsStream>>> acceptTls(env::Env environment, std::shared_ptr<TlsServerContext> context,
+                                                          std::unique_ptr<env::Stream> raw, env::Duration timeout);
 // serverName is what the certificate must be valid for: a DNS name (also sent as SNI) or an IP
 // address.
-async::Task<Result<std::unique_ptr<TlsStream>>> connectTls(
-    env::Env environment, std::shared_ptr<TlsClientContext> context,
-    std::unique_ptr<env::Stream> raw, std::string serverName, env::Duration timeout,
-    std::vector<std::string> alpn = {});
+async::Task<Result<std::unique_ptr<TlsStream>>> connectTls(env::Env environment, std::shared_ptr<TlsClientContext> context,
+                                                           std::unique_ptr<env::Stream> raw, std::string serverName,
+                                                           env::Duration timeout, std::vector<std::string> alpn = {});
 
 }  // namespace knarr::wire

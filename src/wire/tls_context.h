@@ -18,8 +18,7 @@ struct TlsSettings {
   // server
   bool verifiesClients = false;
   bool requireClientCertificate = false;
-  std::vector<std::pair<std::string, SSL_CTX*>>
-      sniPatterns;  // lower case; exact names before wildcards
+  std::vector<std::pair<std::string, SSL_CTX*>> sniPatterns;  // lower case; exact names before wildcards
   std::vector<SslContextPtr> sniContexts;
   // client
   bool insecureSkipVerify = false;

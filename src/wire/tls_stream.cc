@@ -65,9 +65,7 @@ struct Transport {
 
 Transport* transportOf(BIO* bio) { return static_cast<Transport*>(BIO_get_data(bio)); }
 int bioRead(BIO* bio, char* into, int size) { return transportOf(bio)->read(bio, into, size); }
-int bioWrite(BIO* bio, const char* from, int size) {
-  return transportOf(bio)->write(bio, from, size);
-}
+int bioWrite(BIO* bio, const char* from, int size) { return transportOf(bio)->write(bio, from, size); }
 long bioControl(BIO* bio, int command, long, void*) {
   if (command == BIO_CTRL_EOF) return transportOf(bio)->ended ? 1 : 0;
   return command == BIO_CTRL_FLUSH ? 1 : 0;
@@ -86,11 +84,8 @@ BIO_METHOD* bioMethod() {
 
 class OpensslStream final : public TlsStream {
  public:
-  OpensslStream(env::Env environment, std::shared_ptr<const TlsSettings> settings,
-                std::unique_ptr<env::Stream> raw)
-      : environment_(environment),
-        settings_(std::move(settings)),
-        ssl_(SSL_new(settings_->context.get())) {
+  OpensslStream(env::Env environment, std::shared_ptr<const TlsSettings> settings, std::unique_ptr<env::Stream> raw)
+      : environment_(environment), settings_(std::move(settings)), ssl_(SSL_new(settings_->context.get())) {
     transport_.raw = std::move(raw);
     verification_.settings = settings_.get();
     SSL_set_ex_data(ssl_.get(), tlsVerificationIndex(), &verification_);
@@ -117,8 +112,7 @@ class OpensslStream final : public TlsStream {
       SSL_set1_host(ssl_.get(), name.c_str());
     }
     in6_addr ignored;
-    bool isAddress = inet_pton(AF_INET, name.c_str(), &ignored) == 1 ||
-                     inet_pton(AF_INET6, name.c_str(), &ignored) == 1;
+    bool isAddress = inet_pton(AF_INET, name.c_str(), &ignored) == 1 || inet_pton(AF_INET6, name.c_str(), &ignored) == 1;
     if (!isAddress && !name.empty()) SSL_set_tlsext_host_name(ssl_.get(), name.c_str());
   }
 
@@ -126,8 +120,7 @@ class OpensslStream final : public TlsStream {
     std::string wire;
     for (const std::string& name : alpn) wire += static_cast<char>(name.size()) + name;
     if (!wire.empty())
-      SSL_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(wire.data()),
-                          static_cast<unsigned>(wire.size()));
+      SSL_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(wire.data()), static_cast<unsigned>(wire.size()));
   }
 
   // One step of the handshake. Done when it is over; WouldBlock: wait on waitsFor().
@@ -175,8 +168,7 @@ class OpensslStream final : public TlsStream {
   }
   void whenReadable(env::Callback ready) override {
     *pending_ = nullptr;
-    bool buffered =
-        SSL_pending(ssl_.get()) > 0 || transport_.readFrom < transport_.readAhead.size();
+    bool buffered = SSL_pending(ssl_.get()) > 0 || transport_.readFrom < transport_.readAhead.size();
     if (ready && buffered) {
       *pending_ = std::move(ready);
       environment_.executor.post([weak = std::weak_ptr(pending_)] {
@@ -186,13 +178,11 @@ class OpensslStream final : public TlsStream {
       });
       return;
     }
-    if (readWaitsFor_ == Direction::Write && ready)
-      return transport_.raw->whenWritable(std::move(ready));
+    if (readWaitsFor_ == Direction::Write && ready) return transport_.raw->whenWritable(std::move(ready));
     transport_.raw->whenReadable(std::move(ready));
   }
   void whenWritable(env::Callback ready) override {
-    if (writeWaitsFor_ == Direction::Read && ready)
-      return transport_.raw->whenReadable(std::move(ready));
+    if (writeWaitsFor_ == Direction::Read && ready) return transport_.raw->whenReadable(std::move(ready));
     transport_.raw->whenWritable(std::move(ready));
   }
   void shutdownWrite() override {
@@ -216,8 +206,7 @@ class OpensslStream final : public TlsStream {
   env::IoStep stepFromError(int result, Direction* waitsFor) {
     int error = SSL_get_error(ssl_.get(), result);
     *waitsFor = error == SSL_ERROR_WANT_WRITE ? Direction::Write : Direction::Read;
-    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
-      return {env::IoStep::WouldBlock};
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return {env::IoStep::WouldBlock};
     // After a failure OpenSSL allows no further call but SSL_free.
     if (error == SSL_ERROR_ZERO_RETURN) return {env::IoStep::Eof};
     failed_ = true;
@@ -250,8 +239,7 @@ class OpensslStream final : public TlsStream {
 int64_t unixSecondsOfTime(const ASN1_TIME* time) {
   tm parts{};
   if (!ASN1_TIME_to_tm(time, &parts)) return 0;
-  return unixFromCivil({parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
-                        parts.tm_min, parts.tm_sec});
+  return unixFromCivil({parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec});
 }
 
 void OpensslStream::readPeer() {
@@ -264,29 +252,25 @@ void OpensslStream::readPeer() {
   if (!names.empty()) peer->commonName = names.back();
   peer->organizations = nameValues(subject, NID_organizationName);
   // Source: k8s.io/apiserver/pkg/authentication/request/x509, the UID's object identifier.
-  std::unique_ptr<ASN1_OBJECT, OpensslFree<ASN1_OBJECT_free>> uid(
-      OBJ_txt2obj("1.3.6.1.4.1.57683.2", 1));
+  std::unique_ptr<ASN1_OBJECT, OpensslFree<ASN1_OBJECT_free>> uid(OBJ_txt2obj("1.3.6.1.4.1.57683.2", 1));
   auto uids = nameValues(subject, uid.get());
   if (!uids.empty()) peer->uid = uids.front();
   peer->chainDer.push_back(derOf(leaf));
   // On the server's side the chain of OpenSSL leaves the leaf out.
   STACK_OF(X509)* chain = SSL_get_peer_cert_chain(ssl_.get());
-  for (int i = 0; i < sk_X509_num(chain); ++i)
-    peer->chainDer.push_back(derOf(sk_X509_value(chain, i)));
+  for (int i = 0; i < sk_X509_num(chain); ++i) peer->chainDer.push_back(derOf(sk_X509_value(chain, i)));
   peer->notAfterUnixSeconds = unixSecondsOfTime(X509_get0_notAfter(leaf));
   peer->verified = verification_.verified;
   peer->verifyError = verification_.error;
   peer_ = std::move(peer);
 }
 
-async::Task<Result<std::unique_ptr<TlsStream>>> runHandshake(env::Env environment,
-                                                             std::unique_ptr<OpensslStream> stream,
+async::Task<Result<std::unique_ptr<TlsStream>>> runHandshake(env::Env environment, std::unique_ptr<OpensslStream> stream,
                                                              env::Duration timeout) {
   env::Instant deadline = environment.clock.now() + timeout;
   while (CO_TRY(stream->handshakeStep()) != env::IoStep::Done) {
     if (!co_await waitReady(environment, stream->raw(), stream->waitsFor(), deadline))
-      co_return fail(Reason::Timeout,
-                     "TLS handshake with " + stream->peerAddress() + ": timed out");
+      co_return fail(Reason::Timeout, "TLS handshake with " + stream->peerAddress() + ": timed out");
   }
   stream->readPeer();
   co_return std::move(stream);
@@ -294,21 +278,16 @@ async::Task<Result<std::unique_ptr<TlsStream>>> runHandshake(env::Env environmen
 
 }  // namespace
 
-async::Task<Result<std::unique_ptr<TlsStream>>> acceptTls(env::Env environment,
-                                                          std::shared_ptr<TlsServerContext> context,
-                                                          std::unique_ptr<env::Stream> raw,
-                                                          env::Duration timeout) {
-  auto stream =
-      std::make_unique<OpensslStream>(environment, context->state()->current, std::move(raw));
+async::Task<Result<std::unique_ptr<TlsStream>>> acceptTls(env::Env environment, std::shared_ptr<TlsServerContext> context,
+                                                          std::unique_ptr<env::Stream> raw, env::Duration timeout) {
+  auto stream = std::make_unique<OpensslStream>(environment, context->state()->current, std::move(raw));
   return runHandshake(environment, std::move(stream), timeout);
 }
 
-async::Task<Result<std::unique_ptr<TlsStream>>> connectTls(
-    env::Env environment, std::shared_ptr<TlsClientContext> context,
-    std::unique_ptr<env::Stream> raw, std::string serverName, env::Duration timeout,
-    std::vector<std::string> alpn) {
-  auto stream =
-      std::make_unique<OpensslStream>(environment, context->state()->current, std::move(raw));
+async::Task<Result<std::unique_ptr<TlsStream>>> connectTls(env::Env environment, std::shared_ptr<TlsClientContext> context,
+                                                           std::unique_ptr<env::Stream> raw, std::string serverName,
+                                                           env::Duration timeout, std::vector<std::string> alpn) {
+  auto stream = std::make_unique<OpensslStream>(environment, context->state()->current, std::move(raw));
   stream->expectServer(serverName);
   stream->offer(alpn);
   return runHandshake(environment, std::move(stream), timeout);

@@ -63,13 +63,11 @@ struct Ends {
   int done = 0;
 };
 
-Task<void> accept(env::Env e, std::shared_ptr<TlsServerContext> context,
-                  std::unique_ptr<env::Stream> raw, Ends* ends) {
+Task<void> accept(env::Env e, std::shared_ptr<TlsServerContext> context, std::unique_ptr<env::Stream> raw, Ends* ends) {
   ends->server = co_await acceptTls(e, context, std::move(raw), 10s);
   ++ends->done;
 }
-Task<void> dial(env::Env e, std::shared_ptr<TlsClientContext> context, std::string address,
-                std::string name, Ends* ends) {
+Task<void> dial(env::Env e, std::shared_ptr<TlsClientContext> context, std::string address, std::string name, Ends* ends) {
   auto raw = co_await async::connect(e, address, 5s);
   if (raw) ends->client = co_await connectTls(e, context, std::move(*raw), name, 10s);
   ++ends->done;
@@ -77,17 +75,15 @@ Task<void> dial(env::Env e, std::shared_ptr<TlsClientContext> context, std::stri
 
 class TlsTest : public testing::Test {
  protected:
-  void handshake(const TlsServerConfig& serverConfig, const TlsClientConfig& clientConfig,
-                 std::string name) {
+  void handshake(const TlsServerConfig& serverConfig, const TlsClientConfig& clientConfig, std::string name) {
     auto serverContext = TlsServerContext::make(e.clock, serverConfig);
     ASSERT_TRUE(serverContext) << serverContext.error().message();
     auto clientContext = TlsClientContext::make(e.clock, clientConfig);
     ASSERT_TRUE(clientContext) << clientContext.error().message();
     ends = Ends();
-    listener = *e.network.listen(
-        "127.0.0.1:0", [this, context = *serverContext](std::unique_ptr<env::Stream> raw) {
-          gate.spawn(accept(e, context, std::move(raw), &ends));
-        });
+    listener = *e.network.listen("127.0.0.1:0", [this, context = *serverContext](std::unique_ptr<env::Stream> raw) {
+      gate.spawn(accept(e, context, std::move(raw), &ends));
+    });
     gate.spawn(dial(e, *clientContext, listener->address(), name, &ends));
     ASSERT_TRUE(world.runUntil([&] { return ends.done == 2; }, 1min));
   }
@@ -112,8 +108,7 @@ TEST_F(TlsTest, bothSidesKnowEachOther) {
   EXPECT_EQ(peer->commonName, "alice");
   EXPECT_EQ(peer->organizations, (std::vector<std::string>{"devs", "ops"}));
   ASSERT_EQ(peer->chainDer.size(), 1U);
-  EXPECT_TRUE(
-      verifyCertificateChain(peer->chainDer, certificates.ca.certificatePem, kSimStart, true));
+  EXPECT_TRUE(verifyCertificateChain(peer->chainDer, certificates.ca.certificatePem, kSimStart, true));
 }
 
 TEST_F(TlsTest, clientsWithoutCertificateAreServed) {
@@ -140,8 +135,7 @@ TEST_F(TlsTest, unverifiedClientsAreToldApart) {
 TEST_F(TlsTest, serversMustBeWhoTheySay) {
   handshake(certificates.serverConfig(), certificates.clientConfig(false), "evil.example.com");
   ASSERT_FALSE(ends.client);
-  EXPECT_NE(ends.client.error().message().find("ostname mismatch"), std::string::npos)
-      << ends.client.error().message();
+  EXPECT_NE(ends.client.error().message().find("ostname mismatch"), std::string::npos) << ends.client.error().message();
   Certificates strangers(kSimStart);
   handshake(strangers.serverConfig(), certificates.clientConfig(false), "api.example.com");
   EXPECT_FALSE(ends.client);
@@ -153,8 +147,7 @@ TEST_F(TlsTest, serversMustBeWhoTheySay) {
   world.runFor(std::chrono::hours(2));
   handshake(certificates.serverConfig(), certificates.clientConfig(false), "api.example.com");
   ASSERT_FALSE(ends.client);
-  EXPECT_NE(ends.client.error().message().find("expired"), std::string::npos)
-      << ends.client.error().message();
+  EXPECT_NE(ends.client.error().message().find("expired"), std::string::npos) << ends.client.error().message();
 }
 
 TEST_F(TlsTest, sniChoosesTheCertificate) {
@@ -166,8 +159,7 @@ TEST_F(TlsTest, sniChoosesTheCertificate) {
 
 TEST_F(TlsTest, tls12AndCipherSuites) {
   TlsServerConfig config = certificates.serverConfig();
-  config.cipherSuites = {"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-                         "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305"};
+  config.cipherSuites = {"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305"};
   EXPECT_TRUE(TlsServerContext::make(e.clock, config));
   config.cipherSuites = {"TLS_NO_SUCH"};
   EXPECT_FALSE(TlsServerContext::make(e.clock, config));

@@ -31,8 +31,8 @@ class WebSocket {
  public:
   enum class Role : uint8_t { Server, Client };
   // `stream` begins after the handshake.
-  WebSocket(env::Env environment, std::unique_ptr<env::Stream> stream, Role role,
-            std::string subprotocol, WebSocketOptions options = {});
+  WebSocket(env::Env environment, std::unique_ptr<env::Stream> stream, Role role, std::string subprotocol,
+            WebSocketOptions options = {});
   WebSocket(const WebSocket&) = delete;
   ~WebSocket();
 
@@ -62,19 +62,17 @@ bool isWebSocketRequest(const Request& request);
 // Checks the handshake, picks the first of `subprotocols` (ours, in order of preference) that the
 // client offers, and upgrades. A client that offers none gets none when `subprotocols` is empty or
 // contains "". BadRequest otherwise; the caller then answers it.
-async::Task<Result<std::unique_ptr<WebSocket>>> acceptWebSocket(
-    env::Env environment, std::shared_ptr<ServerExchange> exchange,
-    std::vector<std::string> subprotocols, WebSocketOptions options = {});
+async::Task<Result<std::unique_ptr<WebSocket>>> acceptWebSocket(env::Env environment, std::shared_ptr<ServerExchange> exchange,
+                                                                std::vector<std::string> subprotocols,
+                                                                WebSocketOptions options = {});
 struct WebSocketDialed {
   std::unique_ptr<WebSocket> socket;  // null when the server refused
   UpgradeResponse refusal;            // then: its answer
 };
 // Opens a WebSocket. `request` gives target and headers (Authorization, ...); the handshake's
 // fields are added.
-async::Task<Result<WebSocketDialed>> dialWebSocket(env::Env environment, HttpClient* client,
-                                                   ClientRequest request,
-                                                   std::vector<std::string> subprotocols,
-                                                   async::StopToken stop = {},
+async::Task<Result<WebSocketDialed>> dialWebSocket(env::Env environment, HttpClient* client, ClientRequest request,
+                                                   std::vector<std::string> subprotocols, async::StopToken stop = {},
                                                    WebSocketOptions options = {});
 
 }  // namespace knarr::wire

@@ -13,9 +13,8 @@ std::unexpected<WebSocketViolation> violation(uint16_t code, std::string message
 }
 
 void applyMask(std::string& bytes, size_t from, uint32_t key) {
-  const unsigned char mask[4] = {
-      static_cast<unsigned char>(key >> 24), static_cast<unsigned char>(key >> 16),
-      static_cast<unsigned char>(key >> 8), static_cast<unsigned char>(key)};
+  const unsigned char mask[4] = {static_cast<unsigned char>(key >> 24), static_cast<unsigned char>(key >> 16),
+                                 static_cast<unsigned char>(key >> 8), static_cast<unsigned char>(key)};
   for (size_t i = from; i < bytes.size(); ++i)
     bytes[i] = static_cast<char>(static_cast<unsigned char>(bytes[i]) ^ mask[(i - from) % 4]);
 }
@@ -30,16 +29,13 @@ uint64_t bigEndian(std::string_view bytes) {
 
 }  // namespace
 
-std::string encodeWebSocketFrame(WebSocketOpcode opcode, std::string_view payload, bool final,
-                                 std::optional<uint32_t> maskKey) {
+std::string encodeWebSocketFrame(WebSocketOpcode opcode, std::string_view payload, bool final, std::optional<uint32_t> maskKey) {
   std::string frame;
   frame.reserve(payload.size() + 14);
   frame.push_back(static_cast<char>((final ? 0x80 : 0) | static_cast<uint8_t>(opcode)));
   uint8_t masked = maskKey ? 0x80 : 0;
   size_t lengthBytes = payload.size() < 126 ? 0 : payload.size() <= 0xffff ? 2 : 8;
-  uint8_t code = lengthBytes == 0   ? static_cast<uint8_t>(payload.size())
-                 : lengthBytes == 2 ? 126
-                                    : 127;
+  uint8_t code = lengthBytes == 0 ? static_cast<uint8_t>(payload.size()) : lengthBytes == 2 ? 126 : 127;
   frame.push_back(static_cast<char>(masked | code));
   for (size_t i = lengthBytes; i > 0; --i)
     frame.push_back(static_cast<char>(static_cast<uint64_t>(payload.size()) >> (8 * (i - 1))));
@@ -64,8 +60,7 @@ std::expected<std::optional<WebSocketFrame>, WebSocketViolation> WebSocketDecode
   frame.opcode = static_cast<WebSocketOpcode>(opcode);
   bool masked = (second & 0x80) != 0;
   if (masked != expectMask_)
-    return violation(1002,
-                     expectMask_ ? "a client's frame is not masked" : "a server's frame is masked");
+    return violation(1002, expectMask_ ? "a client's frame is not masked" : "a server's frame is masked");
   uint64_t length = second & 0x7f;
   size_t header = 2;
   if (isControl(frame.opcode) && (length > kControlBytesMax || !frame.final))
@@ -78,8 +73,7 @@ std::expected<std::optional<WebSocketFrame>, WebSocketViolation> WebSocketDecode
   }
   size_t have = partial_ ? partial_->payload.size() : 0;
   if (length > messageBytesMax_ || have + length > messageBytesMax_)
-    return violation(1009,
-                     "a message is longer than " + std::to_string(messageBytesMax_) + " bytes");
+    return violation(1009, "a message is longer than " + std::to_string(messageBytesMax_) + " bytes");
   size_t keyBytes = masked ? 4 : 0;
   if (rest.size() < header + keyBytes + length) return std::nullopt;
   frame.payload = rest.substr(header + keyBytes, static_cast<size_t>(length));
@@ -100,8 +94,7 @@ std::expected<std::optional<WebSocketFrame>, WebSocketViolation> WebSocketDecode
     if (!*frame || isControl((*frame)->opcode)) return frame;
     bool continues = (*frame)->opcode == WebSocketOpcode::Continuation;
     if (continues != partial_.has_value())
-      return violation(1002, continues ? "a continuation without a beginning"
-                                       : "a message begins inside another");
+      return violation(1002, continues ? "a continuation without a beginning" : "a message begins inside another");
     if (continues) {
       partial_->payload += (*frame)->payload;
       partial_->final = (*frame)->final;
@@ -111,8 +104,7 @@ std::expected<std::optional<WebSocketFrame>, WebSocketViolation> WebSocketDecode
     if (!partial_->final) continue;
     WebSocketFrame whole = std::move(*partial_);
     partial_.reset();
-    if (whole.opcode == WebSocketOpcode::Text && !isValidUtf8(whole.payload))
-      return violation(1007, "a text is not UTF-8");
+    if (whole.opcode == WebSocketOpcode::Text && !isValidUtf8(whole.payload)) return violation(1007, "a text is not UTF-8");
     return whole;
   }
 }

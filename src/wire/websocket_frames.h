@@ -10,18 +10,10 @@
 
 namespace knarr::wire {
 
-enum class WebSocketOpcode : uint8_t {
-  Continuation = 0,
-  Text = 1,
-  Binary = 2,
-  Close = 8,
-  Ping = 9,
-  Pong = 10
-};
+enum class WebSocketOpcode : uint8_t { Continuation = 0, Text = 1, Binary = 2, Close = 8, Ping = 9, Pong = 10 };
 
 // One frame; with a mask key when the client sends it.
-std::string encodeWebSocketFrame(WebSocketOpcode opcode, std::string_view payload, bool final,
-                                 std::optional<uint32_t> maskKey);
+std::string encodeWebSocketFrame(WebSocketOpcode opcode, std::string_view payload, bool final, std::optional<uint32_t> maskKey);
 
 struct WebSocketFrame {
   WebSocketOpcode opcode = WebSocketOpcode::Continuation;
@@ -40,8 +32,7 @@ struct WebSocketViolation {
 class WebSocketDecoder {
  public:
   // expectMask: the peer is a client and must mask; otherwise it must not.
-  WebSocketDecoder(bool expectMask, size_t messageBytesMax)
-      : expectMask_(expectMask), messageBytesMax_(messageBytesMax) {}
+  WebSocketDecoder(bool expectMask, size_t messageBytesMax) : expectMask_(expectMask), messageBytesMax_(messageBytesMax) {}
   void feed(std::string_view bytes) { input_ += bytes; }
   // The next whole message or control frame; nothing when more bytes are needed.
   std::expected<std::optional<WebSocketFrame>, WebSocketViolation> next();

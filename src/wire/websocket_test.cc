@@ -14,26 +14,21 @@ using async::Task;
 
 TEST(WebSocketFrames, knownBytes) {
   // RFC 6455, 5.7 and 1.3.
-  EXPECT_EQ(encodeWebSocketFrame(WebSocketOpcode::Text, "Hello", true, std::nullopt),
-            "\x81\x05Hello");
+  EXPECT_EQ(encodeWebSocketFrame(WebSocketOpcode::Text, "Hello", true, std::nullopt), "\x81\x05Hello");
   EXPECT_EQ(encodeWebSocketFrame(WebSocketOpcode::Text, "Hello", true, 0x37fa213d),
             std::string("\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", 11));
-  EXPECT_EQ(encodeWebSocketFrame(WebSocketOpcode::Binary, std::string(256, 'x'), true, std::nullopt)
-                .substr(0, 4),
+  EXPECT_EQ(encodeWebSocketFrame(WebSocketOpcode::Binary, std::string(256, 'x'), true, std::nullopt).substr(0, 4),
             std::string("\x82\x7e\x01\x00", 4));
-  EXPECT_EQ(
-      encodeWebSocketFrame(WebSocketOpcode::Binary, std::string(65536, 'x'), true, std::nullopt)
-          .substr(0, 10),
-      std::string("\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 10));
+  EXPECT_EQ(encodeWebSocketFrame(WebSocketOpcode::Binary, std::string(65536, 'x'), true, std::nullopt).substr(0, 10),
+            std::string("\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 10));
   EXPECT_EQ(webSocketAccept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
 
 TEST(WebSocketFrames, fragmentsJoinAroundControlFrames) {
-  std::string bytes =
-      encodeWebSocketFrame(WebSocketOpcode::Text, "Hel", false, 1) +
-      encodeWebSocketFrame(WebSocketOpcode::Ping, "p", true, 2) +
-      encodeWebSocketFrame(WebSocketOpcode::Continuation, "lo", true, 3) +
-      encodeWebSocketFrame(WebSocketOpcode::Binary, std::string(70'000, 'b'), true, 4);
+  std::string bytes = encodeWebSocketFrame(WebSocketOpcode::Text, "Hel", false, 1) +
+                      encodeWebSocketFrame(WebSocketOpcode::Ping, "p", true, 2) +
+                      encodeWebSocketFrame(WebSocketOpcode::Continuation, "lo", true, 3) +
+                      encodeWebSocketFrame(WebSocketOpcode::Binary, std::string(70'000, 'b'), true, 4);
   WebSocketDecoder decoder(true, 100'000);
   std::vector<WebSocketFrame> got;
   for (char c : bytes) {
@@ -72,13 +67,11 @@ TEST(WebSocketFrames, violationsHaveTheirCodes) {
       {"long ping", frame(WebSocketOpcode::Ping, std::string(126, 'x')), 1002},
       {"cut ping", frame(WebSocketOpcode::Ping, "x", false), 1002},
       {"orphan", frame(WebSocketOpcode::Continuation, "x"), 1002},
-      {"nested", frame(WebSocketOpcode::Text, "x", false) + frame(WebSocketOpcode::Text, "y"),
-       1002},
+      {"nested", frame(WebSocketOpcode::Text, "x", false) + frame(WebSocketOpcode::Text, "y"), 1002},
       {"not utf8", frame(WebSocketOpcode::Text, "\xff"), 1007},
       {"too big", frame(WebSocketOpcode::Binary, std::string(1001, 'x')).substr(0, 10), 1009},
       {"too big in sum",
-       frame(WebSocketOpcode::Binary, std::string(600, 'x'), false) +
-           frame(WebSocketOpcode::Continuation, std::string(600, 'x')),
+       frame(WebSocketOpcode::Binary, std::string(600, 'x'), false) + frame(WebSocketOpcode::Continuation, std::string(600, 'x')),
        1009},
       {"huge", std::string("\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff", 10), 1009},
   };
@@ -101,12 +94,10 @@ struct Talk {
   uint16_t serverCloseCode = 0;
 };
 
-Task<void> echoMessages(env::Env e, std::shared_ptr<Talk> talk,
-                        std::shared_ptr<ServerExchange> exchange) {
+Task<void> echoMessages(env::Env e, std::shared_ptr<Talk> talk, std::shared_ptr<ServerExchange> exchange) {
   WebSocketOptions options;
   options.messageBytesMax = 1 << 20;
-  auto socket =
-      co_await acceptWebSocket(e, exchange, {"v5.channel.k8s.io", "v4.channel.k8s.io"}, options);
+  auto socket = co_await acceptWebSocket(e, exchange, {"v5.channel.k8s.io", "v4.channel.k8s.io"}, options);
   if (!socket) {
     (void)co_await exchange->respond(socket.error().code(), {}, socket.error().message());
     co_return;
@@ -124,8 +115,8 @@ Task<void> echoMessages(env::Env e, std::shared_ptr<Talk> talk,
   talk->serverCloseCode = (*socket)->closeCode();
 }
 
-Task<void> runTalk(env::Env e, HttpClient* client, std::vector<std::string> subprotocols,
-                   std::vector<std::string> messages, std::shared_ptr<Talk> talk) {
+Task<void> runTalk(env::Env e, HttpClient* client, std::vector<std::string> subprotocols, std::vector<std::string> messages,
+                   std::shared_ptr<Talk> talk) {
   ClientRequest request;
   request.target = "/exec?command=sh";
   auto dialed = co_await dialWebSocket(e, client, std::move(request), subprotocols);
@@ -160,10 +151,9 @@ Task<void> runTalk(env::Env e, HttpClient* client, std::vector<std::string> subp
 class WebSocketTest : public testing::Test {
  protected:
   WebSocketTest() {
-    server = std::make_unique<HttpServer>(e, HttpServerOptions(),
-                                          [this](std::shared_ptr<ServerExchange> exchange) {
-                                            return echoMessages(e, talk, std::move(exchange));
-                                          });
+    server = std::make_unique<HttpServer>(e, HttpServerOptions(), [this](std::shared_ptr<ServerExchange> exchange) {
+      return echoMessages(e, talk, std::move(exchange));
+    });
     HttpClientOptions options;
     options.address = *server->listen("127.0.0.1:0");
     client = std::make_unique<HttpClient>(e, options);

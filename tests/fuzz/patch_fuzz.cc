@@ -41,8 +41,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     auto again = apimachinery::applyMergePatch(*merged, *patch, arena);
     ASSERT(again && codec::toJson(*again) == codec::toJson(*merged));  // RFC 7386: idempotent
   }
-  if (auto merged = apimachinery::applyStrategicMergePatch(type, *document, *patch, arena)) ASSERT(!codec::toJson(*merged).empty());
+  if (auto merged = apimachinery::applyStrategicMergePatch(type, *document, *patch, arena))
+    ASSERT(!codec::toJson(*merged).empty());
   // Server-side apply sees objects that their type has accepted.
-  if (codec::decodeJson(type, codec::toJson(*document)) && codec::decodeJson(type, codec::toJson(*patch))) checkApply(type, *document, *patch, arena);
+  if (codec::decodeJson(type, codec::toJson(*document)) && codec::decodeJson(type, codec::toJson(*patch)))
+    checkApply(type, *document, *patch, arena);
   return 0;
 }

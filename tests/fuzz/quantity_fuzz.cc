@@ -13,8 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);
   size_t half = text.find(' ');
   std::string_view other = half == std::string_view::npos ? text : text.substr(half + 1);
-  if (auto nanos = schema::parseDuration(text))
-    ASSERT(schema::parseDuration(schema::formatDuration(*nanos)) == *nanos);
+  if (auto nanos = schema::parseDuration(text)) ASSERT(schema::parseDuration(schema::formatDuration(*nanos)) == *nanos);
   auto a = schema::parseQuantity(text.substr(0, half)), b = schema::parseQuantity(other);
   if (!a) return 0;
   std::string canonical = a->text();

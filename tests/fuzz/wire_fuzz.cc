@@ -22,11 +22,10 @@ void fuzzServer(std::string_view bytes, bool http2) {
   std::unique_ptr<env::Stream> client;
   std::string input = http2 ? "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" : "";
   input += bytes;
-  e.network.connect(address, std::chrono::seconds(1),
-                    [&](Result<std::unique_ptr<env::Stream>> stream) {
-                      client = std::move(*stream);
-                      client->write(input);
-                    });
+  e.network.connect(address, std::chrono::seconds(1), [&](Result<std::unique_ptr<env::Stream>> stream) {
+    client = std::move(*stream);
+    client->write(input);
+  });
   world.runFor(std::chrono::seconds(1));
   client.reset();
   world.runFor(std::chrono::minutes(5));

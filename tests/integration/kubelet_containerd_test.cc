@@ -38,18 +38,14 @@ Task<void> runKubelet(Kubelet* kubelet, async::StopToken stop) {
 Task<void> createPod(Node node, std::string name, std::string spec) {
   auto decoded = codec::decodeJson(
       schema::typeInfoOf<Pod>(),
-      fmt::format(
-          R"({{"metadata":{{"name":"{}","namespace":"default"}},"spec":{{"nodeName":"node1",{}}}}})",
-          name, spec));
+      fmt::format(R"({{"metadata":{{"name":"{}","namespace":"default"}},"spec":{{"nodeName":"node1",{}}}}})", name, spec));
   EXPECT_TRUE(decoded) << (decoded ? "" : decoded.error().describe());
   if (!decoded) co_return;
-  auto made =
-      co_await client::create<Pod>(*node.client, "default", Mut<Pod>(std::move(decoded->object)));
+  auto made = co_await client::create<Pod>(*node.client, "default", Mut<Pod>(std::move(decoded->object)));
   EXPECT_TRUE(made) << (made ? "" : made.error().describe());
 }
 
-Task<Ref<Pod>> waitFor(Node node, std::string name, std::function<bool(const Pod&)> predicate,
-                       int seconds = 20) {
+Task<Ref<Pod>> waitFor(Node node, std::string name, std::function<bool(const Pod&)> predicate, int seconds = 20) {
   Ref<Pod> last;
   for (int i = 0; i < seconds * 50; ++i) {
     auto pod = co_await client::get<Pod>(*node.client, "default", name);
@@ -60,14 +56,11 @@ Task<Ref<Pod>> waitFor(Node node, std::string name, std::function<bool(const Pod
     co_await async::sleepFor(node.env, 20ms);
   }
   ADD_FAILURE() << name << " is "
-                << (last ? codec::encodeJsonValue(schema::typeInfoOf<corev1::PodStatus>(),
-                                                  &last->status)
-                         : "absent");
+                << (last ? codec::encodeJsonValue(schema::typeInfoOf<corev1::PodStatus>(), &last->status) : "absent");
   co_return last;
 }
 Task<Ref<Pod>> waitForPhase(Node node, std::string name, std::string phase) {
-  co_return co_await waitFor(node, name,
-                             [phase](const Pod& pod) { return pod.status.phase == phase; });
+  co_return co_await waitFor(node, name, [phase](const Pod& pod) { return pod.status.phase == phase; });
 }
 
 Task<bool> collect(std::shared_ptr<std::string> into, std::string piece) {
@@ -76,9 +69,8 @@ Task<bool> collect(std::shared_ptr<std::string> into, std::string piece) {
 }
 Task<std::string> logsOf(Node node, std::string pod, LogOptions options = {}) {
   auto text = std::make_shared<std::string>();
-  auto done = co_await node.kubelet->containerLogs(
-      "default", pod, "main", options,
-      [text](std::string piece) { return collect(text, std::move(piece)); });
+  auto done = co_await node.kubelet->containerLogs("default", pod, "main", options,
+                                                   [text](std::string piece) { return collect(text, std::move(piece)); });
   if (!done) co_return "error: " + done.error().describe();
   co_return *text;
 }
@@ -96,9 +88,8 @@ Task<void> deleteAndWait(Node node, std::string name) {
 
 Task<void> webAndClient(Node node) {
   env::Instant began = node.env.clock.now();
-  co_await createPod(
-      node, "web",
-      R"("terminationGracePeriodSeconds":2,"containers":[{"name":"main","image":"busybox:1.36",
+  co_await createPod(node, "web",
+                     R"("terminationGracePeriodSeconds":2,"containers":[{"name":"main","image":"busybox:1.36",
     "command":["sh","-c","echo started; mkdir /www; echo hello > /www/index.html; exec httpd -f -p 8080 -h /www"],
     "env":[{"name":"COLOR","value":"blue"}],
     "volumeMounts":[{"name":"scratch","mountPath":"/scratch"},{"name":"settings","mountPath":"/etc/settings"}],
@@ -106,12 +97,10 @@ Task<void> webAndClient(Node node) {
     "livenessProbe":{"exec":{"command":["true"]},"periodSeconds":1}}],
     "volumes":[{"name":"scratch","emptyDir":{}},{"name":"settings","configMap":{"name":"settings"}}])");
   Ref<Pod> web = co_await waitForPhase(node, "web", "Running");
-  auto ms =
-      std::chrono::duration_cast<std::chrono::milliseconds>(node.env.clock.now() - began).count();
+  auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(node.env.clock.now() - began).count();
   fmt::print("create to Running: {} ms\n", ms);
-  web = co_await waitFor(node, "web", [](const Pod& pod) {
-    return !pod.status.containerStatuses.empty() && pod.status.containerStatuses[0].ready;
-  });
+  web = co_await waitFor(
+      node, "web", [](const Pod& pod) { return !pod.status.containerStatuses.empty() && pod.status.containerStatuses[0].ready; });
   if (!web) co_return;
   EXPECT_TRUE(web->status.podIP.starts_with("10.199.7."));
   EXPECT_TRUE(web->status.containerStatuses[0].containerID.starts_with("containerd://"));
@@ -141,13 +130,11 @@ Task<void> webAndClient(Node node) {
 }
 
 Task<void> crashes(Node node) {
-  co_await createPod(
-      node, "crash",
-      R"("terminationGracePeriodSeconds":1,"containers":[{"name":"main","image":"busybox:1.36",
+  co_await createPod(node, "crash",
+                     R"("terminationGracePeriodSeconds":1,"containers":[{"name":"main","image":"busybox:1.36",
     "command":["sh","-c","echo again; exit 1"]}])");
   Ref<Pod> crash = co_await waitFor(node, "crash", [](const Pod& pod) {
-    return !pod.status.containerStatuses.empty() &&
-           pod.status.containerStatuses[0].restartCount >= 1 &&
+    return !pod.status.containerStatuses.empty() && pod.status.containerStatuses[0].restartCount >= 1 &&
            pod.status.containerStatuses[0].state.waiting != nullptr &&
            pod.status.containerStatuses[0].state.waiting->reason == "CrashLoopBackOff";
   });
@@ -155,15 +142,13 @@ Task<void> crashes(Node node) {
   previous.previous = true;
   EXPECT_EQ(co_await logsOf(node, "crash", previous), "again\n");
   co_await deleteAndWait(node, "crash");
-  co_await createPod(
-      node, "wrong",
-      R"("terminationGracePeriodSeconds":1,"containers":[{"name":"main","image":"busybox:1.36",
+  co_await createPod(node, "wrong",
+                     R"("terminationGracePeriodSeconds":1,"containers":[{"name":"main","image":"busybox:1.36",
     "command":["/no/such/program"]}])");
   co_await waitFor(node, "wrong", [](const Pod& pod) {
     if (pod.status.containerStatuses.empty()) return false;
     const auto* waiting = pod.status.containerStatuses[0].state.waiting;
-    return waiting != nullptr &&
-           (waiting->reason == "RunContainerError" || waiting->reason == "CrashLoopBackOff");
+    return waiting != nullptr && (waiting->reason == "RunContainerError" || waiting->reason == "CrashLoopBackOff");
   });
   co_await deleteAndWait(node, "wrong");
 }
@@ -244,8 +229,9 @@ Task<void> execStreams(Node node) {
     EXPECT_EQ(socket->closeCode(), 1000);
     co_await gate.close();
   }
-  socket = co_await dial(node, "/exec/default/streams/main?command=sh&command=-c&command=echo%20oh%20%3E%262%3B%20exit%207&output=1&error=1",
-                         "v5.channel.k8s.io");
+  socket = co_await dial(
+      node, "/exec/default/streams/main?command=sh&command=-c&command=echo%20oh%20%3E%262%3B%20exit%207&output=1&error=1",
+      "v5.channel.k8s.io");
   if (!socket) co_return;
   Streams failed = co_await readStreams(socket.get());
   EXPECT_EQ(failed.error, "oh\n");
@@ -303,9 +289,8 @@ Task<void> streams(Node node) {
   co_await createPod(node, "streams", R"("terminationGracePeriodSeconds":1,"containers":[{"name":"main","image":"busybox:1.36",
     "command":["sh","-c","mkdir /www; echo tunnelled > /www/index.html; exec httpd -f -p 8080 -h /www"],
     "readinessProbe":{"tcpSocket":{"port":8080},"periodSeconds":1}}])");
-  co_await waitFor(node, "streams", [](const Pod& pod) {
-    return !pod.status.containerStatuses.empty() && pod.status.containerStatuses[0].ready;
-  });
+  co_await waitFor(node, "streams",
+                   [](const Pod& pod) { return !pod.status.containerStatuses.empty() && pod.status.containerStatuses[0].ready; });
   co_await execStreams(node);
   co_await forwardPorts(node);
   co_await deleteAndWait(node, "streams");
@@ -349,18 +334,15 @@ KubeletPort openPort(env::Env env, Kubelet& kubelet) {
 Task<void> timed(env::Env env, const char* name, Task<void> part) {
   env::Instant began = env.clock.now();
   co_await std::move(part);
-  fmt::print(
-      "{}: {} ms\n", name,
-      std::chrono::duration_cast<std::chrono::milliseconds>(env.clock.now() - began).count());
+  fmt::print("{}: {} ms\n", name, std::chrono::duration_cast<std::chrono::milliseconds>(env.clock.now() - began).count());
 }
 
 Task<void> makeBasics(client::Client* client) {
   auto account = schema::newObject<corev1::ServiceAccount>();
   account->metadata.name = "default";
-  EXPECT_TRUE(
-      co_await client::create<corev1::ServiceAccount>(*client, "default", std::move(account)));
-  for (auto [name, key, value] : {std::tuple("kube-root-ca.crt", "ca.crt", "certificate"),
-                                  std::tuple("settings", "color", "blue")}) {
+  EXPECT_TRUE(co_await client::create<corev1::ServiceAccount>(*client, "default", std::move(account)));
+  for (auto [name, key, value] :
+       {std::tuple("kube-root-ca.crt", "ca.crt", "certificate"), std::tuple("settings", "color", "blue")}) {
     auto map = schema::newObject<corev1::ConfigMap>();
     map->metadata.name = name;
     schema::set(map->data, map.arena(), key, value);
@@ -368,8 +350,7 @@ Task<void> makeBasics(client::Client* client) {
   }
 }
 
-Task<void> wholeTest(env::PosixEnv* real, cri::PrivateContainerd* daemon,
-                     apiserver::ApiServer* server) {
+Task<void> wholeTest(env::PosixEnv* real, cri::PrivateContainerd* daemon, apiserver::ApiServer* server) {
   env::Env env = real->env();
   auto imported = co_await daemon->import();
   EXPECT_TRUE(imported) << (imported ? "" : imported.error().describe());
@@ -377,8 +358,7 @@ Task<void> wholeTest(env::PosixEnv* real, cri::PrivateContainerd* daemon,
   EXPECT_TRUE(started) << (started ? "" : started.error().describe());
   if (imported && started) {
     auto admin = server->clientFor(apiserver::UserInfo{"admin", "", {"system:masters"}, {}});
-    auto nodeClient = server->clientFor(
-        apiserver::UserInfo{"system:node:node1", "", {"system:nodes", "system:masters"}, {}});
+    auto nodeClient = server->clientFor(apiserver::UserInfo{"system:node:node1", "", {"system:nodes", "system:masters"}, {}});
     co_await makeBasics(admin.get());
     auto runtime = cri::makeRuntimeClient(env, {daemon->endpoint()});
     KubeletConfig config;
@@ -400,8 +380,7 @@ Task<void> wholeTest(env::PosixEnv* real, cri::PrivateContainerd* daemon,
     // Everything is gone from the runtime, too.
     bool empty = false;
     for (int i = 0; i < 500 && !empty; ++i) {
-      auto left =
-          co_await runtime->listPodSandbox(schema::newObject<runtimev1::ListPodSandboxRequest>());
+      auto left = co_await runtime->listPodSandbox(schema::newObject<runtimev1::ListPodSandboxRequest>());
       empty = left && (*left)->items.empty();
       co_await async::sleepFor(env, 20ms);
     }

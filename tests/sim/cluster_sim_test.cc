@@ -30,8 +30,7 @@ constexpr env::Duration kConvergence = 5min;
 Task<void> createDeployment(client::Client* client, std::string json) {
   auto decoded = codec::decodeJson(schema::typeInfoOf<Deployment>(), json);
   EXPECT_TRUE(decoded) << (decoded ? "" : decoded.error().describe());
-  auto made = co_await client::create<Deployment>(*client, "default",
-                                                  Mut<Deployment>(std::move(decoded->object)));
+  auto made = co_await client::create<Deployment>(*client, "default", Mut<Deployment>(std::move(decoded->object)));
   EXPECT_TRUE(made) << (made ? "" : made.error().describe());
 }
 Task<void> createService(client::Client* client) {
@@ -43,8 +42,7 @@ Task<void> createService(client::Client* client) {
   EXPECT_TRUE(made) << (made ? "" : made.error().describe());
 }
 Task<void> patchDeployment(client::Client* client, std::string body) {
-  auto done = co_await client::patch<Deployment>(*client, "default", "web",
-                                                 client::PatchType::StrategicMerge, body);
+  auto done = co_await client::patch<Deployment>(*client, "default", "web", client::PatchType::StrategicMerge, body);
   EXPECT_TRUE(done) << (done ? "" : done.error().describe());
 }
 Task<void> deleteDeployment(client::Client* client, std::string propagation) {
@@ -54,8 +52,7 @@ Task<void> deleteDeployment(client::Client* client, std::string propagation) {
   EXPECT_TRUE(done) << (done ? "" : done.error().describe());
 }
 Task<void> deleteReplicaSets(client::Client* client) {
-  auto done =
-      co_await client->removeCollection(client::resourceOf<ReplicaSet>(), "default", {}, {});
+  auto done = co_await client->removeCollection(client::resourceOf<ReplicaSet>(), "default", {}, {});
   EXPECT_TRUE(done) << (done ? "" : done.error().describe());
 }
 
@@ -88,8 +85,7 @@ class Scenario {
     if (!cluster_.waitFor([this] { return readyNodes() == SimCluster::kNodes; }, 2min))
       return say("the nodes do not become ready");
     cluster_.run(createDeployment(&cluster_.admin(), deploymentJson()));
-    if (!cluster_.waitFor([this] { return complete(); }, kConvergence))
-      return say("creation does not end");
+    if (!cluster_.waitFor([this] { return complete(); }, kConvergence)) return say("creation does not end");
     cluster_.stopKubelet(0);
     if (!cluster_.waitFor([this] { return podsElsewhere("node0") == replicas_; }, 10min))
       return say("the pods of a silent node are not replaced");
@@ -102,8 +98,7 @@ class Scenario {
     cluster_.startKubelet(0);
     if (!cluster_.waitFor([this] { return complete() && !tainted("node0"); }, kConvergence))
       return say("the node does not come back");
-    return cluster_.stopAll() &&
-           (cluster_.checker().violations().empty() || say("a rule was broken"));
+    return cluster_.stopAll() && (cluster_.checker().violations().empty() || say("a rule was broken"));
   }
   uint64_t traceHash() { return cluster_.sim().traceHash(); }
   const std::vector<std::string>& complaints() const { return complaints_; }
@@ -111,29 +106,22 @@ class Scenario {
  private:
   bool say(std::string what) {
     complaints_.push_back(fmt::format("{} (at {:.1f} s)", what, elapsed()));
-    for (const std::string& violation : cluster_.checker().violations())
-      complaints_.push_back(violation);
+    for (const std::string& violation : cluster_.checker().violations()) complaints_.push_back(violation);
     for (const auto& pod : cluster_.list<Pod>("default"))
-      complaints_.push_back(
-          fmt::format("  pod {} {} on \"{}\" ready {} going {} image {}", pod->metadata.name,
-                      pod->status.phase, pod->spec.nodeName, controllers::isPodReady(*pod),
-                      pod->metadata.deletionTimestamp.present, pod->spec.containers[0].image));
+      complaints_.push_back(fmt::format("  pod {} {} on \"{}\" ready {} going {} image {}", pod->metadata.name, pod->status.phase,
+                                        pod->spec.nodeName, controllers::isPodReady(*pod),
+                                        pod->metadata.deletionTimestamp.present, pod->spec.containers[0].image));
     for (const auto& rs : cluster_.list<ReplicaSet>("default"))
-      complaints_.push_back(fmt::format("  rs {} wants {} has {} available {}", rs->metadata.name,
-                                        rs->spec.replicas.valueOr(-1), rs->status.replicas,
-                                        rs->status.availableReplicas));
+      complaints_.push_back(fmt::format("  rs {} wants {} has {} available {}", rs->metadata.name, rs->spec.replicas.valueOr(-1),
+                                        rs->status.replicas, rs->status.availableReplicas));
     return false;
   }
-  double elapsed() {
-    return static_cast<double>(cluster_.sim().env().clock.unixNanos() - 1767225600'000'000'000) /
-           1e9;
-  }
+  double elapsed() { return static_cast<double>(cluster_.sim().env().clock.unixNanos() - 1767225600'000'000'000) / 1e9; }
 
   int readyNodes() {
     int ready = 0;
     for (const auto& node : cluster_.list<corev1::Node>(""))
-      for (const auto& condition : node->status.conditions)
-        ready += condition.type == "Ready" && condition.status == "True";
+      for (const auto& condition : node->status.conditions) ready += condition.type == "Ready" && condition.status == "True";
     return ready;
   }
 
@@ -147,8 +135,7 @@ class Scenario {
   int podsElsewhere(const std::string& node) {
     int count = 0;
     for (const auto& pod : cluster_.list<Pod>("default"))
-      count += controllers::isPodActive(*pod) && controllers::isPodReady(*pod) &&
-               pod->spec.nodeName != node;
+      count += controllers::isPodActive(*pod) && controllers::isPodReady(*pod) && pod->spec.nodeName != node;
     return count;
   }
   bool tainted(const std::string& node) {
@@ -163,17 +150,13 @@ class Scenario {
       "containers":[{"name":"main","image":"web:1","resources":{"requests":{"cpu":"450m"}}}]}}}})";
   }
 
-  void change(std::string body) {
-    cluster_.run(patchDeployment(&cluster_.admin(), std::move(body)));
-  }
+  void change(std::string body) { cluster_.run(patchDeployment(&cluster_.admin(), std::move(body))); }
 
   // A new image; both bounds are watched on every event.
   bool roll(const std::string& image) {
     cluster_.checker().setBounds(Checker::Bounds{replicas_ + 2, replicas_ - 1});
     image_ = image;
-    change(fmt::format(
-        R"({{"spec":{{"template":{{"spec":{{"containers":[{{"name":"main","image":"{}"}}]}}}}}}}})",
-        image));
+    change(fmt::format(R"({{"spec":{{"template":{{"spec":{{"containers":[{{"name":"main","image":"{}"}}]}}}}}}}})", image));
     bool settled = settle("rolling to " + image, false);
     cluster_.checker().setBounds(std::nullopt);
     return settled;
@@ -184,17 +167,14 @@ class Scenario {
     cluster_.faultsOn();
     cluster_.chaos(std::chrono::seconds(2 + cluster_.random(15)), kubeletsToo);
     cluster_.faultsOff();
-    if (!cluster_.waitFor([this] { return complete(); }, kConvergence))
-      return say(what + " does not end");
+    if (!cluster_.waitFor([this] { return complete(); }, kConvergence)) return say(what + " does not end");
     if (!cluster_.checker().violations().empty()) return say("a rule was broken during " + what);
     return true;
   }
 
   bool complete() {
     Ref<Deployment> d = cluster_.get<Deployment>("default", "web");
-    if (!d || !controllers::isComplete(*d, d->status) ||
-        d->status.terminatingReplicas.valueOr(0) != 0)
-      return false;
+    if (!d || !controllers::isComplete(*d, d->status) || d->status.terminatingReplicas.valueOr(0) != 0) return false;
     std::vector<Ref<Pod>> pods = cluster_.list<Pod>("default");
     if (pods.size() != static_cast<size_t>(replicas_)) return false;
     for (const auto& pod : pods)
@@ -234,17 +214,12 @@ class Scenario {
       std::vector<Ref<ReplicaSet>> sets = cluster_.list<ReplicaSet>("default");
       if (sets.empty()) return say("an orphaned ReplicaSet was deleted");
       for (const auto& rs : sets)
-        if (!rs->metadata.ownerReferences.empty())
-          return say("an orphaned ReplicaSet still names its owner");
-      if (cluster_.list<Pod>("default").size() != static_cast<size_t>(replicas_))
-        return say("an orphaned ReplicaSet lost pods");
+        if (!rs->metadata.ownerReferences.empty()) return say("an orphaned ReplicaSet still names its owner");
+      if (cluster_.list<Pod>("default").size() != static_cast<size_t>(replicas_)) return say("an orphaned ReplicaSet lost pods");
       cluster_.run(deleteReplicaSets(&cluster_.admin()));
     }
-    auto empty = [&] {
-      return cluster_.list<ReplicaSet>("default").empty() && cluster_.list<Pod>("default").empty();
-    };
-    if (!cluster_.waitFor(empty, kConvergence))
-      return say("something is left after the " + policy + " deletion");
+    auto empty = [&] { return cluster_.list<ReplicaSet>("default").empty() && cluster_.list<Pod>("default").empty(); };
+    if (!cluster_.waitFor(empty, kConvergence)) return say("something is left after the " + policy + " deletion");
     return true;
   }
 
@@ -261,8 +236,7 @@ std::optional<uint64_t> numberFrom(const char* variable) {
 
 TEST(ClusterSim, deploymentLife) {
   std::optional<uint64_t> only = numberFrom("KNARR_SIM_SEED");
-  uint64_t first = only.value_or(1),
-           count = only ? 1 : numberFrom("KNARR_SIM_SEEDS").value_or(kSeedsDefault);
+  uint64_t first = only.value_or(1), count = only ? 1 : numberFrom("KNARR_SIM_SEEDS").value_or(kSeedsDefault);
   setLogLevel(only ? LogLevel::Info : LogLevel::Error);
   for (uint64_t seed = first; seed < first + count; ++seed) {
     uint64_t hashes[2] = {};
@@ -276,8 +250,7 @@ TEST(ClusterSim, deploymentLife) {
       if (!fine) break;
     }
     if (hashes[1] != 0)
-      EXPECT_EQ(hashes[0], hashes[1])
-          << "seed " << seed << " does not replay: something draws from outside the simulation";
+      EXPECT_EQ(hashes[0], hashes[1]) << "seed " << seed << " does not replay: something draws from outside the simulation";
   }
 }
 
@@ -285,8 +258,7 @@ TEST(ClusterSim, aSilentNode) {
   setLogLevel(LogLevel::Error);
   for (uint64_t seed : {1UL, 2UL}) {
     Scenario scenario(seed);
-    EXPECT_TRUE(scenario.loseNode()) << "seed " << seed << ":\n"
-                                     << join(scenario.complaints(), "\n");
+    EXPECT_TRUE(scenario.loseNode()) << "seed " << seed << ":\n" << join(scenario.complaints(), "\n");
   }
 }
 

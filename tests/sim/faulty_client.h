@@ -14,10 +14,9 @@ struct ClientFaults {
   env::Duration delayMin = std::chrono::microseconds(100);
   env::Duration delayMax = std::chrono::milliseconds(3);
   // Chances per occasion, 0 to 1.
-  double slow = 0;         // a delay of up to two seconds instead
-  double requestLost = 0;  // ServiceUnavailable, nothing happened
-  double answerLost =
-      0;  // Timeout, although it was done; not for the creation of pods, whose names are generated
+  double slow = 0;          // a delay of up to two seconds instead
+  double requestLost = 0;   // ServiceUnavailable, nothing happened
+  double answerLost = 0;    // Timeout, although it was done; not for the creation of pods, whose names are generated
   double watchEnds = 0;     // per batch, which is lost with it
   double watchExpires = 0;  // per batch: list again
 };
@@ -25,8 +24,7 @@ struct ClientFaults {
 class FaultyClient : public client::Client {
  public:
   // `inner` and `server` outlive the requests, this client need not.
-  FaultyClient(env::Env environment, const ClientFaults& faults, async::Gate& server,
-               client::Client& inner)
+  FaultyClient(env::Env environment, const ClientFaults& faults, async::Gate& server, client::Client& inner)
       : env_(environment), faults_(faults), server_(server), inner_(inner) {}
 
   using Object = Result<schema::Ref<>>;
@@ -34,65 +32,48 @@ class FaultyClient : public client::Client {
   template <class T>
   using Task = async::Task<T>;
 
-  Task<Object> get(const Resource& resource, std::string ns, std::string name,
-                   client::GetOptions options) override {
-    return call<Object>(inner_.get(resource, std::move(ns), std::move(name), std::move(options)),
-                        false);
+  Task<Object> get(const Resource& resource, std::string ns, std::string name, client::GetOptions options) override {
+    return call<Object>(inner_.get(resource, std::move(ns), std::move(name), std::move(options)), false);
   }
-  Task<Result<client::ObjectList>> list(const Resource& resource, std::string ns,
-                                        client::ListOptions options) override {
-    return call<Result<client::ObjectList>>(
-        inner_.list(resource, std::move(ns), std::move(options)), false);
+  Task<Result<client::ObjectList>> list(const Resource& resource, std::string ns, client::ListOptions options) override {
+    return call<Result<client::ObjectList>>(inner_.list(resource, std::move(ns), std::move(options)), false);
   }
   Task<Result<std::unique_ptr<client::Watch>>> watch(const Resource& resource, std::string ns,
                                                      client::ListOptions options) override {
     return openWatch(this, &resource, std::move(ns), std::move(options));
   }
-  Task<Object> create(const Resource& resource, std::string ns, std::string name,
-                      schema::Mut<> object, client::WriteOptions options) override {
+  Task<Object> create(const Resource& resource, std::string ns, std::string name, schema::Mut<> object,
+                      client::WriteOptions options) override {
     bool generated = schema::metadataOf(object).name.empty() && name.empty();
-    return call<Object>(inner_.create(resource, std::move(ns), std::move(name), std::move(object),
-                                      std::move(options)),
+    return call<Object>(inner_.create(resource, std::move(ns), std::move(name), std::move(object), std::move(options)),
                         !generated);
   }
-  Task<Object> update(const Resource& resource, std::string ns, std::string name,
-                      schema::Mut<> object, client::WriteOptions options) override {
-    return call<Object>(inner_.update(resource, std::move(ns), std::move(name), std::move(object),
-                                      std::move(options)),
-                        true);
+  Task<Object> update(const Resource& resource, std::string ns, std::string name, schema::Mut<> object,
+                      client::WriteOptions options) override {
+    return call<Object>(inner_.update(resource, std::move(ns), std::move(name), std::move(object), std::move(options)), true);
   }
-  Task<Object> patch(const Resource& resource, std::string ns, std::string name,
-                     client::PatchType type, std::string body,
+  Task<Object> patch(const Resource& resource, std::string ns, std::string name, client::PatchType type, std::string body,
                      client::WriteOptions options) override {
-    return call<Object>(inner_.patch(resource, std::move(ns), std::move(name), type,
-                                     std::move(body), std::move(options)),
-                        true);
+    return call<Object>(inner_.patch(resource, std::move(ns), std::move(name), type, std::move(body), std::move(options)), true);
   }
-  Task<Object> remove(const Resource& resource, std::string ns, std::string name,
-                      client::DeleteOptions options) override {
-    return call<Object>(inner_.remove(resource, std::move(ns), std::move(name), std::move(options)),
-                        true);
+  Task<Object> remove(const Resource& resource, std::string ns, std::string name, client::DeleteOptions options) override {
+    return call<Object>(inner_.remove(resource, std::move(ns), std::move(name), std::move(options)), true);
   }
-  Task<Result<void>> removeCollection(const Resource& resource, std::string ns,
-                                      client::DeleteOptions options,
+  Task<Result<void>> removeCollection(const Resource& resource, std::string ns, client::DeleteOptions options,
                                       client::ListOptions selection) override {
-    return call<Result<void>>(
-        inner_.removeCollection(resource, std::move(ns), std::move(options), std::move(selection)),
-        true);
+    return call<Result<void>>(inner_.removeCollection(resource, std::move(ns), std::move(options), std::move(selection)), true);
   }
 
  private:
   class FaultyWatch : public client::Watch {
    public:
-    FaultyWatch(env::Env environment, const ClientFaults& faults,
-                std::unique_ptr<client::Watch> inner)
+    FaultyWatch(env::Env environment, const ClientFaults& faults, std::unique_ptr<client::Watch> inner)
         : env_(environment), faults_(faults), inner_(std::move(inner)) {}
     Task<Result<std::vector<client::WatchEvent>>> next() override {
       auto events = co_await inner_->next();
       co_await async::sleepFor(env_, delay(env_, faults_));
       if (env_.random.unit() < faults_.watchEnds) co_return std::vector<client::WatchEvent>();
-      if (env_.random.unit() < faults_.watchExpires)
-        co_return fail(Reason::Expired, "too old resource version");
+      if (env_.random.unit() < faults_.watchExpires) co_return fail(Reason::Expired, "too old resource version");
       co_return events;
     }
 
@@ -106,8 +87,7 @@ class FaultyClient : public client::Client {
     if (environment.random.unit() < faults.slow)
       return env::Duration(static_cast<int64_t>(environment.random.below(2'000'000'000)));
     auto span = static_cast<uint64_t>((faults.delayMax - faults.delayMin).count());
-    return faults.delayMin +
-           env::Duration(static_cast<int64_t>(environment.random.below(span + 1)));
+    return faults.delayMin + env::Duration(static_cast<int64_t>(environment.random.below(span + 1)));
   }
 
   template <class R>
@@ -119,29 +99,23 @@ class FaultyClient : public client::Client {
     return send<R>(env_, &faults_, &server_, std::move(request), write);
   }
   template <class R>
-  static Task<R> send(env::Env environment, const ClientFaults* faults, async::Gate* server,
-                      Task<R> request, bool write) {
+  static Task<R> send(env::Env environment, const ClientFaults* faults, async::Gate* server, Task<R> request, bool write) {
     co_await async::sleepFor(environment, delay(environment, *faults));
-    if (environment.random.unit() < faults->requestLost)
-      co_return fail(Reason::ServiceUnavailable, "the request was lost");
+    if (environment.random.unit() < faults->requestLost) co_return fail(Reason::ServiceUnavailable, "the request was lost");
     async::Promise<R> answer(environment.executor);
     server->spawn(serve<R>(std::move(request), answer));
     R result = co_await answer.get();
     co_await async::sleepFor(environment, delay(environment, *faults));
-    if (write && environment.random.unit() < faults->answerLost)
-      co_return fail(Reason::Timeout, "the answer was lost");
+    if (write && environment.random.unit() < faults->answerLost) co_return fail(Reason::Timeout, "the answer was lost");
     co_return result;
   }
-  static Task<Result<std::unique_ptr<client::Watch>>> openWatch(FaultyClient* self,
-                                                                const Resource* resource,
-                                                                std::string ns,
+  static Task<Result<std::unique_ptr<client::Watch>>> openWatch(FaultyClient* self, const Resource* resource, std::string ns,
                                                                 client::ListOptions options) {
     env::Env environment = self->env_;
     const ClientFaults& faults = self->faults_;
     client::Client& inner = self->inner_;
     co_await async::sleepFor(environment, delay(environment, faults));
-    if (environment.random.unit() < faults.requestLost)
-      co_return fail(Reason::ServiceUnavailable, "the request was lost");
+    if (environment.random.unit() < faults.requestLost) co_return fail(Reason::ServiceUnavailable, "the request was lost");
     auto watch = co_await inner.watch(*resource, std::move(ns), std::move(options));
     if (!watch) co_return std::unexpected(std::move(watch).error());
     co_return std::make_unique<FaultyWatch>(environment, faults, std::move(*watch));

@@ -29,8 +29,7 @@ class KubeletSim : public testing::Test {
     server_ = std::make_unique<apiserver::ApiServer>(sim_.env(), *store_, config);
     run(startServer(server_.get()));
     admin_ = server_->clientFor(apiserver::UserInfo{"admin", "", {"system:masters"}, {}});
-    nodeClient_ = server_->clientFor(
-        apiserver::UserInfo{"system:node:node1", "", {"system:nodes", "system:masters"}, {}});
+    nodeClient_ = server_->clientFor(apiserver::UserInfo{"system:node:node1", "", {"system:nodes", "system:masters"}, {}});
     run(makeBasics(admin_.get()));
     runtime_.addImage("busybox:1.36");
     startKubelet();
@@ -48,8 +47,7 @@ class KubeletSim : public testing::Test {
   static Task<void> makeBasics(client::Client* client) {
     auto account = schema::newObject<corev1::ServiceAccount>();
     account->metadata.name = "default";
-    EXPECT_TRUE(
-        co_await client::create<corev1::ServiceAccount>(*client, "default", std::move(account)));
+    EXPECT_TRUE(co_await client::create<corev1::ServiceAccount>(*client, "default", std::move(account)));
     auto root = schema::newObject<corev1::ConfigMap>();
     root->metadata.name = "kube-root-ca.crt";
     schema::set(root->data, root.arena(), "ca.crt", "certificate");
@@ -75,10 +73,8 @@ class KubeletSim : public testing::Test {
     config.nodeName = "node1";
     config.nodeIps = {"192.168.0.1"};
     config.clusterDns = {"10.96.0.10"};
-    config.machine = MachineInfo{
-        4000, int64_t{8} << 30, int64_t{100} << 30, "m", "s", "b", "6.1", "Debian", "amd64"};
-    kubelet_ =
-        std::make_unique<Kubelet>(config, KubeletDependencies{sim_.env(), *nodeClient_, runtime_});
+    config.machine = MachineInfo{4000, int64_t{8} << 30, int64_t{100} << 30, "m", "s", "b", "6.1", "Debian", "amd64"};
+    kubelet_ = std::make_unique<Kubelet>(config, KubeletDependencies{sim_.env(), *nodeClient_, runtime_});
     stop_ = std::make_unique<async::StopSource>();
     ended_ = false;
     gate_.spawn(runKubelet(kubelet_.get(), stop_->token(), &ended_));
@@ -93,31 +89,24 @@ class KubeletSim : public testing::Test {
   static Task<void> createTask(client::Client* client, std::string json) {
     auto decoded = codec::decodeJson(schema::typeInfoOf<Pod>(), json);
     EXPECT_TRUE(decoded) << decoded.error().describe();
-    auto made =
-        co_await client::create<Pod>(*client, "default", Mut<Pod>(std::move(decoded->object)));
+    auto made = co_await client::create<Pod>(*client, "default", Mut<Pod>(std::move(decoded->object)));
     EXPECT_TRUE(made) << (made ? "" : made.error().describe());
   }
   // `spec` is the inside of the pod's spec.
   void createPod(const std::string& name, const std::string& spec) {
     run(createTask(
         admin_.get(),
-        fmt::format(
-            R"({{"metadata":{{"name":"{}","labels":{{"app":"x"}}}},"spec":{{"nodeName":"node1",{}}}}})",
-            name, spec)));
+        fmt::format(R"({{"metadata":{{"name":"{}","labels":{{"app":"x"}}}},"spec":{{"nodeName":"node1",{}}}}})", name, spec)));
   }
-  static Task<void> deleteTask(client::Client* client, std::string name,
-                               std::optional<int64_t> grace) {
+  static Task<void> deleteTask(client::Client* client, std::string name, std::optional<int64_t> grace) {
     client::DeleteOptions options;
     options.gracePeriodSeconds = grace;
     auto gone = co_await client::remove<Pod>(*client, "default", name, options);
     EXPECT_TRUE(gone) << (gone ? "" : gone.error().describe());
   }
-  void deletePod(const std::string& name, std::optional<int64_t> grace = {}) {
-    run(deleteTask(admin_.get(), name, grace));
-  }
+  void deletePod(const std::string& name, std::optional<int64_t> grace = {}) { run(deleteTask(admin_.get(), name, grace)); }
   template <class T>
-  static Task<void> getTask(client::Client* client, std::string nameSpace, std::string name,
-                            Ref<T>* into) {
+  static Task<void> getTask(client::Client* client, std::string nameSpace, std::string name, Ref<T>* into) {
     auto object = co_await client::get<T>(*client, nameSpace, name);
     *into = object ? *object : Ref<T>();
   }
@@ -130,8 +119,7 @@ class KubeletSim : public testing::Test {
   Ref<Pod> pod(const std::string& name) { return get<Pod>("default", name); }
 
   // Looks at the pod every 50 ms of virtual time until the predicate holds.
-  bool waitForPod(const std::string& name, std::function<bool(const Pod&)> predicate,
-                  env::Duration max = 2min) {
+  bool waitForPod(const std::string& name, std::function<bool(const Pod&)> predicate, env::Duration max = 2min) {
     env::Instant end = sim_.env().clock.now() + max;
     while (sim_.env().clock.now() < end) {
       Ref<Pod> now = pod(name);
@@ -140,9 +128,7 @@ class KubeletSim : public testing::Test {
     }
     Ref<Pod> last = pod(name);
     ADD_FAILURE() << "waited in vain; the pod is "
-                  << (last ? codec::encodeJsonValue(schema::typeInfoOf<corev1::PodStatus>(),
-                                                    &last->status)
-                           : "gone");
+                  << (last ? codec::encodeJsonValue(schema::typeInfoOf<corev1::PodStatus>(), &last->status) : "gone");
     return false;
   }
   bool waitForPhase(const std::string& name, std::string phase, env::Duration max = 2min) {
@@ -167,8 +153,7 @@ class KubeletSim : public testing::Test {
     const auto* waiting = pod.status.containerStatuses[index].state.waiting;
     return waiting == nullptr ? "" : std::string(waiting->reason);
   }
-  static Task<void> eventsTask(client::Client* client, std::string about,
-                               std::vector<std::string>* reasons) {
+  static Task<void> eventsTask(client::Client* client, std::string about, std::vector<std::string>* reasons) {
     auto list = co_await client->list(client::resourceOf<corev1::Event>(), "default");
     EXPECT_TRUE(list);
     if (!list) co_return;
@@ -186,20 +171,16 @@ class KubeletSim : public testing::Test {
   static bool contains(const std::vector<std::string>& list, const std::string& item) {
     return std::find(list.begin(), list.end(), item) != list.end();
   }
-  std::string containerFile(const std::string& podName, const std::string& container,
-                            const std::string& path) {
+  std::string containerFile(const std::string& podName, const std::string& container, const std::string& path) {
     const auto* found = runtime_.findContainer(podName, container);
     if (found == nullptr) return "no container";
     for (const auto& mount : found->config().mounts) {
       if (!path.starts_with(mount.containerPath)) continue;
-      return sim_.env()
-          .files.readFile(std::string(mount.hostPath) + path.substr(mount.containerPath.size()))
-          .value_or("no file");
+      return sim_.env().files.readFile(std::string(mount.hostPath) + path.substr(mount.containerPath.size())).value_or("no file");
     }
     return "no mount";
   }
-  std::string containerVariable(const std::string& podName, const std::string& container,
-                                std::string_view name) {
+  std::string containerVariable(const std::string& podName, const std::string& container, std::string_view name) {
     const auto* found = runtime_.findContainer(podName, container);
     if (found == nullptr) return "no container";
     for (const auto& variable : found->config().envs) {
@@ -256,8 +237,7 @@ TEST_F(KubeletSim, runsAPod) {
   EXPECT_EQ(web->status.hostIP, "192.168.0.1");
   EXPECT_EQ(web->status.qosClass, "BestEffort");
   EXPECT_TRUE(web->status.startTime.present);
-  for (const char* type :
-       {"PodScheduled", "Initialized", "ContainersReady", "Ready", "PodReadyToStartContainers"}) {
+  for (const char* type : {"PodScheduled", "Initialized", "ContainersReady", "Ready", "PodReadyToStartContainers"}) {
     EXPECT_EQ(condition(*web, type), "True") << type;
   }
   ASSERT_EQ(web->status.containerStatuses.size(), 1u);
@@ -267,24 +247,17 @@ TEST_F(KubeletSim, runsAPod) {
   EXPECT_TRUE(main.containerID.starts_with("fake://"));
   EXPECT_NE(main.state.running, nullptr);
   std::vector<std::string> reasons = eventReasons("web");
-  for (const char* reason : {"Pulled", "Created", "Started"})
-    EXPECT_TRUE(contains(reasons, reason)) << reason;
-  EXPECT_EQ(containerFile("web", "main", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"),
-            "certificate");
-  EXPECT_EQ(containerFile("web", "main", "/var/run/secrets/kubernetes.io/serviceaccount/namespace"),
-            "default");
-  EXPECT_TRUE(containerFile("web", "main", "/var/run/secrets/kubernetes.io/serviceaccount/token")
-                  .starts_with("ey"));
+  for (const char* reason : {"Pulled", "Created", "Started"}) EXPECT_TRUE(contains(reasons, reason)) << reason;
+  EXPECT_EQ(containerFile("web", "main", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"), "certificate");
+  EXPECT_EQ(containerFile("web", "main", "/var/run/secrets/kubernetes.io/serviceaccount/namespace"), "default");
+  EXPECT_TRUE(containerFile("web", "main", "/var/run/secrets/kubernetes.io/serviceaccount/token").starts_with("ey"));
   EXPECT_NE(containerFile("web", "main", "/etc/hosts").find("\tweb\n"), std::string::npos);
   EXPECT_EQ(containerVariable("web", "main", "KUBERNETES_SERVICE_HOST"), "10.96.0.1");
 }
 
 TEST_F(KubeletSim, deletesAPodGracefully) {
-  runtime_.addImage("slow:1",
-                    {.runFor = {}, .exitCode = 0, .stopTakes = 3s, .startError = "", .user = ""});
-  createPod(
-      "web",
-      R"("terminationGracePeriodSeconds":10,"containers":[{"name":"main","image":"slow:1"}])");
+  runtime_.addImage("slow:1", {.runFor = {}, .exitCode = 0, .stopTakes = 3s, .startError = "", .user = ""});
+  createPod("web", R"("terminationGracePeriodSeconds":10,"containers":[{"name":"main","image":"slow:1"}])");
   ASSERT_TRUE(waitForPhase("web", "Running"));
   deletePod("web");
   sim_.runFor(1s);
@@ -298,11 +271,8 @@ TEST_F(KubeletSim, deletesAPodGracefully) {
 }
 
 TEST_F(KubeletSim, aForcedDeletionShortensTheGrace) {
-  runtime_.addImage("stubborn:1",
-                    {.runFor = {}, .exitCode = 0, .stopTakes = 1h, .startError = "", .user = ""});
-  createPod(
-      "web",
-      R"("terminationGracePeriodSeconds":600,"containers":[{"name":"main","image":"stubborn:1"}])");
+  runtime_.addImage("stubborn:1", {.runFor = {}, .exitCode = 0, .stopTakes = 1h, .startError = "", .user = ""});
+  createPod("web", R"("terminationGracePeriodSeconds":600,"containers":[{"name":"main","image":"stubborn:1"}])");
   ASSERT_TRUE(waitForPhase("web", "Running"));
   deletePod("web");
   sim_.runFor(5s);
@@ -311,10 +281,8 @@ TEST_F(KubeletSim, aForcedDeletionShortensTheGrace) {
 }
 
 TEST_F(KubeletSim, aPodThatEndsSucceedsOrFails) {
-  runtime_.addImage("job:good",
-                    {.runFor = 2s, .exitCode = 0, .stopTakes = {}, .startError = "", .user = ""});
-  runtime_.addImage("job:bad",
-                    {.runFor = 2s, .exitCode = 3, .stopTakes = {}, .startError = "", .user = ""});
+  runtime_.addImage("job:good", {.runFor = 2s, .exitCode = 0, .stopTakes = {}, .startError = "", .user = ""});
+  runtime_.addImage("job:bad", {.runFor = 2s, .exitCode = 3, .stopTakes = {}, .startError = "", .user = ""});
   createPod("good", R"("restartPolicy":"Never","containers":[{"name":"main","image":"job:good"}])");
   createPod("bad", R"("restartPolicy":"Never","containers":[{"name":"main","image":"job:bad"}])");
   ASSERT_TRUE(waitForPhase("good", "Succeeded", 20s));
@@ -326,22 +294,19 @@ TEST_F(KubeletSim, aPodThatEndsSucceedsOrFails) {
   EXPECT_EQ(condition(*bad, "Ready"), "False");
   EXPECT_EQ(condition(*pod("good"), "Initialized"), "True");
   sim_.runFor(2min);
-  EXPECT_EQ(runtime_.findContainer("bad", "main")->config().metadata->attempt, 0)
-      << "it is not started again";
+  EXPECT_EQ(runtime_.findContainer("bad", "main")->config().metadata->attempt, 0) << "it is not started again";
   deletePod("good");
   EXPECT_TRUE(waitUntilGone("good", 5s));
 }
 
 TEST_F(KubeletSim, aCrashingContainerBacksOff) {
-  runtime_.addImage("crash:1",
-                    {.runFor = 1ms, .exitCode = 1, .stopTakes = {}, .startError = "", .user = ""});
+  runtime_.addImage("crash:1", {.runFor = 1ms, .exitCode = 1, .stopTakes = {}, .startError = "", .user = ""});
   createPod("crash", R"("containers":[{"name":"main","image":"crash:1"}])");
-  ASSERT_TRUE(waitForPod(
-      "crash", [](const Pod& p) { return waitingReason(p) == "CrashLoopBackOff"; }, 10s));
+  ASSERT_TRUE(waitForPod("crash", [](const Pod& p) { return waitingReason(p) == "CrashLoopBackOff"; }, 10s));
   Ref<Pod> crash = pod("crash");
   EXPECT_EQ(crash->status.phase, "Running");
-  EXPECT_TRUE(crash->status.containerStatuses[0].state.waiting->message.starts_with(
-      "back-off 10s restarting failed container=main"));
+  EXPECT_TRUE(
+      crash->status.containerStatuses[0].state.waiting->message.starts_with("back-off 10s restarting failed container=main"));
   ASSERT_NE(crash->status.containerStatuses[0].lastState.terminated, nullptr);
   int32_t before = crash->status.containerStatuses[0].restartCount;
   EXPECT_EQ(before, 1) << "the first restart comes at once";
@@ -352,13 +317,11 @@ TEST_F(KubeletSim, aCrashingContainerBacksOff) {
 }
 
 TEST_F(KubeletSim, initContainersRunInOrder) {
-  runtime_.addImage("init:1",
-                    {.runFor = 1s, .exitCode = 0, .stopTakes = {}, .startError = "", .user = ""});
+  runtime_.addImage("init:1", {.runFor = 1s, .exitCode = 0, .stopTakes = {}, .startError = "", .user = ""});
   createPod("web",
             R"("initContainers":[{"name":"one","image":"init:1"},{"name":"two","image":"init:1"}],
                       "containers":[{"name":"main","image":"busybox:1.36"}])");
-  ASSERT_TRUE(
-      waitForPod("web", [](const Pod& p) { return waitingReason(p) == "PodInitializing"; }, 10s));
+  ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return waitingReason(p) == "PodInitializing"; }, 10s));
   EXPECT_EQ(pod("web")->status.phase, "Pending");
   EXPECT_EQ(condition(*pod("web"), "Initialized"), "False");
   ASSERT_TRUE(waitForPhase("web", "Running", 10s));
@@ -366,8 +329,7 @@ TEST_F(KubeletSim, initContainersRunInOrder) {
   for (const std::string& call : runtime_.calls()) {
     if (call.starts_with("CreateContainer")) starts.push_back(call);
   }
-  EXPECT_EQ(starts, (std::vector<std::string>{"CreateContainer one", "CreateContainer two",
-                                              "CreateContainer main"}));
+  EXPECT_EQ(starts, (std::vector<std::string>{"CreateContainer one", "CreateContainer two", "CreateContainer main"}));
   EXPECT_TRUE(pod("web")->status.initContainerStatuses[0].ready);
 }
 
@@ -378,9 +340,7 @@ TEST_F(KubeletSim, sidecarsStartFirstAndEndLast) {
   ASSERT_TRUE(waitForPhase("web", "Running", 10s));
   EXPECT_EQ(condition(*pod("web"), "Ready"), "True");
   runtime_.exitContainer(runtime_.findContainer("web", "side")->id, 1);
-  ASSERT_TRUE(waitForPod(
-      "web", [](const Pod& p) { return p.status.initContainerStatuses[0].restartCount == 1; },
-      10s));
+  ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return p.status.initContainerStatuses[0].restartCount == 1; }, 10s));
   EXPECT_EQ(pod("web")->status.containerStatuses[0].restartCount, 0);
 }
 
@@ -396,7 +356,8 @@ TEST_F(KubeletSim, hooksRunAtOnceAndSidecarsEndInReverse) {
   auto hook = [](const char* name) { return fmt::format(R"("lifecycle":{{"preStop":{{"exec":{{"command":["{}"]}}}}}})", name); };
   createPod("web", fmt::format(R"("terminationGracePeriodSeconds":60,
      "initContainers":[{{"name":"s1","image":"slow:1","restartPolicy":"Always",{}}},{{"name":"s2","image":"slow:1","restartPolicy":"Always",{}}}],
-     "containers":[{{"name":"main","image":"slow:1",{}}}])", hook("h1"), hook("h2"), hook("hm")));
+     "containers":[{{"name":"main","image":"slow:1",{}}}])",
+                               hook("h1"), hook("h2"), hook("hm")));
   ASSERT_TRUE(waitForPhase("web", "Running", 10s));
   deletePod("web");
   std::vector<std::string> ended;
@@ -415,17 +376,13 @@ TEST_F(KubeletSim, hooksRunAtOnceAndSidecarsEndInReverse) {
 
 TEST_F(KubeletSim, missingImagesBackOffUntilTheyAppear) {
   createPod("web", R"("containers":[{"name":"main","image":"example.com/none:1"}])");
-  ASSERT_TRUE(
-      waitForPod("web", [](const Pod& p) { return waitingReason(p) == "ErrImagePull"; }, 10s));
-  ASSERT_TRUE(
-      waitForPod("web", [](const Pod& p) { return waitingReason(p) == "ImagePullBackOff"; }, 30s));
+  ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return waitingReason(p) == "ErrImagePull"; }, 10s));
+  ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return waitingReason(p) == "ImagePullBackOff"; }, 30s));
   EXPECT_EQ(pod("web")->status.phase, "Pending");
   runtime_.addRemoteImage("example.com/none:1", {});
   EXPECT_TRUE(waitForPhase("web", "Running", 3min));
-  createPod("never",
-            R"("containers":[{"name":"main","image":"absent:1","imagePullPolicy":"Never"}])");
-  EXPECT_TRUE(waitForPod(
-      "never", [](const Pod& p) { return waitingReason(p) == "ErrImageNeverPull"; }, 10s));
+  createPod("never", R"("containers":[{"name":"main","image":"absent:1","imagePullPolicy":"Never"}])");
+  EXPECT_TRUE(waitForPod("never", [](const Pod& p) { return waitingReason(p) == "ErrImageNeverPull"; }, 10s));
 }
 
 TEST_F(KubeletSim, environmentWaitsForItsConfigMap) {
@@ -433,10 +390,8 @@ TEST_F(KubeletSim, environmentWaitsForItsConfigMap) {
     {"name":"COLOR","valueFrom":{"configMapKeyRef":{"name":"settings","key":"color"}}},
     {"name":"SELF","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},
     {"name":"BOTH","value":"$(SELF)-$(COLOR)-$$(SELF)-$(NONE)"}]}])json");
-  ASSERT_TRUE(waitForPod(
-      "web", [](const Pod& p) { return waitingReason(p) == "CreateContainerConfigError"; }, 10s));
-  EXPECT_EQ(pod("web")->status.containerStatuses[0].state.waiting->message,
-            "configmap \"settings\" not found");
+  ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return waitingReason(p) == "CreateContainerConfigError"; }, 10s));
+  EXPECT_EQ(pod("web")->status.containerStatuses[0].state.waiting->message, "configmap \"settings\" not found");
   struct Make {
     static Task<void> configMap(client::Client* client) {
       auto map = schema::newObject<corev1::ConfigMap>();
@@ -523,11 +478,7 @@ TEST_F(KubeletSim, aDeadSandboxIsReplaced) {
   std::string ip(pod("web")->status.podIP);
   runtime_.stopSandboxFromOutside(runtime_.sandboxes().begin()->first);
   ASSERT_TRUE(waitForPod(
-      "web",
-      [](const Pod& p) {
-        return p.status.containerStatuses[0].restartCount == 1 &&
-               p.status.containerStatuses[0].ready;
-      },
+      "web", [](const Pod& p) { return p.status.containerStatuses[0].restartCount == 1 && p.status.containerStatuses[0].ready; },
       30s));
   EXPECT_NE(pod("web")->status.podIP, ip);
   EXPECT_TRUE(contains(eventReasons("web"), "SandboxChanged"));
@@ -535,9 +486,7 @@ TEST_F(KubeletSim, aDeadSandboxIsReplaced) {
 
 TEST_F(KubeletSim, probesDecideReadinessAndRestarts) {
   int32_t ready = 1, alive = 0;
-  runtime_.onExecSync = [&](const runtimev1::ExecSyncRequest& request) {
-    return request.cmd[0] == "ready" ? ready : alive;
-  };
+  runtime_.onExecSync = [&](const runtimev1::ExecSyncRequest& request) { return request.cmd[0] == "ready" ? ready : alive; };
   createPod("web", R"("containers":[{"name":"main","image":"busybox:1.36",
      "readinessProbe":{"exec":{"command":["ready"]},"periodSeconds":1},
      "livenessProbe":{"exec":{"command":["alive"]},"periodSeconds":1,"failureThreshold":2}}])");
@@ -549,26 +498,18 @@ TEST_F(KubeletSim, probesDecideReadinessAndRestarts) {
   alive = 1;
   sim_.runFor(4s);
   alive = 0;
-  ASSERT_TRUE(waitForPod(
-      "web", [](const Pod& p) { return p.status.containerStatuses[0].restartCount == 1; }, 20s));
+  ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return p.status.containerStatuses[0].restartCount == 1; }, 20s));
   EXPECT_TRUE(contains(eventReasons("web"), "Unhealthy"));
 }
 
 TEST_F(KubeletSim, runAsNonRootIsEnforced) {
-  createPod(
-      "web",
-      R"("securityContext":{"runAsNonRoot":true},"containers":[{"name":"main","image":"busybox:1.36"}])");
-  ASSERT_TRUE(waitForPod(
-      "web", [](const Pod& p) { return waitingReason(p) == "CreateContainerConfigError"; }, 10s));
-  EXPECT_NE(
-      pod("web")->status.containerStatuses[0].state.waiting->message.find("image will run as root"),
-      schema::Str::npos);
+  createPod("web", R"("securityContext":{"runAsNonRoot":true},"containers":[{"name":"main","image":"busybox:1.36"}])");
+  ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return waitingReason(p) == "CreateContainerConfigError"; }, 10s));
+  EXPECT_NE(pod("web")->status.containerStatuses[0].state.waiting->message.find("image will run as root"), schema::Str::npos);
 }
 
 TEST_F(KubeletSim, activeDeadlineEndsThePod) {
-  createPod(
-      "web",
-      R"("activeDeadlineSeconds":5,"restartPolicy":"Never","containers":[{"name":"main","image":"busybox:1.36"}])");
+  createPod("web", R"("activeDeadlineSeconds":5,"restartPolicy":"Never","containers":[{"name":"main","image":"busybox:1.36"}])");
   ASSERT_TRUE(waitForPhase("web", "Running", 10s));
   ASSERT_TRUE(waitForPhase("web", "Failed", 7s)) << "it does not wait for the next regular look";
   EXPECT_EQ(pod("web")->status.reason, "DeadlineExceeded");
@@ -582,7 +523,9 @@ TEST_F(KubeletSim, podsThatDoNotFitAreRejected) {
   EXPECT_EQ(pod("late")->status.reason, "OutOfcpu");
   EXPECT_EQ(pod("late")->status.message,
             "Pod was rejected: Node didn't have enough resource: cpu, requested: 2000, used: 3000, capacity: 4000");
-  createPod("unsafe", R"("securityContext":{"sysctls":[{"name":"kernel.msgmax","value":"1"}]},"containers":[{"name":"main","image":"busybox:1.36"}])");
+  createPod(
+      "unsafe",
+      R"("securityContext":{"sysctls":[{"name":"kernel.msgmax","value":"1"}]},"containers":[{"name":"main","image":"busybox:1.36"}])");
   ASSERT_TRUE(waitForPhase("unsafe", "Failed", 10s));
   EXPECT_EQ(pod("unsafe")->status.reason, "SysctlForbidden");
   sim_.runFor(30s);

@@ -16,8 +16,8 @@ using corev1::Pod;
 
 namespace {
 
-const std::vector<std::string> kServed{"v1", "apps/v1", "coordination.k8s.io/v1",
-                                       "discovery.k8s.io/v1", "rbac.authorization.k8s.io/v1"};
+const std::vector<std::string> kServed{"v1", "apps/v1", "coordination.k8s.io/v1", "discovery.k8s.io/v1",
+                                       "rbac.authorization.k8s.io/v1"};
 constexpr size_t kViolationsMax = 20;
 // What was begun may be finished; then a component is gone.
 constexpr env::Duration kStopMax = 10s;
@@ -107,8 +107,7 @@ void Checker::lookAtPod(const Ref<Pod>& pod, bool gone) {
   std::string uid(pod->metadata.uid), node(pod->spec.nodeName);
   auto known = nodeOf_.find(uid);
   if (known != nodeOf_.end() && known->second != node)
-    complain(
-        fmt::format("pod {} moved from {} to \"{}\"", pod->metadata.name, known->second, node));
+    complain(fmt::format("pod {} moved from {} to \"{}\"", pod->metadata.name, known->second, node));
   if (!node.empty()) nodeOf_.emplace(uid, node);
   if (gone)
     pods_.erase(uid);
@@ -125,14 +124,11 @@ void Checker::complain(std::string what) {
 void Checker::checkNodes() {
   std::map<std::string, int64_t> used;
   for (const auto& [uid, pod] : pods_) {
-    if (pod->spec.nodeName.empty() || pod->status.phase == "Succeeded" ||
-        pod->status.phase == "Failed")
-      continue;
+    if (pod->spec.nodeName.empty() || pod->status.phase == "Succeeded" || pod->status.phase == "Failed") continue;
     used[std::string(pod->spec.nodeName)] += scheduler::podRequests(*pod).cpuMilli;
   }
   for (const auto& [node, cpuMilli] : used)
-    if (cpuMilli > nodeCpuMilli_)
-      complain(fmt::format("{} is over-committed: {}m of {}m CPU", node, cpuMilli, nodeCpuMilli_));
+    if (cpuMilli > nodeCpuMilli_) complain(fmt::format("{} is over-committed: {}m of {}m CPU", node, cpuMilli, nodeCpuMilli_));
 }
 
 int Checker::wantedPods() const {
@@ -142,19 +138,16 @@ int Checker::wantedPods() const {
 }
 int Checker::availablePods() const {
   int count = 0;
-  for (const auto& [uid, pod] : pods_)
-    count += controllers::isPodActive(*pod) && controllers::isPodReady(*pod);
+  for (const auto& [uid, pod] : pods_) count += controllers::isPodActive(*pod) && controllers::isPodReady(*pod);
   return count;
 }
 
 void Checker::checkBounds() {
   if (!bounds_) return;
   if (wantedPods() > bounds_->mostWanted)
-    complain(
-        fmt::format("{} pods are wanted, at most {} may be", wantedPods(), bounds_->mostWanted));
+    complain(fmt::format("{} pods are wanted, at most {} may be", wantedPods(), bounds_->mostWanted));
   if (availablePods() < bounds_->leastAvailable)
-    complain(fmt::format("{} pods are available, at least {} must be", availablePods(),
-                         bounds_->leastAvailable));
+    complain(fmt::format("{} pods are available, at least {} must be", availablePods(), bounds_->leastAvailable));
 }
 
 // ---- the cluster
@@ -176,8 +169,7 @@ struct SimCluster::Process {
   std::unique_ptr<async::Gate> gate;
 };
 
-SimCluster::SimCluster(uint64_t seed)
-    : sim_(seed), requests_(sim_.env().executor), own_(sim_.env().executor) {
+SimCluster::SimCluster(uint64_t seed) : sim_(seed), requests_(sim_.env().executor), own_(sim_.env().executor) {
   apiserver::ApiServerConfig config;
   config.serviceAccountKeyPem = serviceAccountKey();
   config.servedGroupVersions = kServed;
@@ -188,11 +180,9 @@ SimCluster::SimCluster(uint64_t seed)
   own_.spawn(checker_->follow(&client::resourceOf<Pod>()));
   own_.spawn(checker_->follow(&client::resourceOf<appsv1::ReplicaSet>()));
   for (int node = 0; node < kNodes; ++node) {
-    runtimes_.push_back(
-        std::make_unique<cri::FakeRuntime>(sim_.host(fmt::format("node{}", node)).env()));
+    runtimes_.push_back(std::make_unique<cri::FakeRuntime>(sim_.host(fmt::format("node{}", node)).env()));
     for (const char* image : {"web:1", "web:2", "web:3"})
-      runtimes_.back()->addImage(
-          image, {.runFor = {}, .exitCode = 0, .stopTakes = 200ms, .startError = "", .user = ""});
+      runtimes_.back()->addImage(image, {.runFor = {}, .exitCode = 0, .stopTakes = 200ms, .startError = "", .user = ""});
     // One runtime has no events, one has the CRI's, one has containerd's.
     runtimes_.back()->offersEvents = node > 0;
     runtimes_.back()->eventsNamePods = node == 1;
@@ -242,11 +232,9 @@ void SimCluster::crash(const std::string& name) {
   processes_.erase(name);
 }
 
-client::Client& SimCluster::clientAs(Process& process, const std::string& user,
-                                     std::vector<std::string> groups) {
+client::Client& SimCluster::clientAs(Process& process, const std::string& user, std::vector<std::string> groups) {
   innerClients_.push_back(server_->clientFor({user, "", std::move(groups), {}}));
-  process.clients.push_back(
-      std::make_unique<FaultyClient>(sim_.env(), faults_, requests_, *innerClients_.back()));
+  process.clients.push_back(std::make_unique<FaultyClient>(sim_.env(), faults_, requests_, *innerClients_.back()));
   return *process.clients.back();
 }
 
@@ -267,15 +255,14 @@ void SimCluster::startManager() {
   controller_manager::ControllerManagerConfig config{"certificate", kServed};
   config.nodeIpam.clusterCidrs = {*IpPrefix::parse("10.244.0.0/16")};
   auto clientFor = [this](const std::string& controller) -> std::unique_ptr<client::Client> {
-    innerClients_.push_back(
-        server_->clientFor({"system:serviceaccount:kube-system:" + controller,
-                            "",
-                            {"system:serviceaccounts", "system:serviceaccounts:kube-system"},
-                            {}}));
+    innerClients_.push_back(server_->clientFor({"system:serviceaccount:kube-system:" + controller,
+                                                "",
+                                                {"system:serviceaccounts", "system:serviceaccounts:kube-system"},
+                                                {}}));
     return std::make_unique<FaultyClient>(sim_.env(), faults_, requests_, *innerClients_.back());
   };
-  process.gate->spawn(controller_manager::runControllers(sim_.env(), config, *process.informers,
-                                                         clientFor, process.stop.token()));
+  process.gate->spawn(
+      controller_manager::runControllers(sim_.env(), config, *process.informers, clientFor, process.stop.token()));
 }
 void SimCluster::crashManager() { crash("manager"); }
 
@@ -283,8 +270,8 @@ void SimCluster::startScheduler() {
   Process& process = begin("scheduler");
   client::Client& client = clientAs(process, "system:kube-scheduler", {});
   process.informers = std::make_unique<client::InformerFactory>(sim_.env(), client);
-  process.scheduler = std::make_unique<scheduler::Scheduler>(sim_.env(), client, *process.informers,
-                                                             scheduler::SchedulerConfig());
+  process.scheduler =
+      std::make_unique<scheduler::Scheduler>(sim_.env(), client, *process.informers, scheduler::SchedulerConfig());
   process.informers->start(*process.gate, process.stop.token());
   process.gate->spawn(process.scheduler->run(process.stop.token()));
 }
@@ -297,11 +284,10 @@ void SimCluster::startKubelet(int node) {
   kubelet::KubeletConfig config;
   config.nodeName = name;
   config.nodeIps = {fmt::format("192.168.0.{}", node + 1)};
-  config.machine = kubelet::MachineInfo{
-      kNodeCpuMilli, int64_t{8} << 30, int64_t{100} << 30, "m", "s", "b", "6.1", "Debian", "amd64"};
+  config.machine =
+      kubelet::MachineInfo{kNodeCpuMilli, int64_t{8} << 30, int64_t{100} << 30, "m", "s", "b", "6.1", "Debian", "amd64"};
   process.kubelet = std::make_unique<kubelet::Kubelet>(
-      config, kubelet::KubeletDependencies{sim_.host(name).env(), client,
-                                           *runtimes_[static_cast<size_t>(node)]});
+      config, kubelet::KubeletDependencies{sim_.host(name).env(), client, *runtimes_[static_cast<size_t>(node)]});
   process.gate->spawn(runKubelet(process.kubelet.get(), process.stop.token()));
 }
 void SimCluster::stopKubelet(int node) {

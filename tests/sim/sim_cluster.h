@@ -61,9 +61,9 @@ class Checker {
   int64_t nodeCpuMilli_;
   std::map<std::string, Ref<corev1::Pod>> pods_;                // by uid
   std::map<std::string, Ref<appsv1::ReplicaSet>> replicaSets_;  // by uid
-  std::map<std::string, std::string> nodeOf_;  // by uid, also of those that are gone
+  std::map<std::string, std::string> nodeOf_;                   // by uid, also of those that are gone
   std::optional<Bounds> bounds_;
-  std::map<std::string_view, int64_t> newestRevisions_;         // by resource
+  std::map<std::string_view, int64_t> newestRevisions_;  // by resource
   std::vector<std::string> violations_;
 };
 
@@ -122,19 +122,16 @@ class SimCluster {
   Process& begin(const std::string& name);
   void crash(const std::string& name);
   bool stop(const std::string& name);
-  client::Client& clientAs(Process& process, const std::string& user,
-                           std::vector<std::string> groups);
+  client::Client& clientAs(Process& process, const std::string& user, std::vector<std::string> groups);
 
   template <class T>
-  static async::Task<void> listTask(client::Client* client, std::string nameSpace,
-                                    std::vector<Ref<T>>* into) {
+  static async::Task<void> listTask(client::Client* client, std::string nameSpace, std::vector<Ref<T>>* into) {
     auto list = co_await client->list(client::resourceOf<T>(), nameSpace);
     if (!list) co_return;
     for (Ref<>& item : list->items) into->emplace_back(std::move(item));
   }
   template <class T>
-  static async::Task<void> getTask(client::Client* client, std::string nameSpace, std::string name,
-                                   Ref<T>* into) {
+  static async::Task<void> getTask(client::Client* client, std::string nameSpace, std::string name, Ref<T>* into) {
     auto object = co_await client::get<T>(*client, nameSpace, name);
     if (object) *into = *object;
   }

@@ -72,36 +72,42 @@ class SimServer::Session : public Client {
     return ask<Object>([&resource, ns, name, options](Client& client) { return client.get(resource, ns, name, options); });
   }
   Task<Result<client::ObjectList>> list(const ResourceInfo& resource, std::string ns, client::ListOptions options) override {
-    return ask<Result<client::ObjectList>>([&resource, ns, options](Client& client) { return client.list(resource, ns, options); });
+    return ask<Result<client::ObjectList>>(
+        [&resource, ns, options](Client& client) { return client.list(resource, ns, options); });
   }
-  Task<Result<std::unique_ptr<client::Watch>>> watch(const ResourceInfo& resource, std::string ns, client::ListOptions options) override {
+  Task<Result<std::unique_ptr<client::Watch>>> watch(const ResourceInfo& resource, std::string ns,
+                                                     client::ListOptions options) override {
     using Opened = Result<std::unique_ptr<client::Watch>>;
     return ask<Opened>([server = server_, user = user_, &resource, ns, options](Client& client) {
       return openWatch(server, user, client.watch(resource, ns, options));
     });
   }
-  Task<Object> create(const ResourceInfo& resource, std::string ns, std::string name, Mut<> object, client::WriteOptions options) override {
+  Task<Object> create(const ResourceInfo& resource, std::string ns, std::string name, Mut<> object,
+                      client::WriteOptions options) override {
     return ask<Object>([&resource, ns, name, object = std::move(object), options](Client& client) mutable {
       return client.create(resource, ns, name, std::move(object), options);
     });
   }
-  Task<Object> update(const ResourceInfo& resource, std::string ns, std::string name, Mut<> object, client::WriteOptions options) override {
+  Task<Object> update(const ResourceInfo& resource, std::string ns, std::string name, Mut<> object,
+                      client::WriteOptions options) override {
     return ask<Object>([&resource, ns, name, object = std::move(object), options](Client& client) mutable {
       return client.update(resource, ns, name, std::move(object), options);
     });
   }
   Task<Object> patch(const ResourceInfo& resource, std::string ns, std::string name, client::PatchType type, std::string body,
                      client::WriteOptions options) override {
-    return ask<Object>(
-        [&resource, ns, name, type, body, options](Client& client) { return client.patch(resource, ns, name, type, body, options); });
+    return ask<Object>([&resource, ns, name, type, body, options](Client& client) {
+      return client.patch(resource, ns, name, type, body, options);
+    });
   }
   Task<Object> remove(const ResourceInfo& resource, std::string ns, std::string name, client::DeleteOptions options) override {
     return ask<Object>([&resource, ns, name, options](Client& client) { return client.remove(resource, ns, name, options); });
   }
   Task<Result<void>> removeCollection(const ResourceInfo& resource, std::string ns, client::DeleteOptions options,
                                       client::ListOptions selection) override {
-    return ask<Result<void>>(
-        [&resource, ns, options, selection](Client& client) { return client.removeCollection(resource, ns, options, selection); });
+    return ask<Result<void>>([&resource, ns, options, selection](Client& client) {
+      return client.removeCollection(resource, ns, options, selection);
+    });
   }
 
  private:
@@ -122,7 +128,8 @@ class SimServer::Session : public Client {
   apiserver::UserInfo user_;
 };
 
-SimServer::SimServer(env::SimEnv& sim, uint64_t seed, apiserver::ApiServerConfig config) : sim_(sim), config_(std::move(config)), disk_(seed) {}
+SimServer::SimServer(env::SimEnv& sim, uint64_t seed, apiserver::ApiServerConfig config)
+    : sim_(sim), config_(std::move(config)), disk_(seed) {}
 
 SimServer::~SimServer() {
   if (up()) crash(store::CrashDisk::Kill);
@@ -157,7 +164,9 @@ Task<void> SimServer::stop() {
   for (auto& [id, tell] : life->pending) tell();
 }
 
-std::unique_ptr<Client> SimServer::clientFor(apiserver::UserInfo user) { return std::make_unique<Session>(this, std::move(user)); }
+std::unique_ptr<Client> SimServer::clientFor(apiserver::UserInfo user) {
+  return std::make_unique<Session>(this, std::move(user));
+}
 
 Client& SimServer::innerClient(const apiserver::UserInfo& user) {
   auto& client = incarnation_->clients[user.name];

@@ -52,7 +52,8 @@ class SimServer {
   };
 
   template <class R>
-  static async::Task<R> request(SimServer* server, apiserver::UserInfo user, std::move_only_function<async::Task<R>(client::Client&)> call);
+  static async::Task<R> request(SimServer* server, apiserver::UserInfo user,
+                                std::move_only_function<async::Task<R>(client::Client&)> call);
   template <class R>
   static async::Task<void> serve(Incarnation* life, uint64_t id, async::Task<R> task, async::Promise<R> answer);
   client::Client& innerClient(const apiserver::UserInfo& user);

@@ -20,15 +20,12 @@ Value info(ValueMaker& make, std::string_view serverVersion) {
   return make.object({{"title", make.text("Kubernetes")}, {"version", make.text(serverVersion)}});
 }
 Value securityScheme(ValueMaker& make) {
-  return make.object(
-      {{"BearerToken", make.object({{"type", make.text("apiKey")},
-                                    {"in", make.text("header")},
-                                    {"name", make.text("authorization")},
-                                    {"description", make.text("Bearer Token authentication")}})}});
+  return make.object({{"BearerToken", make.object({{"type", make.text("apiKey")},
+                                                   {"in", make.text("header")},
+                                                   {"name", make.text("authorization")},
+                                                   {"description", make.text("Bearer Token authentication")}})}});
 }
-Value security(ValueMaker& make) {
-  return make.list({make.object({{"BearerToken", Value::emptyArray()}})});
-}
+Value security(ValueMaker& make) { return make.list({make.object({{"BearerToken", Value::emptyArray()}})}); }
 
 // {"in","name","required","schema":{"type","uniqueItems"}}
 Value parameterV3(ValueMaker& make, const Value& parameter) {
@@ -44,8 +41,7 @@ Value parameterV3(ValueMaker& make, const Value& parameter) {
 // {"application/json": {"schema": ...}, ...}
 Value contentOf(ValueMaker& make, const Value& types, const Value& schema) {
   Value out = Value::emptyObject();
-  for (const Value& type : types.items())
-    out.set(make.arena(), type.string(), make.object({{"schema", schema}}));
+  for (const Value& type : types.items()) out.set(make.arena(), type.string(), make.object({{"schema", schema}}));
   return out;
 }
 
@@ -62,8 +58,7 @@ Value parametersV3(ValueMaker& make, const Value& parameters, Value* body) {
 
 Value operationV3(ValueMaker& make, const Value& operation) {
   Value out = Value::emptyObject();
-  for (std::string_view name :
-       {"operationId", "tags", "x-kubernetes-action", "x-kubernetes-group-version-kind"})
+  for (std::string_view name : {"operationId", "tags", "x-kubernetes-action", "x-kubernetes-group-version-kind"})
     if (const Value* member = operation.find(name)) out.set(make.arena(), name, *member);
   Value body;
   if (const Value* parameters = operation.find("parameters")) {
@@ -71,10 +66,8 @@ Value operationV3(ValueMaker& make, const Value& operation) {
     if (rest.size() != 0) out.set(make.arena(), "parameters", rest);
   }
   if (body.isObject()) {
-    Value request = make.object(
-        {{"content", contentOf(make, *operation.find("consumes"), *body.find("schema"))}});
-    if (const Value* required = body.find("required"))
-      request.set(make.arena(), "required", *required);
+    Value request = make.object({{"content", contentOf(make, *operation.find("consumes"), *body.find("schema"))}});
+    if (const Value* required = body.find("required")) request.set(make.arena(), "required", *required);
     out.set(make.arena(), "requestBody", request);
   }
   Value responses = Value::emptyObject();
@@ -94,8 +87,7 @@ Value pathsV3(ValueMaker& make, const Value& paths) {
     Value item = Value::emptyObject();
     for (const Member& member : path.value.members())
       item.set(make.arena(), member.name,
-               member.name == "parameters" ? parametersV3(make, member.value, nullptr)
-                                           : operationV3(make, member.value));
+               member.name == "parameters" ? parametersV3(make, member.value, nullptr) : operationV3(make, member.value));
     out.set(make.arena(), path.name, item);
   }
   return out;
@@ -117,17 +109,15 @@ std::string documentV3(const GroupVersion& groupVersion, std::string_view server
   definitions.add(groupVersion.schemas);
   Value paths = pathsV3(make, buildPaths(groupVersion, definitions, make));
   Value schemas = definitions.take();
-  return codec::toJson(make.object(
-      {{"openapi", make.text("3.0.0")},
-       {"info", info(make, serverVersion)},
-       {"paths", paths},
-       {"security", security(make)},
-       {"components",
-        make.object({{"schemas", schemas}, {"securitySchemes", securityScheme(make)}})}}));
+  return codec::toJson(
+      make.object({{"openapi", make.text("3.0.0")},
+                   {"info", info(make, serverVersion)},
+                   {"paths", paths},
+                   {"security", security(make)},
+                   {"components", make.object({{"schemas", schemas}, {"securitySchemes", securityScheme(make)}})}}));
 }
 
-std::string documentV2(std::span<const GroupVersion> groupVersions,
-                       std::string_view serverVersion) {
+std::string documentV2(std::span<const GroupVersion> groupVersions, std::string_view serverVersion) {
   Arena arena(kArenaBytes);
   ValueMaker make(arena);
   Definitions definitions(Form::V2, make);
@@ -154,9 +144,8 @@ std::string hashOf(std::string_view document) {
   unsigned char digest[SHA512_DIGEST_LENGTH];
   SHA512(reinterpret_cast<const unsigned char*>(document.data()), document.size(), digest);
   std::string hex = toHex({reinterpret_cast<const char*>(digest), sizeof digest});
-  std::transform(hex.begin(), hex.end(), hex.begin(), [](char c) {
-    return c >= 'a' && c <= 'f' ? static_cast<char>(c - 'a' + 'A') : c;
-  });
+  std::transform(hex.begin(), hex.end(), hex.begin(),
+                 [](char c) { return c >= 'a' && c <= 'f' ? static_cast<char>(c - 'a' + 'A') : c; });
   return hex;
 }
 

@@ -73,28 +73,22 @@ class PathBuilder {
  private:
   using Parameters = std::vector<Value>;
 
-  Value& itemAt(const std::string& path) {
-    return items_.try_emplace(path, Value::emptyObject()).first->second;
-  }
+  Value& itemAt(const std::string& path) { return items_.try_emplace(path, Value::emptyObject()).first->second; }
   const ResourceInfo* parentOf(const ResourceInfo& subresource) const {
     for (const ResourceInfo* resource : gv_.resources)
-      if (resource->subresource.empty() && resource->resource == subresource.resource)
-        return resource;
+      if (resource->subresource.empty() && resource->resource == subresource.resource) return resource;
     return &subresource;
   }
 
   // ---- parameters
   Value parameter(std::string_view in, std::string_view name, std::string_view type) {
-    Value out = make_.object({{"in", make_.text(in)},
-                              {"name", make_.text(name)},
-                              {"type", make_.text(type)},
-                              {"uniqueItems", make_.flag(true)}});
+    Value out = make_.object(
+        {{"in", make_.text(in)}, {"name", make_.text(name)}, {"type", make_.text(type)}, {"uniqueItems", make_.flag(true)}});
     if (in == "path") out.set(make_.arena(), "required", make_.flag(true));
     return out;
   }
   Value body(const Value& ref, bool required) {
-    Value out =
-        make_.object({{"in", make_.text("body")}, {"name", make_.text("body")}, {"schema", ref}});
+    Value out = make_.object({{"in", make_.text("body")}, {"name", make_.text("body")}, {"schema", ref}});
     if (required) out.set(make_.arena(), "required", make_.flag(true));
     return out;
   }
@@ -109,8 +103,7 @@ class PathBuilder {
           out.push_back(parameter("query", field.json, typeOf(field)));
         continue;
       }
-      if (std::string_view type = typeOf(field); !type.empty())
-        out.push_back(parameter("query", field.json, type));
+      if (std::string_view type = typeOf(field); !type.empty()) out.push_back(parameter("query", field.json, type));
     }
   }
   static std::string_view typeOf(const FieldInfo& field) {
@@ -126,10 +119,8 @@ class PathBuilder {
         return "";
     }
   }
-  void addPathParameters(Parameters& out, const ResourceInfo& resource, bool named,
-                         bool allNamespaces) {
-    if (resource.namespaced && !allNamespaces)
-      out.push_back(parameter("path", "namespace", "string"));
+  void addPathParameters(Parameters& out, const ResourceInfo& resource, bool named, bool allNamespaces) {
+    if (resource.namespaced && !allNamespaces) out.push_back(parameter("path", "namespace", "string"));
     if (named) out.push_back(parameter("path", "name", "string"));
   }
 
@@ -160,11 +151,9 @@ class PathBuilder {
   Value responses(const Value& schema, std::initializer_list<std::string_view> codes) {
     static const std::map<std::string_view, std::string_view> kWords = {
         {"200", "OK"}, {"201", "Created"}, {"202", "Accepted"}, {"401", "Unauthorized"}};
-    Value out =
-        make_.object({{"401", make_.object({{"description", make_.text("Unauthorized")}})}});
+    Value out = make_.object({{"401", make_.object({{"description", make_.text("Unauthorized")}})}});
     for (std::string_view code : codes)
-      out.set(make_.arena(), code,
-              make_.object({{"description", make_.text(kWords.at(code))}, {"schema", schema}}));
+      out.set(make_.arena(), code, make_.object({{"description", make_.text(kWords.at(code))}, {"schema", schema}}));
     return out;
   }
   struct Operation {
@@ -175,10 +164,9 @@ class PathBuilder {
   };
   void add(const std::string& path, const ResourceInfo& resource, Operation operation) {
     bool ownGroup = resource.kindVersion.empty();
-    Value gvk =
-        make_.object({{"group", make_.text(ownGroup ? gv_.group : resource.kindGroup)},
-                      {"version", make_.text(ownGroup ? gv_.version : resource.kindVersion)},
-                      {"kind", make_.text(resource.kind)}});
+    Value gvk = make_.object({{"group", make_.text(ownGroup ? gv_.group : resource.kindGroup)},
+                              {"version", make_.text(ownGroup ? gv_.version : resource.kindVersion)},
+                              {"kind", make_.text(resource.kind)}});
     Value out = make_.object({{"operationId", make_.text(operation.id)},
                               {"tags", make_.list({make_.text(tag_)})},
                               {"schemes", make_.list({make_.text("https")})},
@@ -188,11 +176,10 @@ class PathBuilder {
                               {"x-kubernetes-action", make_.text(operation.action)},
                               {"x-kubernetes-group-version-kind", gvk}});
     Value parameters = Value::emptyArray();
-    std::sort(operation.parameters.begin(), operation.parameters.end(),
-              [](const Value& a, const Value& b) {
-                return std::pair(a.find("name")->string(), a.find("in")->string()) <
-                       std::pair(b.find("name")->string(), b.find("in")->string());
-              });
+    std::sort(operation.parameters.begin(), operation.parameters.end(), [](const Value& a, const Value& b) {
+      return std::pair(a.find("name")->string(), a.find("in")->string()) <
+             std::pair(b.find("name")->string(), b.find("in")->string());
+    });
     for (const Value& one : operation.parameters) parameters.append(make_.arena(), one);
     out.set(make_.arena(), "parameters", parameters);
     itemAt(path).set(make_.arena(), operation.method, out);
@@ -208,16 +195,14 @@ class PathBuilder {
     for (const Value& candidate : lists[0]->items()) {
       if (candidate.find("in")->string() == "body") continue;
       bool everywhere = std::all_of(lists.begin(), lists.end(), [&](const Value* list) {
-        return std::find(list->items().begin(), list->items().end(), candidate) !=
-               list->items().end();
+        return std::find(list->items().begin(), list->items().end(), candidate) != list->items().end();
       });
       if (everywhere) common.append(make_.arena(), candidate);
     }
     for (codec::Member& method : item.members()) {
       Value rest = Value::emptyArray();
       for (const Value& parameter : method.value.find("parameters")->items())
-        if (std::find(common.items().begin(), common.items().end(), parameter) ==
-            common.items().end())
+        if (std::find(common.items().begin(), common.items().end(), parameter) == common.items().end())
           rest.append(make_.arena(), parameter);
       if (rest.size() == 0)
         method.value.erase("parameters");
@@ -231,8 +216,7 @@ class PathBuilder {
   std::string idOf(std::string_view verb, const ResourceInfo& resource, std::string_view suffix,
                    bool allNamespaces = false) const {
     const ResourceInfo* parent = parentOf(resource);
-    return fmt::format("{}{}{}{}{}", verb, words_,
-                       resource.namespaced && !allNamespaces ? "Namespaced" : "", parent->kind,
+    return fmt::format("{}{}{}{}{}", verb, words_, resource.namespaced && !allNamespaces ? "Namespaced" : "", parent->kind,
                        suffix);
   }
   void addPretty(Parameters& out) { out.push_back(parameter("query", "pretty", "string")); }
@@ -250,8 +234,7 @@ class PathBuilder {
     addPretty(op.parameters);
     add(path, resource, std::move(op));
   }
-  void addWatch(const std::string& path, const ResourceInfo& resource, bool named,
-                bool allNamespaces) {
+  void addWatch(const std::string& path, const ResourceInfo& resource, bool named, bool allNamespaces) {
     std::string suffix = named ? "" : allNamespaces ? "ListForAllNamespaces" : "List";
     Operation op{"get",
                  named ? "watch" : "watchlist",
@@ -265,8 +248,7 @@ class PathBuilder {
     addPretty(op.parameters);
     add(path, resource, std::move(op));
   }
-  void addCreate(const std::string& path, const ResourceInfo& resource, std::string_view suffix,
-                 bool named) {
+  void addCreate(const std::string& path, const ResourceInfo& resource, std::string_view suffix, bool named) {
     Value ref = kindRef(resource);
     Operation op{"post",
                  "post",
@@ -280,18 +262,12 @@ class PathBuilder {
     add(path, resource, std::move(op));
   }
   void addWriteParameters(Parameters& out) {
-    for (std::string_view name : {"dryRun", "fieldManager", "fieldValidation"})
-      out.push_back(parameter("query", name, "string"));
+    for (std::string_view name : {"dryRun", "fieldManager", "fieldValidation"}) out.push_back(parameter("query", name, "string"));
     addPretty(out);
   }
   void addRead(const std::string& path, const ResourceInfo& resource, std::string_view suffix) {
-    Operation op{"get",
-                 "get",
-                 idOf("read", resource, suffix),
-                 {},
-                 anyType(),
-                 mediaTypes(false),
-                 responses(kindRef(resource), {"200"})};
+    Operation op{
+        "get", "get", idOf("read", resource, suffix), {}, anyType(), mediaTypes(false), responses(kindRef(resource), {"200"})};
     addPathParameters(op.parameters, resource, true, false);
     addPretty(op.parameters);
     add(path, resource, std::move(op));
@@ -334,8 +310,7 @@ class PathBuilder {
   void addDeleteCollection(const std::string& path, const ResourceInfo& resource) {
     Operation op{"delete",
                  "deletecollection",
-                 fmt::format("delete{}Collection{}{}", words_,
-                             resource.namespaced ? "Namespaced" : "", resource.kind),
+                 fmt::format("delete{}Collection{}{}", words_, resource.namespaced ? "Namespaced" : "", resource.kind),
                  {deleteBody()},
                  anyType(),
                  mediaTypes(false),
@@ -348,18 +323,11 @@ class PathBuilder {
     addPretty(op.parameters);
     add(path, resource, std::move(op));
   }
-  void addConnect(const std::string& path, const ResourceInfo& resource, std::string_view method,
-                  bool withPath) {
-    Operation op{method,
-                 "connect",
-                 "",
-                 {},
-                 anyType(),
-                 anyType(),
-                 responses(make_.object({{"type", make_.text("string")}}), {"200"})};
+  void addConnect(const std::string& path, const ResourceInfo& resource, std::string_view method, bool withPath) {
+    Operation op{
+        method, "connect", "", {}, anyType(), anyType(), responses(make_.object({{"type", make_.text("string")}}), {"200"})};
     const ResourceInfo* parent = parentOf(resource);
-    op.id = fmt::format("connect{}{}{}{}{}{}", words_, capitalised(method),
-                        resource.namespaced ? "Namespaced" : "", parent->kind,
+    op.id = fmt::format("connect{}{}{}{}{}{}", words_, capitalised(method), resource.namespaced ? "Namespaced" : "", parent->kind,
                         capitalised(resource.subresource), withPath ? "WithPath" : "");
     addPathParameters(op.parameters, resource, true, false);
     if (withPath) op.parameters.push_back(parameter("path", "path", "string"));
@@ -386,14 +354,11 @@ class PathBuilder {
   Value kindRef(const ResourceInfo& resource) { return definitions_.refTo(*resource.type); }
   Value listRef(const ResourceInfo& resource) { return definitions_.refTo(*resource.listType); }
   Value statusRef() { return definitions_.refTo(schema::typeInfoOf<metav1::Status>()); }
-  Value deleteBody() {
-    return body(definitions_.refTo(schema::typeInfoOf<metav1::DeleteOptions>()), false);
-  }
+  Value deleteBody() { return body(definitions_.refTo(schema::typeInfoOf<metav1::DeleteOptions>()), false); }
 
   void addResource(const ResourceInfo& resource) {
     std::string scope = resource.namespaced ? "/namespaces/{namespace}/" : "/";
-    std::string collection = prefix_ + scope + std::string(resource.resource),
-                item = collection + "/{name}";
+    std::string collection = prefix_ + scope + std::string(resource.resource), item = collection + "/{name}";
     std::string everywhere = prefix_ + "/" + std::string(resource.resource);
     std::string watched = prefix_ + "/watch" + scope + std::string(resource.resource);
     if (hasVerb(resource, "list")) {
@@ -409,14 +374,12 @@ class PathBuilder {
     if (!hasVerb(resource, "watch")) return;
     addWatch(watched, resource, false, false);
     addWatch(watched + "/{name}", resource, true, false);
-    if (resource.namespaced)
-      addWatch(prefix_ + "/watch/" + std::string(resource.resource), resource, false, true);
+    if (resource.namespaced) addWatch(prefix_ + "/watch/" + std::string(resource.resource), resource, false, true);
   }
 
   void addSubresource(const ResourceInfo& resource) {
     std::string scope = resource.namespaced ? "/namespaces/{namespace}/" : "/";
-    std::string path = prefix_ + scope + std::string(resource.resource) + "/{name}/" +
-                       std::string(resource.subresource);
+    std::string path = prefix_ + scope + std::string(resource.resource) + "/{name}/" + std::string(resource.subresource);
     std::string suffix = capitalised(resource.subresource);
     if (resource.subresource == "log") return addLog(path, resource);
     if (resource.kind.ends_with("Options")) {
@@ -439,15 +402,14 @@ class PathBuilder {
   // GET of the group version itself: its resources.
   void addDiscovery() {
     Value types = mediaTypes(false);
-    Value operation = make_.object(
-        {{"operationId", make_.text("get" + words_ + "APIResources")},
-         {"tags", make_.list({make_.text(tag_)})},
-         {"schemes", make_.list({make_.text("https")})},
-         {"consumes", types},
-         {"produces", types},
-         {"parameters", Value::emptyArray()},
-         {"responses",
-          responses(definitions_.refTo(schema::typeInfoOf<metav1::APIResourceList>()), {"200"})}});
+    Value operation =
+        make_.object({{"operationId", make_.text("get" + words_ + "APIResources")},
+                      {"tags", make_.list({make_.text(tag_)})},
+                      {"schemes", make_.list({make_.text("https")})},
+                      {"consumes", types},
+                      {"produces", types},
+                      {"parameters", Value::emptyArray()},
+                      {"responses", responses(definitions_.refTo(schema::typeInfoOf<metav1::APIResourceList>()), {"200"})}});
     itemAt(prefix_ + "/").set(make_.arena(), "get", operation);
   }
 

@@ -34,19 +34,16 @@ class ApplyTest : public ::testing::Test {
 };
 
 TEST_F(ApplyTest, fieldsV1RoundTrip) {
-  for (const char* json :
-       {R"({})", R"({"f:spec":{"f:replicas":{}}})",
-        R"({"f:metadata":{"f:labels":{".":{},"f:app":{}}}})",
-        R"({"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:image":{}}}}})",
-        R"({"f:metadata":{"f:finalizers":{"v:\"x\"":{}}}})"})
+  for (const char* json : {R"({})", R"({"f:spec":{"f:replicas":{}}})", R"({"f:metadata":{"f:labels":{".":{},"f:app":{}}}})",
+                           R"({"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:image":{}}}}})",
+                           R"({"f:metadata":{"f:finalizers":{"v:\"x\"":{}}}})"})
     EXPECT_EQ(setOf(json).toJson(), json);
   for (const char* json : {R"([])", R"({"x:spec":{}})", R"({"f":{}})", R"({"f:a":1})", R"({)"})
     EXPECT_FALSE(FieldSet::fromJson(json)) << json;
 }
 
 TEST_F(ApplyTest, setAlgebra) {
-  FieldSet a = setOf(R"({"f:x":{".":{},"f:y":{}},"f:z":{}})"),
-           b = setOf(R"({"f:x":{"f:y":{},"f:w":{}}})");
+  FieldSet a = setOf(R"({"f:x":{".":{},"f:y":{}},"f:z":{}})"), b = setOf(R"({"f:x":{"f:y":{},"f:w":{}}})");
   EXPECT_EQ(FieldSet::unite(a, b).toJson(), R"({"f:x":{".":{},"f:w":{},"f:y":{}},"f:z":{}})");
   EXPECT_EQ(FieldSet::intersect(a, b).toJson(), R"({"f:x":{"f:y":{}}})");
   EXPECT_EQ(FieldSet::subtract(a, b).toJson(), R"({"f:x":{},"f:z":{}})") << "x itself stays owned";
@@ -76,31 +73,24 @@ TEST_F(ApplyTest, whatAValueSets) {
       })
     EXPECT_EQ(fieldsOf(c.value).toJson(), c.fields) << c.value;
   EXPECT_FALSE(toFieldSet(pod_, parse(R"({"spec":{"frob":1}})"))) << "an unknown field";
-  EXPECT_FALSE(toFieldSet(pod_, parse(R"({"spec":{"containers":[{"name":"a"},{"name":"a"}]}})")))
-      << "an item twice";
-  EXPECT_FALSE(toFieldSet(pod_, parse(R"({"spec":{"containers":[{"image":"a"}]}})")))
-      << "an item without its key";
+  EXPECT_FALSE(toFieldSet(pod_, parse(R"({"spec":{"containers":[{"name":"a"},{"name":"a"}]}})"))) << "an item twice";
+  EXPECT_FALSE(toFieldSet(pod_, parse(R"({"spec":{"containers":[{"image":"a"}]}})"))) << "an item without its key";
   EXPECT_FALSE(toFieldSet(pod_, parse(R"({"spec":[]})"))) << "a list for a struct";
 }
 
 TEST_F(ApplyTest, comparison) {
   auto compared = compareTyped(
-      pod_,
-      parse(
-          R"({"metadata":{"labels":{"a":"1","b":"2"}},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y"}]}})"),
+      pod_, parse(R"({"metadata":{"labels":{"a":"1","b":"2"}},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y"}]}})"),
       parse(
           R"({"metadata":{"labels":{"a":"1","b":"3","c":"4"}},"spec":{"containers":[{"name":"z"},{"name":"x","image":"2"}]}})"));
   ASSERT_TRUE(compared);
-  EXPECT_EQ(
-      compared->modified.toJson(),
-      R"({"f:metadata":{"f:labels":{"f:b":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"x\"}":{"f:image":{}}}}})");
-  EXPECT_EQ(
-      compared->added.toJson(),
-      R"({"f:metadata":{"f:labels":{"f:c":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"z\"}":{".":{},"f:name":{}}}}})");
-  EXPECT_EQ(compared->removed.toJson(),
-            R"({"f:spec":{"f:containers":{"k:{\"name\":\"y\"}":{".":{},"f:name":{}}}}})");
-  auto reordered = compareTyped(pod_, parse(R"({"metadata":{"finalizers":["a","b"]}})"),
-                                parse(R"({"metadata":{"finalizers":["b","a"]}})"));
+  EXPECT_EQ(compared->modified.toJson(),
+            R"({"f:metadata":{"f:labels":{"f:b":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"x\"}":{"f:image":{}}}}})");
+  EXPECT_EQ(compared->added.toJson(),
+            R"({"f:metadata":{"f:labels":{"f:c":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"z\"}":{".":{},"f:name":{}}}}})");
+  EXPECT_EQ(compared->removed.toJson(), R"({"f:spec":{"f:containers":{"k:{\"name\":\"y\"}":{".":{},"f:name":{}}}}})");
+  auto reordered =
+      compareTyped(pod_, parse(R"({"metadata":{"finalizers":["a","b"]}})"), parse(R"({"metadata":{"finalizers":["b","a"]}})"));
   EXPECT_TRUE(reordered && reordered->same()) << "the order of a set says nothing";
 }
 
@@ -108,20 +98,19 @@ TEST_F(ApplyTest, merging) {
   struct Case {
     const char *live, *config, *merged;
   };
-  for (
-      Case c : std::initializer_list<Case>{
-          {R"({"spec":{"nodeName":"n","hostname":"h"}})", R"({"spec":{"hostname":"i"}})",
-           R"({"spec":{"hostname":"i","nodeName":"n"}})"},
-          {R"({"spec":{"containers":[{"name":"a","image":"1"},{"name":"b"}]}})",
-           R"({"spec":{"containers":[{"name":"b","image":"2"},{"name":"c"}]}})",
-           R"({"spec":{"containers":[{"image":"1","name":"a"},{"image":"2","name":"b"},{"name":"c"}]}})"},
-          {R"({"spec":{"nodeSelector":{"a":"1"}}})", R"({"spec":{"nodeSelector":{"b":"2"}}})",
-           R"({"spec":{"nodeSelector":{"b":"2"}}})"},
-          {R"({"metadata":{"labels":{"a":"1"}}})", R"({"metadata":{"labels":{"b":"2"}}})",
-           R"({"metadata":{"labels":{"a":"1","b":"2"}}})"},
-          {R"({"metadata":{"finalizers":["a","b"]}})", R"({"metadata":{"finalizers":["c","b"]}})",
-           R"({"metadata":{"finalizers":["c","a","b"]}})"},
-      }) {
+  for (Case c : std::initializer_list<Case>{
+           {R"({"spec":{"nodeName":"n","hostname":"h"}})", R"({"spec":{"hostname":"i"}})",
+            R"({"spec":{"hostname":"i","nodeName":"n"}})"},
+           {R"({"spec":{"containers":[{"name":"a","image":"1"},{"name":"b"}]}})",
+            R"({"spec":{"containers":[{"name":"b","image":"2"},{"name":"c"}]}})",
+            R"({"spec":{"containers":[{"image":"1","name":"a"},{"image":"2","name":"b"},{"name":"c"}]}})"},
+           {R"({"spec":{"nodeSelector":{"a":"1"}}})", R"({"spec":{"nodeSelector":{"b":"2"}}})",
+            R"({"spec":{"nodeSelector":{"b":"2"}}})"},
+           {R"({"metadata":{"labels":{"a":"1"}}})", R"({"metadata":{"labels":{"b":"2"}}})",
+            R"({"metadata":{"labels":{"a":"1","b":"2"}}})"},
+           {R"({"metadata":{"finalizers":["a","b"]}})", R"({"metadata":{"finalizers":["c","b"]}})",
+            R"({"metadata":{"finalizers":["c","a","b"]}})"},
+       }) {
     auto merged = mergeTyped(pod_, parse(c.live), parse(c.config), arena_);
     ASSERT_TRUE(merged) << c.config;
     EXPECT_EQ(codec::toJson(*merged), c.merged);
@@ -132,44 +121,32 @@ TEST_F(ApplyTest, removing) {
   struct Case {
     const char *what, *value, *gone, *kept, *left;
   };
-  for (
-      Case c : std::initializer_list<Case>{
-          {"a field", R"({"spec":{"hostname":"h","nodeName":"n"}})",
-           R"({"f:spec":{"f:hostname":{}}})", "{}", R"({"spec":{"nodeName":"n"}})"},
-          {"a field that somebody keeps", R"({"spec":{"hostname":"h"}})",
-           R"({"f:spec":{"f:hostname":{}}})", R"({"f:spec":{"f:hostname":{}}})",
-           R"({"spec":{"hostname":"h"}})"},
-          {"an item", R"({"metadata":{"finalizers":["a","b"]}})",
-           R"({"f:metadata":{"f:finalizers":{"v:\"a\"":{}}}})", "{}",
-           R"({"metadata":{"finalizers":["b"]}})"},
-          {"an item with something kept inside",
-           R"({"spec":{"containers":[{"name":"a","image":"1","tty":true}]}})",
-           R"({"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:image":{},"f:name":{},"f:tty":{}}}}})",
-           R"({"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:name":{},"f:tty":{}}}}})",
-           R"({"spec":{"containers":[{"name":"a","tty":true}]}})"},
-          {"what is emptied goes", R"({"spec":{"hostname":"h","securityContext":{"runAsUser":1}}})",
-           R"({"f:spec":{"f:securityContext":{"f:runAsUser":{}}}})", "{}",
-           R"({"spec":{"hostname":"h"}})"},
-          {"unless it is wanted empty",
-           R"({"spec":{"hostname":"h","securityContext":{"runAsUser":1}}})",
-           R"({"f:spec":{"f:securityContext":{"f:runAsUser":{}}}})",
-           R"({"f:spec":{"f:securityContext":{}}})",
-           R"({"spec":{"hostname":"h","securityContext":{}}})"},
-      })
-    EXPECT_EQ(
-        codec::toJson(removeTyped(pod_, parse(c.value), setOf(c.gone), setOf(c.kept), arena_)),
-        c.left)
-        << c.what;
+  for (Case c : std::initializer_list<Case>{
+           {"a field", R"({"spec":{"hostname":"h","nodeName":"n"}})", R"({"f:spec":{"f:hostname":{}}})", "{}",
+            R"({"spec":{"nodeName":"n"}})"},
+           {"a field that somebody keeps", R"({"spec":{"hostname":"h"}})", R"({"f:spec":{"f:hostname":{}}})",
+            R"({"f:spec":{"f:hostname":{}}})", R"({"spec":{"hostname":"h"}})"},
+           {"an item", R"({"metadata":{"finalizers":["a","b"]}})", R"({"f:metadata":{"f:finalizers":{"v:\"a\"":{}}}})", "{}",
+            R"({"metadata":{"finalizers":["b"]}})"},
+           {"an item with something kept inside", R"({"spec":{"containers":[{"name":"a","image":"1","tty":true}]}})",
+            R"({"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:image":{},"f:name":{},"f:tty":{}}}}})",
+            R"({"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:name":{},"f:tty":{}}}}})",
+            R"({"spec":{"containers":[{"name":"a","tty":true}]}})"},
+           {"what is emptied goes", R"({"spec":{"hostname":"h","securityContext":{"runAsUser":1}}})",
+            R"({"f:spec":{"f:securityContext":{"f:runAsUser":{}}}})", "{}", R"({"spec":{"hostname":"h"}})"},
+           {"unless it is wanted empty", R"({"spec":{"hostname":"h","securityContext":{"runAsUser":1}}})",
+            R"({"f:spec":{"f:securityContext":{"f:runAsUser":{}}}})", R"({"f:spec":{"f:securityContext":{}}})",
+            R"({"spec":{"hostname":"h","securityContext":{}}})"},
+       })
+    EXPECT_EQ(codec::toJson(removeTyped(pod_, parse(c.value), setOf(c.gone), setOf(c.kept), arena_)), c.left) << c.what;
 }
 
 class ManagersTest : public ApplyTest {
  protected:
-  static Manager manager(std::string name, bool apply, int64_t at = 1) {
-    return {std::move(name), apply, "v1", "", at, {}};
-  }
+  static Manager manager(std::string name, bool apply, int64_t at = 1) { return {std::move(name), apply, "v1", "", at, {}}; }
   Result<ApplyResult> apply(const char* who, std::string_view config, bool force = false) {
-    auto result = applyConfiguration(schema::typeInfoOf<corev1::Pod>(), managers_, live_,
-                                     parse(config), manager(who, true, ++now_), force, arena_);
+    auto result = applyConfiguration(schema::typeInfoOf<corev1::Pod>(), managers_, live_, parse(config),
+                                     manager(who, true, ++now_), force, arena_);
     if (result) {
       managers_ = result->managers;
       live_ = result->object;
@@ -178,8 +155,7 @@ class ManagersTest : public ApplyTest {
   }
   void update(const char* who, std::string_view next) {
     Value after = parse(next);
-    auto managers = trackUpdateFields(schema::typeInfoOf<corev1::Pod>(), managers_, live_, after,
-                                      manager(who, false, ++now_));
+    auto managers = trackUpdateFields(schema::typeInfoOf<corev1::Pod>(), managers_, live_, after, manager(who, false, ++now_));
     ASSERT_TRUE(managers);
     managers_ = *managers;
     live_ = after;
@@ -197,15 +173,12 @@ class ManagersTest : public ApplyTest {
 
 TEST_F(ManagersTest, updatesTakeWhatTheyChange) {
   update("a", R"({"metadata":{"name":"x","uid":"1","labels":{"l":"1"}},"spec":{"hostname":"h"}})");
-  EXPECT_EQ(owned(),
-            (Owned{{"a", R"({"f:metadata":{"f:labels":{"f:l":{}}},"f:spec":{"f:hostname":{}}})"}}))
+  EXPECT_EQ(owned(), (Owned{{"a", R"({"f:metadata":{"f:labels":{"f:l":{}}},"f:spec":{"f:hostname":{}}})"}}))
       << "identity belongs to nobody";
   update("b", R"({"metadata":{"name":"x","uid":"1","labels":{"l":"2"}},"spec":{"hostname":"h"}})");
-  EXPECT_EQ(owned(), (Owned{{"a", R"({"f:spec":{"f:hostname":{}}})"},
-                            {"b", R"({"f:metadata":{"f:labels":{"f:l":{}}}})"}}));
+  EXPECT_EQ(owned(), (Owned{{"a", R"({"f:spec":{"f:hostname":{}}})"}, {"b", R"({"f:metadata":{"f:labels":{"f:l":{}}}})"}}));
   update("b", R"({"metadata":{"name":"x","uid":"1","labels":{"l":"2"}}})");
-  EXPECT_EQ(owned(), (Owned{{"b", R"({"f:metadata":{"f:labels":{"f:l":{}}}})"}}))
-      << "what is gone is nobody's";
+  EXPECT_EQ(owned(), (Owned{{"b", R"({"f:metadata":{"f:labels":{"f:l":{}}}})"}})) << "what is gone is nobody's";
 }
 
 TEST_F(ManagersTest, applyConflictsAndForces) {
@@ -217,11 +190,9 @@ TEST_F(ManagersTest, applyConflictsAndForces) {
             "Apply failed with 2 conflicts: conflicts with \"a\":\n- .metadata.labels.l\n- "
             ".spec.hostname");
   EXPECT_EQ(refused.error().causes().size(), 2u);
-  ASSERT_TRUE(apply("b", R"({"metadata":{"labels":{"l":"1"}}})"))
-      << "the same value is no conflict";
+  ASSERT_TRUE(apply("b", R"({"metadata":{"labels":{"l":"1"}}})")) << "the same value is no conflict";
   ASSERT_TRUE(apply("b", R"({"metadata":{"labels":{"l":"2"}}})", true));
-  EXPECT_EQ(owned(), (Owned{{"a", R"({"f:spec":{"f:hostname":{}}})"},
-                            {"b", R"({"f:metadata":{"f:labels":{"f:l":{}}}})"}}));
+  EXPECT_EQ(owned(), (Owned{{"a", R"({"f:spec":{"f:hostname":{}}})"}, {"b", R"({"f:metadata":{"f:labels":{"f:l":{}}}})"}}));
 }
 
 TEST_F(ManagersTest, whatIsNoLongerAppliedGoes) {
@@ -230,8 +201,7 @@ TEST_F(ManagersTest, whatIsNoLongerAppliedGoes) {
       R"({"metadata":{"labels":{"l":"1","m":"1"}},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"1"}]}})"));
   ASSERT_TRUE(apply("b", R"({"metadata":{"labels":{"m":"1"}}})"));
   ASSERT_TRUE(apply("a", R"({"spec":{"containers":[{"name":"x","image":"1"}]}})"));
-  EXPECT_EQ(codec::toJson(live_),
-            R"({"metadata":{"labels":{"m":"1"}},"spec":{"containers":[{"image":"1","name":"x"}]}})")
+  EXPECT_EQ(codec::toJson(live_), R"({"metadata":{"labels":{"m":"1"}},"spec":{"containers":[{"image":"1","name":"x"}]}})")
       << "m is still b's";
   auto again = apply("a", R"({"spec":{"containers":[{"name":"x","image":"1"}]}})");
   ASSERT_TRUE(again);
@@ -242,8 +212,7 @@ TEST_F(ManagersTest, manyUpdatersAreFolded) {
   std::string labels;
   for (int i = 0; i < 15; ++i) {
     labels += fmt::format(R"({}"l{}":"1")", i == 0 ? "" : ",", i);
-    update(fmt::format("m{}", i).c_str(),
-           fmt::format(R"({{"metadata":{{"labels":{{{}}}}}}})", labels));
+    update(fmt::format("m{}", i).c_str(), fmt::format(R"({{"metadata":{{"labels":{{{}}}}}}})", labels));
   }
   EXPECT_EQ(managers_.size(), 10u);
   ASSERT_TRUE(owned().contains("ancient-changes"));

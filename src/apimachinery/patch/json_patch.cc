@@ -11,9 +11,7 @@ using codec::Value;
 // What "copy" operations may add up to. Source: k8s.io/apiserver, JSONPatchMaxCopyBytes.
 constexpr size_t kCopyBytesMax = 3 * 1024 * 1024;
 
-Unexpected doesNotApply() {
-  return fail(Reason::Invalid, "the server rejected our request due to an error in our request");
-}
+Unexpected doesNotApply() { return fail(Reason::Invalid, "the server rejected our request due to an error in our request"); }
 
 // RFC 6901: the unescaped reference tokens of a pointer.
 Result<std::vector<std::string>> pointerTokens(std::string_view pointer) {
@@ -104,7 +102,8 @@ Result<void> applyOperation(Value& root, const Value& operation, Arena& arena, s
   auto tokens = TRY(pointerTokens(path->string()));
   const Value* value = operation.find("value");
   std::string_view name = op->string();
-  if (name == "add") return value ? add(root, tokens, codec::deepCopyValue(*value, arena), arena) : add(root, tokens, Value(), arena);
+  if (name == "add")
+    return value ? add(root, tokens, codec::deepCopyValue(*value, arena), arena) : add(root, tokens, Value(), arena);
   if (name == "remove") return removeAt(root, tokens);
   if (name == "replace") {
     Value* at = locate(root, tokens);
@@ -137,7 +136,8 @@ Result<void> applyOperation(Value& root, const Value& operation, Arena& arena, s
 }  // namespace
 
 Result<Value> applyJsonPatch(const Value& document, const Value& patch, Arena& arena) {
-  if (!patch.isArray()) return fail(Reason::BadRequest, "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
+  if (!patch.isArray())
+    return fail(Reason::BadRequest, "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
   if (patch.size() > kJsonPatchOperationsMax)
     return fail(Reason::RequestEntityTooLarge,
                 fmt::format("Request entity too large: The allowed maximum operations in a JSON patch is {}, got {}",

@@ -20,8 +20,8 @@ inline constexpr size_t kJsonPatchOperationsMax = 10000;
 Result<codec::Value> applyJsonPatch(const codec::Value& document, const codec::Value& patch, Arena& arena);
 Result<codec::Value> applyMergePatch(const codec::Value& document, const codec::Value& patch, Arena& arena);
 // The type tables say which lists merge and by which key.
-Result<codec::Value> applyStrategicMergePatch(const schema::TypeInfo& type, const codec::Value& document, const codec::Value& patch,
-                                              Arena& arena);
+Result<codec::Value> applyStrategicMergePatch(const schema::TypeInfo& type, const codec::Value& document,
+                                              const codec::Value& patch, Arena& arena);
 
 // The field `json` of a type, looking into inlined structs; null when there is none.
 const schema::FieldInfo* fieldNamed(const schema::TypeInfo& type, std::string_view json);

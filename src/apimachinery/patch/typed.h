@@ -45,6 +45,7 @@ Result<Comparison> compareTyped(const SchemaRef& schema, const codec::Value& bef
 Result<codec::Value> mergeTyped(const SchemaRef& schema, const codec::Value& live, const codec::Value& config, Arena& arena);
 
 // `value` without what `gone` owns, except where `kept` owns the node or something below it.
-codec::Value removeTyped(const SchemaRef& schema, const codec::Value& value, const FieldSet& gone, const FieldSet& kept, Arena& arena);
+codec::Value removeTyped(const SchemaRef& schema, const codec::Value& value, const FieldSet& gone, const FieldSet& kept,
+                         Arena& arena);
 
 }  // namespace knarr::apimachinery

@@ -29,8 +29,8 @@ std::string vethName() {
   return name.data();
 }
 
-// Switches one bridge, not all of the host. Absent without the module br_netfilter; then only neighbours that speak through a Service
-// miss it.
+// Switches one bridge, not all of the host. Absent without the module br_netfilter; then only neighbours that speak through a
+// Service miss it.
 void callNetfilter(const std::string& bridge, bool v6) {
   std::string path = "/sys/class/net/" + bridge + "/bridge/" + (v6 ? "nf_call_ip6tables" : "nf_call_iptables");
   int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
@@ -63,22 +63,19 @@ struct VethPair {
   Link host, pod;
 };
 
-Outcome<VethPair> createPair(Netlink& host, Netlink& inside, const Namespace& hostNamespace,
-                             const Request& request, const BridgeConfig& config) {
+Outcome<VethPair> createPair(Netlink& host, Netlink& inside, const Namespace& hostNamespace, const Request& request,
+                             const BridgeConfig& config) {
   if (TRY(inside.link(request.ifName))) {
-    return refuse(kInternal,
-                  "container veth name provided (" + request.ifName + ") already exists");
+    return refuse(kInternal, "container veth name provided (" + request.ifName + ") already exists");
   }
   for (int attempt = 1;; ++attempt) {
     std::string name = vethName();
-    Outcome<void> created =
-        inside.createVeth(request.ifName, name, hostNamespace.fd(), config.mtu, config.mac);
+    Outcome<void> created = inside.createVeth(request.ifName, name, hostNamespace.fd(), config.mtu, config.mac);
     if (!created && created.error().details == "EEXIST" && attempt < kNameAttempts) continue;
     if (!created) return std::unexpected(created.error());
     auto hostEnd = TRY(host.link(name));
     auto podEnd = TRY(inside.link(request.ifName));
-    if (!hostEnd || !podEnd)
-      return refuse(kInternal, "the veth pair " + name + " vanished after it was made");
+    if (!hostEnd || !podEnd) return refuse(kInternal, "the veth pair " + name + " vanished after it was made");
     return VethPair{*hostEnd, *podEnd};
   }
 }
@@ -90,16 +87,14 @@ Ip gatewayOf(const IpConfig& ip) {
   return first;
 }
 
-Outcome<void> ensureGatewayAddress(Netlink& host, const Link& bridge, const BridgeConfig& config,
-                                   const Subnet& wanted) {
+Outcome<void> ensureGatewayAddress(Netlink& host, const Link& bridge, const BridgeConfig& config, const Subnet& wanted) {
   for (const Address& address : TRY(host.addresses(bridge.index))) {
     const Subnet& present = address.address;
     if (present.ip == wanted.ip && present.prefix == wanted.prefix) return {};
     if (present.ip.v6 != wanted.ip.v6) continue;
     if (present.ip.v6 && !present.contains(wanted.ip) && !wanted.contains(present.ip)) continue;
     if (!config.forceAddress) {
-      return refuse(kInternal, jsonString(config.bridge) +
-                                   " already has an IP address different from " + wanted.text());
+      return refuse(kInternal, jsonString(config.bridge) + " already has an IP address different from " + wanted.text());
     }
     TRY(host.removeAddress(bridge.index, present));
   }
@@ -112,8 +107,7 @@ Outcome<void> ensureGatewayAddress(Netlink& host, const Link& bridge, const Brid
   return {};
 }
 
-Outcome<void> setUpGateway(Netlink& host, const Link& bridge, const BridgeConfig& config,
-                           AddResult& result) {
+Outcome<void> setUpGateway(Netlink& host, const Link& bridge, const BridgeConfig& config, AddResult& result) {
   for (IpConfig& ip : result.ips) {
     Ip gateway = gatewayOf(ip);
     TRY(ensureGatewayAddress(host, bridge, config, {gateway, ip.address.prefix}));
@@ -220,8 +214,7 @@ void rollBack(const Request& request, const BridgeConfig& config) {
 }
 
 bool present(const Json& json) {
-  return (json.type == Json::Bool && json.boolean) || json.integer().value_or(0) != 0 ||
-         !json.items.empty();
+  return (json.type == Json::Bool && json.boolean) || json.integer().value_or(0) != 0 || !json.items.empty();
 }
 
 }  // namespace
@@ -240,26 +233,20 @@ Outcome<BridgeConfig> readBridgeConfig(const Request& request) {
   config.ipamType = json.at("ipam").at("type").string();
   config.dns = parseDns(json.at("dns"));
   int64_t mtu = json.at("mtu").integer().value_or(0);
-  if (mtu < 0 || mtu > 65535)
-    return refuse(kInvalidNetworkConfig, "invalid mtu " + std::to_string(mtu));
+  if (mtu < 0 || mtu > 65535) return refuse(kInvalidNetworkConfig, "invalid mtu " + std::to_string(mtu));
   config.mtu = static_cast<int>(mtu);
   if (config.hairpinMode && config.promiscMode) {
-    return refuse(kInvalidNetworkConfig,
-                  "cannot set hairpin mode and promiscuous mode at the same time");
+    return refuse(kInvalidNetworkConfig, "cannot set hairpin mode and promiscuous mode at the same time");
   }
-  for (const char* option :
-       {"vlan", "vlanTrunk", "macspoofchk", "portIsolation", "disableContainerInterface"}) {
+  for (const char* option : {"vlan", "vlanTrunk", "macspoofchk", "portIsolation", "disableContainerInterface"}) {
     if (present(json.at(option))) {
-      return refuse(2 /* unsupported field */,
-                    std::string("this bridge plugin does not support the option ") + option,
+      return refuse(2 /* unsupported field */, std::string("this bridge plugin does not support the option ") + option,
                     "remove it from the network configuration or use the reference plugin");
     }
   }
   if (auto mac = request.args.find("MAC"); mac != request.args.end()) config.mac = mac->second;
-  if (std::string_view mac = json.at("args").at("cni").at("mac").string(); !mac.empty())
-    config.mac = mac;
-  if (std::string_view mac = json.at("runtimeConfig").at("mac").string(); !mac.empty())
-    config.mac = mac;
+  if (std::string_view mac = json.at("args").at("cni").at("mac").string(); !mac.empty()) config.mac = mac;
+  if (std::string_view mac = json.at("runtimeConfig").at("mac").string(); !mac.empty()) config.mac = mac;
   return config;
 }
 
@@ -320,27 +307,24 @@ Outcome<void> checkBridge(const Request& request) {
   Netlink host = TRY(Netlink::open());
   auto bridge = TRY(host.link(config.bridge));
   if (!bridge || bridge->kind != "bridge") {
-    return refuse(kInternal,
-                  "bridge " + jsonString(config.bridge) + " is not there or is not a bridge");
+    return refuse(kInternal, "bridge " + jsonString(config.bridge) + " is not there or is not a bridge");
   }
   Namespace podNamespace = TRY(Namespace::open(request.netns));
   auto inside = TRY(podNamespace.enter());
   Netlink netlink = TRY(Netlink::open());
   auto pod = TRY(netlink.link(request.ifName));
   if (!pod || pod->kind != "veth") {
-    return refuse(kInternal,
-                  "container interface " + request.ifName + " is not there or is not a veth");
+    return refuse(kInternal, "container interface " + request.ifName + " is not there or is not a veth");
   }
   auto port = TRY(host.linkByIndex(pod->peerIndex));
   if (!port || port->master != bridge->index) {
-    return refuse(kInternal,
-                  "interface " + request.ifName + " is not connected to bridge " + config.bridge);
+    return refuse(kInternal, "interface " + request.ifName + " is not connected to bridge " + config.bridge);
   }
   for (const Interface& interface : expected.interfaces) {
     if (interface.name != request.ifName || interface.sandbox.empty()) continue;
     if (!interface.mac.empty() && interface.mac != pod->mac) {
-      return refuse(kInternal, "interface " + request.ifName + " has the MAC address " + pod->mac +
-                                   ", expected " + interface.mac);
+      return refuse(kInternal,
+                    "interface " + request.ifName + " has the MAC address " + pod->mac + ", expected " + interface.mac);
     }
   }
   std::vector<Address> addresses = TRY(netlink.addresses(pod->index));
@@ -350,20 +334,17 @@ Outcome<void> checkBridge(const Request& request) {
       found |= address.address.ip == ip.address.ip && address.address.prefix == ip.address.prefix;
     }
     if (!found) {
-      return refuse(kInternal, "Failed to match addr " + ip.address.text() + " on interface " +
-                                   request.ifName);
+      return refuse(kInternal, "Failed to match addr " + ip.address.text() + " on interface " + request.ifName);
     }
   }
   std::vector<RouteEntry> routes = TRY(netlink.routes(pod->index));
   for (const Route& route : expected.routes) {
     bool found = false;
     for (const RouteEntry& entry : routes) {
-      found |= entry.destination.ip == route.destination.ip &&
-               entry.destination.prefix == route.destination.prefix;
+      found |= entry.destination.ip == route.destination.ip && entry.destination.prefix == route.destination.prefix;
     }
     if (!found) {
-      return refuse(kInternal,
-                    "Expected Route " + route.destination.text() + " not found in routing table");
+      return refuse(kInternal, "Expected Route " + route.destination.text() + " not found in routing table");
     }
   }
   return {};

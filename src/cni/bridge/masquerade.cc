@@ -17,18 +17,16 @@ std::string masqueradeScript(const std::vector<IpConfig>& ips, const std::string
   std::string table = kTable;
   std::string script = "add table " + table + "\n" +              //
                        "add chain " + table + " masq_checks\n" +  //
-                       "add chain " + table +
-                       " postrouting { type nat hook postrouting priority srcnat ; }\n" +
-                       "flush chain " + table + " postrouting\n" +                           //
+                       "add chain " + table + " postrouting { type nat hook postrouting priority srcnat ; }\n" + "flush chain " +
+                       table + " postrouting\n" +                                            //
                        "add rule " + table + " postrouting ip daddr 224.0.0.0/4 return\n" +  //
                        "add rule " + table + " postrouting ip6 daddr ff00::/8 return\n" +    //
                        "add rule " + table + " postrouting goto masq_checks\n";
   for (const IpConfig& ip : ips) {
     std::string family = ip.address.ip.v6 ? "ip6" : "ip";
     Subnet subnet{ip.address.network(), ip.address.prefix};
-    script += "add rule " + table + " masq_checks " + family + " saddr " + ip.address.ip.text() +
-              " " + family + " daddr != " + subnet.text() + " masquerade comment \"" + comment +
-              "\"\n";
+    script += "add rule " + table + " masq_checks " + family + " saddr " + ip.address.ip.text() + " " + family +
+              " daddr != " + subnet.text() + " masquerade comment \"" + comment + "\"\n";
   }
   return script;
 }

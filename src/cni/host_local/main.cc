@@ -48,8 +48,7 @@ class AddressStore {
     }
     return AddressStore(directory, fd);
   }
-  AddressStore(AddressStore&& other) noexcept
-      : directory_(std::move(other.directory_)), lock_(std::exchange(other.lock_, -1)) {}
+  AddressStore(AddressStore&& other) noexcept : directory_(std::move(other.directory_)), lock_(std::exchange(other.lock_, -1)) {}
   ~AddressStore() {
     if (lock_ >= 0) close(lock_);
   }
@@ -119,31 +118,24 @@ class AddressStore {
   int lock_ = -1;
 };
 
-std::string ownerOf(const Request& request) {
-  return request.containerId + "\r\n" + request.ifName;
-}
+std::string ownerOf(const Request& request) { return request.containerId + "\r\n" + request.ifName; }
 
-IpConfig configOf(const Range& range, const Ip& ip) {
-  return {{ip, range.subnet.prefix}, range.gateway, -1};
-}
+IpConfig configOf(const Range& range, const Ip& ip) { return {{ip, range.subnet.prefix}, range.gateway, -1}; }
 
-Outcome<IpConfig> reserveRequested(AddressStore& store, const RangeSet& set, size_t index,
-                                   const Ip& ip, const std::string& owner) {
+Outcome<IpConfig> reserveRequested(AddressStore& store, const RangeSet& set, size_t index, const Ip& ip,
+                                   const std::string& owner) {
   for (const Range& range : set) {
     if (!range.contains(ip)) continue;
-    if (ip == range.gateway)
-      return refuse(kInternal, "requested ip " + ip.text() + " is subnet's gateway");
+    if (ip == range.gateway) return refuse(kInternal, "requested ip " + ip.text() + " is subnet's gateway");
     if (!TRY(store.reserve(ip, owner, index))) break;
     return configOf(range, ip);
   }
-  return refuse(kInternal, "requested IP address " + ip.text() + " is not available in range set " +
-                               rangeSetText(set));
+  return refuse(kInternal, "requested IP address " + ip.text() + " is not available in range set " + rangeSetText(set));
 }
 
 // Round robin after the last one given, so that an address is not reused while caches still know
 // its last owner.
-Outcome<IpConfig> reserveNext(AddressStore& store, const RangeSet& set, size_t index,
-                              const std::string& owner) {
+Outcome<IpConfig> reserveNext(AddressStore& store, const RangeSet& set, size_t index, const std::string& owner) {
   size_t at = 0;
   Ip ip = set[0].start;
   if (auto last = store.lastReserved(index)) {
@@ -173,8 +165,7 @@ Outcome<IpConfig> reserveNext(AddressStore& store, const RangeSet& set, size_t i
   return refuse(kInternal, "no IP addresses available in range set: " + rangeSetText(set));
 }
 
-Outcome<IpConfig> reserveFromSet(AddressStore& store, HostLocalConfig& config, size_t index,
-                                 const std::string& owner) {
+Outcome<IpConfig> reserveFromSet(AddressStore& store, HostLocalConfig& config, size_t index, const std::string& owner) {
   const RangeSet& set = config.sets[index];
   for (auto wanted = config.requested.begin(); wanted != config.requested.end(); ++wanted) {
     for (const Range& range : set) {
@@ -213,8 +204,8 @@ Outcome<AddResult> add(const Request& request) {
     for (const RangeSet& set : config.sets) {
       for (const Range& range : set) {
         if (!range.contains(ip)) continue;
-        return refuse(kInternal, ip.text() + " has been allocated to " + request.containerId +
-                                     ", duplicate allocation is not allowed");
+        return refuse(kInternal,
+                      ip.text() + " has been allocated to " + request.containerId + ", duplicate allocation is not allowed");
       }
     }
   }
@@ -225,8 +216,7 @@ Outcome<AddResult> add(const Request& request) {
     auto ip = reserveFromSet(store, config, i, owner);
     if (!ip) {
       giveBack();
-      return refuse(ip.error().code, "failed to allocate for range " + std::to_string(i) + ": " +
-                                         ip.error().message);
+      return refuse(ip.error().code, "failed to allocate for range " + std::to_string(i) + ": " + ip.error().message);
     }
     result.ips.push_back(*ip);
   }
@@ -254,8 +244,7 @@ Outcome<void> check(const Request& request) {
   HostLocalConfig config = TRY(readHostLocalConfig(request));
   auto store = AddressStore::open(config.dataDirectory, false);
   if (!store || store->ownedBy(ownerOf(request), request.containerId).empty()) {
-    return refuse(kInternal,
-                  "host-local: Failed to find address added by container " + request.containerId);
+    return refuse(kInternal, "host-local: Failed to find address added by container " + request.containerId);
   }
   return {};
 }

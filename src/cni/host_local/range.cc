@@ -9,8 +9,7 @@ Outcome<Ip> optionalIp(const Json& json, const char* name, Ip fallback) {
   if (json.at(name).isNull() || json.at(name).string().empty()) return fallback;
   auto ip = parseIp(json.at(name).string());
   if (!ip) {
-    return refuse(kInvalidNetworkConfig,
-                  std::string("invalid ") + name + " " + jsonString(json.at(name).string()));
+    return refuse(kInvalidNetworkConfig, std::string("invalid ") + name + " " + jsonString(json.at(name).string()));
   }
   return *ip;
 }
@@ -18,17 +17,15 @@ Outcome<Ip> optionalIp(const Json& json, const char* name, Ip fallback) {
 Outcome<Range> readRange(const Json& json) {
   auto subnet = parseSubnet(json.at("subnet").string());
   if (!subnet) {
-    return refuse(kInvalidNetworkConfig,
-                  "invalid range subnet " + jsonString(json.at("subnet").string()));
+    return refuse(kInvalidNetworkConfig, "invalid range subnet " + jsonString(json.at("subnet").string()));
   }
   if (subnet->ip.bits() - subnet->prefix < 2) {
-    return refuse(kInvalidNetworkConfig,
-                  "Network " + subnet->text() + " too small to allocate from");
+    return refuse(kInvalidNetworkConfig, "Network " + subnet->text() + " too small to allocate from");
   }
   if (subnet->network() != subnet->ip) {
     return refuse(kInvalidNetworkConfig, "Network has host bits set. For a subnet mask of length " +
-                                             std::to_string(subnet->prefix) +
-                                             " the network address is " + subnet->network().text());
+                                             std::to_string(subnet->prefix) + " the network address is " +
+                                             subnet->network().text());
   }
   bool v6 = subnet->ip.v6;
   Ip first{v6, subnet->ip.value + 1};
@@ -40,13 +37,11 @@ Outcome<Range> readRange(const Json& json) {
   range.end = TRY(optionalIp(json, "rangeEnd", last));
   for (const Ip& ip : {range.start, range.end}) {
     if (!subnet->contains(ip)) {
-      return refuse(kInvalidNetworkConfig,
-                    "range address " + ip.text() + " not in network " + subnet->text());
+      return refuse(kInvalidNetworkConfig, "range address " + ip.text() + " not in network " + subnet->text());
     }
   }
   if (range.start.value > range.end.value) {
-    return refuse(kInvalidNetworkConfig,
-                  "RangeStart " + range.start.text() + " is after RangeEnd " + range.end.text());
+    return refuse(kInvalidNetworkConfig, "RangeStart " + range.start.text() + " is after RangeEnd " + range.end.text());
   }
   return range;
 }
@@ -60,8 +55,7 @@ Outcome<RangeSet> readRangeSet(const Json& json) {
         return refuse(kInvalidNetworkConfig, "mixed address families");
       }
       if (other.contains(range.start) || range.contains(other.start)) {
-        return refuse(kInvalidNetworkConfig, "subnets " + rangeSetText({range}) + " and " +
-                                                 rangeSetText({other}) + " overlap");
+        return refuse(kInvalidNetworkConfig, "subnets " + rangeSetText({range}) + " and " + rangeSetText({other}) + " overlap");
       }
     }
     set.push_back(range);
@@ -100,8 +94,7 @@ std::string rangeSetText(const RangeSet& set) {
 
 Outcome<HostLocalConfig> readHostLocalConfig(const Request& request) {
   const Json& ipam = request.config.at("ipam");
-  if (ipam.type != Json::Object)
-    return refuse(kInvalidNetworkConfig, "IPAM config missing 'ipam' key");
+  if (ipam.type != Json::Object) return refuse(kInvalidNetworkConfig, "IPAM config missing 'ipam' key");
   HostLocalConfig config;
   for (const Json& set : request.config.at("runtimeConfig").at("ipRanges").items) {
     config.sets.push_back(TRY(readRangeSet(set)));
@@ -114,8 +107,7 @@ Outcome<HostLocalConfig> readHostLocalConfig(const Request& request) {
       for (const Range& a : config.sets[i]) {
         for (const Range& b : config.sets[j]) {
           if (!a.contains(b.start) && !b.contains(a.start)) continue;
-          return refuse(kInvalidNetworkConfig,
-                        "range set " + std::to_string(j) + " overlaps with " + std::to_string(i));
+          return refuse(kInvalidNetworkConfig, "range set " + std::to_string(j) + " overlaps with " + std::to_string(i));
         }
       }
     }
@@ -123,8 +115,7 @@ Outcome<HostLocalConfig> readHostLocalConfig(const Request& request) {
   config.routes = TRY(parseRoutes(ipam.at("routes")));
   config.resolvConf = ipam.at("resolvConf").string();
   std::string_view directory = ipam.at("dataDir").string();
-  config.dataDirectory =
-      std::string(directory.empty() ? "/var/lib/cni/networks" : directory) + "/" + request.network;
+  config.dataDirectory = std::string(directory.empty() ? "/var/lib/cni/networks" : directory) + "/" + request.network;
   TRY(readRequested(request, config));
   return config;
 }

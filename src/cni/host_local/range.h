@@ -10,9 +10,7 @@ namespace knarr::cni {
 struct Range {
   Subnet subnet;
   Ip start, end, gateway;
-  bool contains(const Ip& ip) const {
-    return ip.v6 == start.v6 && ip.value >= start.value && ip.value <= end.value;
-  }
+  bool contains(const Ip& ip) const { return ip.v6 == start.v6 && ip.value >= start.value && ip.value <= end.value; }
 };
 using RangeSet = std::vector<Range>;
 

@@ -15,16 +15,13 @@ Outcome<AddResult> add(const Request& request) {
   auto lo = TRY(netlink.link("lo"));
   if (!lo) return refuse(kInternal, "the network namespace has no link lo");
   TRY(netlink.setFlags(lo->index, IFF_UP, 0));
-  if (!request.config.at("prevResult").isNull())
-    return parseResult(request.config.at("prevResult"));
+  if (!request.config.at("prevResult").isNull()) return parseResult(request.config.at("prevResult"));
   AddResult result;
   result.interfaces.push_back({"lo", lo->mac, request.netns, 0});
   for (const Address& address : TRY(netlink.addresses(lo->index))) {
-    bool loopback = address.address.ip.v6 ? address.address.ip.value == 1
-                                          : (address.address.ip.value >> 24) == 127;
+    bool loopback = address.address.ip.v6 ? address.address.ip.value == 1 : (address.address.ip.value >> 24) == 127;
     if (!loopback) {
-      return refuse(kInternal, "loopback interface found with non-loopback address " +
-                                   jsonString(address.address.text()));
+      return refuse(kInternal, "loopback interface found with non-loopback address " + jsonString(address.address.text()));
     }
     result.ips.push_back({address.address, std::nullopt, 0});
   }

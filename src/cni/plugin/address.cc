@@ -9,8 +9,7 @@ namespace knarr::cni {
 
 std::string Ip::bytes() const {
   std::string out;
-  for (int shift = bits() - 8; shift >= 0; shift -= 8)
-    out += static_cast<char>(value >> shift & 0xff);
+  for (int shift = bits() - 8; shift >= 0; shift -= 8) out += static_cast<char>(value >> shift & 0xff);
   return out;
 }
 
@@ -25,8 +24,7 @@ std::optional<Ip> parseIp(std::string_view text) {
   std::string terminated(text);
   Ip ip;
   ip.v6 = text.find(':') != std::string_view::npos;
-  if (inet_pton(ip.v6 ? AF_INET6 : AF_INET, terminated.c_str(), bytes.data()) != 1)
-    return std::nullopt;
+  if (inet_pton(ip.v6 ? AF_INET6 : AF_INET, terminated.c_str(), bytes.data()) != 1) return std::nullopt;
   for (int i = 0; i < ip.bits() / 8; ++i) ip.value = ip.value << 8 | bytes[static_cast<size_t>(i)];
   return ip;
 }
@@ -45,9 +43,7 @@ Ip Subnet::last() const {
   return {ip.v6, (ip.value & mask()) | (all & ~mask())};
 }
 
-bool Subnet::contains(const Ip& other) const {
-  return other.v6 == ip.v6 && (other.value & mask()) == (ip.value & mask());
-}
+bool Subnet::contains(const Ip& other) const { return other.v6 == ip.v6 && (other.value & mask()) == (ip.value & mask()); }
 
 std::optional<Subnet> parseSubnet(std::string_view text) {
   size_t slash = text.find('/');

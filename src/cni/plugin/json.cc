@@ -29,8 +29,7 @@ class Reader {
     return std::nullopt;
   }
   void skipSpace() {
-    while (at_ < text_.size() &&
-           (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) {
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) {
       ++at_;
     }
   }
@@ -73,8 +72,7 @@ class Reader {
     size_t start = at_;
     take('-');
     size_t digits = at_;
-    while (at_ < text_.size() &&
-           std::string_view("0123456789+-.eE").find(text_[at_]) != std::string_view::npos) {
+    while (at_ < text_.size() && std::string_view("0123456789+-.eE").find(text_[at_]) != std::string_view::npos) {
       ++at_;
     }
     if (at_ == digits) return fail("unexpected character");
@@ -82,10 +80,8 @@ class Reader {
     value.type = Json::Number;
     value.text = std::string(text_.substr(start, at_ - start));
     double number = 0;
-    auto [end, failed] =
-        std::from_chars(value.text.data(), value.text.data() + value.text.size(), number);
-    if (failed != std::errc() || end != value.text.data() + value.text.size())
-      return fail("bad number");
+    auto [end, failed] = std::from_chars(value.text.data(), value.text.data() + value.text.size(), number);
+    if (failed != std::errc() || end != value.text.data() + value.text.size()) return fail("bad number");
     return value;
   }
 

@@ -24,9 +24,7 @@ struct Json {
   // The member, or a null value when this is no object or has no such member.
   const Json& at(std::string_view name) const;
   bool isNull() const { return type == Null; }
-  std::string_view string() const {
-    return type == String ? std::string_view(text) : std::string_view();
-  }
+  std::string_view string() const { return type == String ? std::string_view(text) : std::string_view(); }
   // A whole number; nothing for anything else.
   std::optional<int64_t> integer() const;
 };

@@ -60,12 +60,8 @@ class NetlinkMessage {
     append(&attribute, sizeof attribute);
     append(value.data(), value.size());
   }
-  void putText(int type, const std::string& text) {
-    put(type, std::string_view(text.c_str(), text.size() + 1));
-  }
-  void putInt(int type, int value) {
-    put(type, {reinterpret_cast<const char*>(&value), sizeof value});
-  }
+  void putText(int type, const std::string& text) { put(type, std::string_view(text.c_str(), text.size() + 1)); }
+  void putInt(int type, int value) { put(type, {reinterpret_cast<const char*>(&value), sizeof value}); }
   void putByte(int type, uint8_t value) { put(type, {reinterpret_cast<const char*>(&value), 1}); }
   size_t begin(int type) {
     size_t at = bytes_.size();
@@ -100,8 +96,7 @@ void forAttributes(std::string_view text, Each each) {
     rtattr attribute;
     std::memcpy(&attribute, text.data(), sizeof attribute);
     if (attribute.rta_len < sizeof attribute || attribute.rta_len > text.size()) return;
-    each(attribute.rta_type & NLA_TYPE_MASK,
-         text.substr(sizeof attribute, attribute.rta_len - sizeof attribute));
+    each(attribute.rta_type & NLA_TYPE_MASK, text.substr(sizeof attribute, attribute.rta_len - sizeof attribute));
     text.remove_prefix(std::min<size_t>(text.size(), RTA_ALIGN(attribute.rta_len)));
   }
 }
@@ -110,9 +105,7 @@ int intOf(std::string_view bytes) {
   std::memcpy(&value, bytes.data(), std::min(bytes.size(), sizeof value));
   return value;
 }
-std::string textOf(std::string_view bytes) {
-  return std::string(bytes.substr(0, bytes.find('\0')));
-}
+std::string textOf(std::string_view bytes) { return std::string(bytes.substr(0, bytes.find('\0'))); }
 Ip ipOf(uint8_t addressFamily, std::string_view bytes) {
   Ip ip;
   ip.v6 = addressFamily == AF_INET6;
@@ -181,10 +174,7 @@ Outcome<void> Netlink::dump(NetlinkMessage& message, const std::string& what, Ea
         int code = -intOf(payload);
         if (code == 0) return {};
         auto failure = refuseErrno(what, code);
-        failure.error().details = code == EEXIST   ? "EEXIST"
-                                  : code == ENODEV ? "ENODEV"
-                                  : code == ESRCH  ? "ESRCH"
-                                                   : "";
+        failure.error().details = code == EEXIST ? "EEXIST" : code == ENODEV ? "ENODEV" : code == ESRCH ? "ESRCH" : "";
         return failure;
       }
       each(payload);
@@ -199,8 +189,7 @@ Outcome<void> Netlink::execute(NetlinkMessage& message, const std::string& what)
 
 Outcome<std::optional<Link>> Netlink::readLink(NetlinkMessage& message, const std::string& what) {
   std::optional<Link> found;
-  Outcome<void> done =
-      dump(message, what, [&](std::string_view payload) { found = parseLink(payload); });
+  Outcome<void> done = dump(message, what, [&](std::string_view payload) { found = parseLink(payload); });
   if (!done && done.error().details == "ENODEV") return std::nullopt;
   if (!done) return std::unexpected(done.error());
   return found;
@@ -227,15 +216,14 @@ Outcome<void> Netlink::createBridge(const std::string& name, int mtu) {
   return execute(message, "could not add bridge " + jsonString(name));
 }
 
-Outcome<void> Netlink::createVeth(const std::string& name, const std::string& peerName,
-                                  int peerNamespaceFd, int mtu, const std::string& mac) {
+Outcome<void> Netlink::createVeth(const std::string& name, const std::string& peerName, int peerNamespaceFd, int mtu,
+                                  const std::string& mac) {
   NetlinkMessage message(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, linkHeader(0));
   message.putText(IFLA_IFNAME, name);
   if (mtu > 0) message.putInt(IFLA_MTU, mtu);
   if (!mac.empty()) {
     std::string bytes = macBytes(mac);
-    if (bytes.empty())
-      return refuse(kInvalidNetworkConfig, "invalid MAC address " + jsonString(mac));
+    if (bytes.empty()) return refuse(kInvalidNetworkConfig, "invalid MAC address " + jsonString(mac));
     message.put(IFLA_ADDRESS, bytes);
   }
   size_t information = message.begin(IFLA_LINKINFO);
@@ -331,12 +319,9 @@ Outcome<void> Netlink::changeAddress(int type, int linkIndex, const Subnet& addr
   if (type == RTM_NEWADDR && !address.ip.v6 && address.prefix < 31) {
     message.put(IFA_BROADCAST, address.last().bytes());
   }
-  return execute(message, "failed to change IP addr " + address.text() + " on link " +
-                              std::to_string(linkIndex));
+  return execute(message, "failed to change IP addr " + address.text() + " on link " + std::to_string(linkIndex));
 }
-Outcome<void> Netlink::addAddress(int linkIndex, const Subnet& address) {
-  return changeAddress(RTM_NEWADDR, linkIndex, address);
-}
+Outcome<void> Netlink::addAddress(int linkIndex, const Subnet& address) { return changeAddress(RTM_NEWADDR, linkIndex, address); }
 Outcome<void> Netlink::removeAddress(int linkIndex, const Subnet& address) {
   return changeAddress(RTM_DELADDR, linkIndex, address);
 }
@@ -349,8 +334,7 @@ Outcome<void> Netlink::addRoute(int linkIndex, const Route& route) {
   header.rtm_protocol = RTPROT_BOOT;
   header.rtm_type = RTN_UNICAST;
   bool onLink = !route.gateway && !route.destination.ip.v6;
-  header.rtm_scope =
-      static_cast<uint8_t>(route.scope.value_or(onLink ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE));
+  header.rtm_scope = static_cast<uint8_t>(route.scope.value_or(onLink ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE));
   NetlinkMessage message(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, header);
   if (route.destination.prefix > 0) message.put(RTA_DST, route.destination.network().bytes());
   if (route.gateway) message.put(RTA_GATEWAY, route.gateway->bytes());
@@ -386,8 +370,7 @@ Outcome<std::vector<RouteEntry>> Netlink::routes(int linkIndex) {
 Outcome<Namespace> Namespace::open(const std::string& path) {
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0 && errno == ENOENT) {
-    return refuse(kUnknownContainer,
-                  "failed to open netns " + jsonString(path) + ": no such file or directory");
+    return refuse(kUnknownContainer, "failed to open netns " + jsonString(path) + ": no such file or directory");
   }
   if (fd < 0) return refuseErrno("failed to open netns " + jsonString(path), errno);
   return Namespace(fd);

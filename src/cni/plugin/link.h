@@ -52,8 +52,8 @@ class Netlink {
   Outcome<void> createBridge(const std::string& name, int mtu);
   // One end here, the other as `peerName` in the namespace of `peerNamespaceFd`. `mac` empty: the
   // kernel's choice. EEXIST when either name is taken (error details "EEXIST").
-  Outcome<void> createVeth(const std::string& name, const std::string& peerName,
-                           int peerNamespaceFd, int mtu, const std::string& mac);
+  Outcome<void> createVeth(const std::string& name, const std::string& peerName, int peerNamespaceFd, int mtu,
+                           const std::string& mac);
   Outcome<void> removeLink(int index);
   Outcome<void> setFlags(int index, uint32_t set, uint32_t clear);
   Outcome<void> setMaster(int index, int master);
@@ -80,8 +80,7 @@ class Netlink {
 // guard goes.
 class Namespace {
  public:
-  static Outcome<Namespace> open(
-      const std::string& path);  // kUnknownContainer when the path is absent
+  static Outcome<Namespace> open(const std::string& path);  // kUnknownContainer when the path is absent
   Namespace(Namespace&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   ~Namespace();
   int fd() const { return fd_; }

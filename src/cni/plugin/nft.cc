@@ -23,8 +23,7 @@ std::string hashText(std::string_view text) {
 
 Outcome<void> runNftScript(const std::string& what, const std::string& script) {
   std::string nft = findNft();
-  if (nft.empty())
-    return refuse(kInternal, what + ": the program nft is missing: install the package nftables");
+  if (nft.empty()) return refuse(kInternal, what + ": the program nft is missing: install the package nftables");
   ProgramResult result = runProgram({nft, "-f", "-"}, {}, script);
   if (result.exitCode == 0) return {};
   return refuse(kInternal, what + ": " + std::string(trim(result.errorOutput)));
@@ -44,13 +43,11 @@ std::vector<std::string> ruleHandles(std::string_view listing, std::string_view 
 std::string deletionScript(const std::vector<std::string>& chain, std::string_view comment) {
   std::string nft = findNft();
   if (nft.empty()) return "";
-  ProgramResult list =
-      runProgram({nft, "-a", "list", "chain", chain[0], chain[1], chain[2]}, {}, "");
+  ProgramResult list = runProgram({nft, "-a", "list", "chain", chain[0], chain[1], chain[2]}, {}, "");
   if (list.exitCode != 0) return "";
   std::string script;
   for (const std::string& handle : ruleHandles(list.output, comment)) {
-    script +=
-        "delete rule " + chain[0] + " " + chain[1] + " " + chain[2] + " handle " + handle + "\n";
+    script += "delete rule " + chain[0] + " " + chain[1] + " " + chain[2] + " handle " + handle + "\n";
   }
   return script;
 }

@@ -29,8 +29,7 @@ std::string supportedList() {
 }
 
 int report(const PluginError& error, const std::string& cniVersion) {
-  std::string out = "{\n    \"cniVersion\": " + jsonString(cniVersion) +
-                    ",\n    \"code\": " + std::to_string(error.code) +
+  std::string out = "{\n    \"cniVersion\": " + jsonString(cniVersion) + ",\n    \"code\": " + std::to_string(error.code) +
                     ",\n    \"msg\": " + jsonString(error.message);
   if (!error.details.empty()) out += ",\n    \"details\": " + jsonString(error.details);
   std::puts((out + "\n}").c_str());
@@ -69,8 +68,7 @@ Outcome<void> readEnvironment(Request& request) {
   request.netns = environmentValue("CNI_NETNS");
   request.ifName = environmentValue("CNI_IFNAME");
   request.path = environmentValue("CNI_PATH");
-  bool perContainer =
-      request.command == "ADD" || request.command == "DEL" || request.command == "CHECK";
+  bool perContainer = request.command == "ADD" || request.command == "DEL" || request.command == "CHECK";
   std::string missing;
   auto require = [&](const char* name, const std::string& value) {
     if (value.empty()) missing += std::string(missing.empty() ? "" : ",") + name;
@@ -97,8 +95,7 @@ Outcome<void> readConfig(Request& request) {
   std::array<char, 4096> buffer;
   while (true) {
     ssize_t n = read(STDIN_FILENO, buffer.data(), buffer.size());
-    if (n < 0)
-      return refuse(kIoFailure, std::string("error reading from stdin: ") + strerror(errno));
+    if (n < 0) return refuse(kIoFailure, std::string("error reading from stdin: ") + strerror(errno));
     if (n == 0) break;
     request.standardInput.append(buffer.data(), static_cast<size_t>(n));
     if (request.standardInput.size() > kInputBytesMax) {
@@ -108,8 +105,7 @@ Outcome<void> readConfig(Request& request) {
   std::string error;
   auto config = parseJson(request.standardInput, error);
   if (!config || config->type != Json::Object) {
-    return refuse(kDecodingFailure,
-                  "error unmarshall network config: " + (config ? "not an object" : error));
+    return refuse(kDecodingFailure, "error unmarshall network config: " + (config ? "not an object" : error));
   }
   request.config = std::move(*config);
   request.network = request.config.at("name").string();
@@ -117,15 +113,13 @@ Outcome<void> readConfig(Request& request) {
   if (request.cniVersion.empty()) request.cniVersion = "0.1.0";
   if (request.network.empty()) return refuse(kInvalidNetworkConfig, "missing network name");
   if (!validName(request.network)) {
-    return refuse(kInvalidNetworkConfig, "invalid characters found in network name",
-                  request.network);
+    return refuse(kInvalidNetworkConfig, "invalid characters found in network name", request.network);
   }
   for (std::string_view version : kVersions) {
     if (version == request.cniVersion) return {};
   }
-  return refuse(
-      kIncompatibleVersion, "incompatible CNI versions",
-      "config is " + jsonString(request.cniVersion) + ", plugin supports " + supportedList());
+  return refuse(kIncompatibleVersion, "incompatible CNI versions",
+                "config is " + jsonString(request.cniVersion) + ", plugin supports " + supportedList());
 }
 
 // Doing the work in our own namespace would rename the host's interfaces.
@@ -137,14 +131,12 @@ Outcome<void> refuseOwnNamespace(const Request& request) {
   if (request.netns.empty() || stat(request.netns.c_str(), &theirs) != 0) return {};
   if (stat("/proc/self/ns/net", &own) != 0) return {};
   if (own.st_ino != theirs.st_ino || own.st_dev != theirs.st_dev) return {};
-  return refuse(kInvalidNamespace,
-                "plugin's netns and netns from CNI_NETNS should not be the same");
+  return refuse(kInvalidNamespace, "plugin's netns and netns from CNI_NETNS should not be the same");
 }
 
 Outcome<std::string> serve(const Plugin& plugin, Request& request) {
   const std::string& command = request.command;
-  if (command != "ADD" && command != "DEL" && command != "CHECK" && command != "STATUS" &&
-      command != "GC") {
+  if (command != "ADD" && command != "DEL" && command != "CHECK" && command != "STATUS" && command != "GC") {
     return refuse(kInvalidEnvironment, "unknown CNI_COMMAND: " + command);
   }
   TRY(readEnvironment(request));
@@ -189,15 +181,11 @@ int runPlugin(const Plugin& plugin) {
     return 0;
   }
   if (request.command == "VERSION") {
-    std::puts(("{\"cniVersion\":" + jsonString(kNewest) +
-               ",\"supportedVersions\":" + supportedList() + "}")
-                  .c_str());
+    std::puts(("{\"cniVersion\":" + jsonString(kNewest) + ",\"supportedVersions\":" + supportedList() + "}").c_str());
     return 0;
   }
   Outcome<std::string> answer = serve(plugin, request);
-  if (!answer)
-    return report(answer.error(),
-                  request.cniVersion.empty() ? std::string(kNewest) : request.cniVersion);
+  if (!answer) return report(answer.error(), request.cniVersion.empty() ? std::string(kNewest) : request.cniVersion);
   if (!answer->empty()) std::puts(answer->c_str());
   return 0;
 }

@@ -72,9 +72,7 @@ struct Route {
 struct Dns {
   std::vector<std::string> nameservers, search, options;
   std::string domain;
-  bool empty() const {
-    return nameservers.empty() && search.empty() && options.empty() && domain.empty();
-  }
+  bool empty() const { return nameservers.empty() && search.empty() && options.empty() && domain.empty(); }
 };
 struct AddResult {
   std::vector<Interface> interfaces;
@@ -101,15 +99,14 @@ int runPlugin(const Plugin& plugin);
 // Runs the plugin `type` from CNI_PATH with our environment, the command replaced, and our standard
 // input; its output on success, its error otherwise. Interface plugins hand IPAM to another program
 // with it.
-Outcome<std::string> delegate(const Request& request, const std::string& type,
-                              const std::string& command);
+Outcome<std::string> delegate(const Request& request, const std::string& type, const std::string& command);
 // Runs a program found at one of `paths` with `input` on its standard input. exitCode 127 when none
 // exists.
 struct ProgramResult {
   int exitCode = 0;
   std::string output, errorOutput;
 };
-ProgramResult runProgram(const std::vector<std::string>& argv,
-                         const std::vector<std::string>& environment, const std::string& input);
+ProgramResult runProgram(const std::vector<std::string>& argv, const std::vector<std::string>& environment,
+                         const std::string& input);
 
 }  // namespace knarr::cni

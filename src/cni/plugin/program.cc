@@ -55,8 +55,7 @@ void exchange(Pipe& in, Pipe& out, Pipe& err, const std::string& input, ProgramR
       if (end.revents == 0) return;
       std::array<char, 4096> buffer;
       ssize_t n = read(fd, buffer.data(), buffer.size());
-      if (n > 0 && into.size() < kOutputBytesMax)
-        into.append(buffer.data(), static_cast<size_t>(n));
+      if (n > 0 && into.size() < kOutputBytesMax) into.append(buffer.data(), static_cast<size_t>(n));
       if (n <= 0) Pipe::closeEnd(fd);
     };
     collect(ends[1], out.readEnd, result.output);
@@ -66,8 +65,8 @@ void exchange(Pipe& in, Pipe& out, Pipe& err, const std::string& input, ProgramR
 
 }  // namespace
 
-ProgramResult runProgram(const std::vector<std::string>& argv,
-                         const std::vector<std::string>& environment, const std::string& input) {
+ProgramResult runProgram(const std::vector<std::string>& argv, const std::vector<std::string>& environment,
+                         const std::string& input) {
   ProgramResult result;
   Pipe in, out, err;
   std::vector<char*> arguments, variables;
@@ -100,8 +99,7 @@ ProgramResult runProgram(const std::vector<std::string>& argv,
   return result;
 }
 
-Outcome<std::string> delegate(const Request& request, const std::string& type,
-                              const std::string& command) {
+Outcome<std::string> delegate(const Request& request, const std::string& type, const std::string& command) {
   if (type.find('/') != std::string::npos) {
     return refuse(kInvalidNetworkConfig, "invalid plugin name: " + type);
   }
@@ -114,13 +112,11 @@ Outcome<std::string> delegate(const Request& request, const std::string& type,
     }
   }
   if (program.empty()) {
-    return refuse(kInternal,
-                  "failed to find plugin \"" + type + "\" in path [" + request.path + "]");
+    return refuse(kInternal, "failed to find plugin \"" + type + "\" in path [" + request.path + "]");
   }
   std::vector<std::string> environment;
   for (char** variable = environ; *variable != nullptr; ++variable) {
-    if (!std::string_view(*variable).starts_with("CNI_COMMAND="))
-      environment.emplace_back(*variable);
+    if (!std::string_view(*variable).starts_with("CNI_COMMAND=")) environment.emplace_back(*variable);
   }
   environment.push_back("CNI_COMMAND=" + command);
   ProgramResult result = runProgram({program}, environment, request.standardInput);
@@ -128,16 +124,14 @@ Outcome<std::string> delegate(const Request& request, const std::string& type,
   std::string ignored;
   auto error = parseJson(result.output, ignored);
   if (error && !error->at("msg").isNull()) {
-    return refuse(static_cast<int>(error->at("code").integer().value_or(kInternal)),
-                  std::string(error->at("msg").string()),
+    return refuse(static_cast<int>(error->at("code").integer().value_or(kInternal)), std::string(error->at("msg").string()),
                   std::string(error->at("details").string()));
   }
   if (!result.errorOutput.empty()) {
-    return refuse(kInternal, "netplugin failed: " + jsonString(result.errorOutput) +
-                                 ": exit status " + std::to_string(result.exitCode));
+    return refuse(kInternal,
+                  "netplugin failed: " + jsonString(result.errorOutput) + ": exit status " + std::to_string(result.exitCode));
   }
-  return refuse(kInternal, "netplugin failed with no error message: exit status " +
-                               std::to_string(result.exitCode));
+  return refuse(kInternal, "netplugin failed with no error message: exit status " + std::to_string(result.exitCode));
 }
 
 }  // namespace knarr::cni

@@ -18,8 +18,7 @@ class ObjectText {
   explicit ObjectText(int level) : level_(level) {}
   void put(std::string_view name, const std::string& value) {
     body_ += body_.empty() ? "\n" : ",\n";
-    body_ +=
-        std::string(static_cast<size_t>(level_ + 1) * 4, ' ') + jsonString(name) + ": " + value;
+    body_ += std::string(static_cast<size_t>(level_ + 1) * 4, ' ') + jsonString(name) + ": " + value;
   }
   void putText(std::string_view name, const std::string& text) {
     if (!text.empty()) put(name, jsonString(text));
@@ -62,9 +61,8 @@ Outcome<std::vector<Route>> parseRoutes(const Json& json) {
   for (const Json& item : json.items) {
     auto destination = parseSubnet(item.at("dst").string());
     if (!destination) {
-      return refuse(kInvalidNetworkConfig, "invalid route destination " +
-                                               jsonString(item.at("dst").string()) +
-                                               ": expected CIDR notation");
+      return refuse(kInvalidNetworkConfig,
+                    "invalid route destination " + jsonString(item.at("dst").string()) + ": expected CIDR notation");
     }
     Route route;
     route.destination = *destination;
@@ -88,15 +86,13 @@ Outcome<std::vector<Route>> parseRoutes(const Json& json) {
 Outcome<AddResult> parseResult(const Json& json) {
   AddResult result;
   for (const Json& item : json.at("interfaces").items) {
-    result.interfaces.push_back({std::string(item.at("name").string()),
-                                 std::string(item.at("mac").string()),
+    result.interfaces.push_back({std::string(item.at("name").string()), std::string(item.at("mac").string()),
                                  std::string(item.at("sandbox").string()), number(item.at("mtu"))});
   }
   for (const Json& item : json.at("ips").items) {
     auto address = parseSubnet(item.at("address").string());
     if (!address) {
-      return refuse(kDecodingFailure,
-                    "result has the invalid address " + jsonString(item.at("address").string()));
+      return refuse(kDecodingFailure, "result has the invalid address " + jsonString(item.at("address").string()));
     }
     IpConfig ip;
     ip.address = *address;

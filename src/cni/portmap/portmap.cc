@@ -11,9 +11,7 @@ namespace {
 
 constexpr const char* kTable = "cni_hostport";
 
-std::string commentOf(const Request& request) {
-  return hashText(request.network) + "-" + request.containerId.substr(0, 64);
-}
+std::string commentOf(const Request& request) { return hashText(request.network) + "-" + request.containerId.substr(0, 64); }
 
 // The first address of each family that the pod's own interface has.
 std::vector<Ip> podAddresses(const Request& request, const AddResult& previous) {
@@ -43,8 +41,7 @@ std::string tableText(const char* family) {
   out += "add chain " + table + " prerouting { type nat hook prerouting priority -100 ; }\n";
   out += "add chain " + table + " output { type nat hook output priority -100 ; }\n";
   out += "add chain " + table + " masquerading { type nat hook postrouting priority 100 ; }\n";
-  for (const char* chain : {"hostports_all", "prerouting", "output"})
-    out += "flush chain " + table + " " + chain + "\n";
+  for (const char* chain : {"hostports_all", "prerouting", "output"}) out += "flush chain " + table + " " + chain + "\n";
   out += "add rule " + table + " hostports_all jump hostip_hostports\n";
   out += "add rule " + table + " hostports_all jump hostports\n";
   out += "add rule " + table + " prerouting fib daddr type local jump hostports_all\n";
@@ -88,22 +85,17 @@ Outcome<PortmapConfig> readPortmapConfig(const Request& request) {
   const Json& json = request.config;
   if (!json.at("snat").isNull()) config.snat = json.at("snat").boolean;
   config.masqueradeAll = json.at("masqAll").boolean;
-  for (const char* option :
-       {"conditionsV4", "conditionsV6", "externalSetMarkChain", "markMasqBit"}) {
+  for (const char* option : {"conditionsV4", "conditionsV6", "externalSetMarkChain", "markMasqBit"}) {
     if (!json.at(option).isNull()) {
-      return refuse(2 /* unsupported field */,
-                    std::string("this portmap plugin does not support the option ") + option);
+      return refuse(2 /* unsupported field */, std::string("this portmap plugin does not support the option ") + option);
     }
   }
   for (const Json& item : json.at("runtimeConfig").at("portMappings").items) {
     PortMapping mapping;
-    int64_t host = item.at("hostPort").integer().value_or(0),
-            container = item.at("containerPort").integer().value_or(0);
-    if (host <= 0 || host > 65535)
-      return refuse(kInvalidNetworkConfig, "Invalid host port number: " + std::to_string(host));
+    int64_t host = item.at("hostPort").integer().value_or(0), container = item.at("containerPort").integer().value_or(0);
+    if (host <= 0 || host > 65535) return refuse(kInvalidNetworkConfig, "Invalid host port number: " + std::to_string(host));
     if (container <= 0 || container > 65535) {
-      return refuse(kInvalidNetworkConfig,
-                    "Invalid container port number: " + std::to_string(container));
+      return refuse(kInvalidNetworkConfig, "Invalid container port number: " + std::to_string(container));
     }
     mapping.hostPort = static_cast<int>(host);
     mapping.containerPort = static_cast<int>(container);
@@ -114,8 +106,7 @@ Outcome<PortmapConfig> readPortmapConfig(const Request& request) {
     }
     if (std::string_view hostIp = item.at("hostIP").string(); !hostIp.empty()) {
       mapping.hostIp = parseIp(hostIp);
-      if (!mapping.hostIp)
-        return refuse(kInvalidNetworkConfig, "invalid host IP " + jsonString(hostIp));
+      if (!mapping.hostIp) return refuse(kInvalidNetworkConfig, "invalid host IP " + jsonString(hostIp));
     }
     config.mappings.push_back(mapping);
   }
@@ -133,13 +124,12 @@ std::string portmapScript(const PortmapConfig& config, const Ip& pod, const std:
     bool anyAddress = !mapping.hostIp || mapping.hostIp->value == 0;
     rules += "add rule " + table + (anyAddress ? " hostports " : " hostip_hostports ");
     if (!anyAddress) rules += std::string(family) + " daddr " + mapping.hostIp->text() + " ";
-    rules += mapping.protocol + " dport " + std::to_string(mapping.hostPort) + " dnat to " +
-             target + ":" + std::to_string(mapping.containerPort) + tail;
+    rules += mapping.protocol + " dport " + std::to_string(mapping.hostPort) + " dnat to " + target + ":" +
+             std::to_string(mapping.containerPort) + tail;
   }
   if (rules.empty()) return "";
   if (config.masqueradeAll) {
-    rules += "add rule " + table + " masquerading " + family + " daddr " + pod.text() +
-             " masquerade" + tail;
+    rules += "add rule " + table + " masquerading " + family + " daddr " + pod.text() + " masquerade" + tail;
   } else if (config.snat) {
     std::string self = std::string(family) + " saddr ";
     std::string to = std::string(" ") + family + " daddr " + pod.text() + " masquerade" + tail;
@@ -183,8 +173,7 @@ Outcome<void> checkPortmap(const Request& request) {
   AddResult previous = TRY(previousResult(request));
   if (config.mappings.empty() || podAddresses(request, previous).empty()) return {};
   if (removalScript(commentOf(request)).empty()) {
-    return refuse(kInternal,
-                  "the port mappings of container " + request.containerId + " are not there");
+    return refuse(kInternal, "the port mappings of container " + request.containerId + " are not there");
   }
   return {};
 }

@@ -25,12 +25,7 @@ using Answer = async::Task<Result<Ref<T>>>;
 
 // Enumerations of runtime.v1, as the numbers on the wire.
 enum PodSandboxState : int32_t { kSandboxReady = 0, kSandboxNotReady = 1 };
-enum ContainerState : int32_t {
-  kContainerCreated = 0,
-  kContainerRunning = 1,
-  kContainerExited = 2,
-  kContainerUnknown = 3
-};
+enum ContainerState : int32_t { kContainerCreated = 0, kContainerRunning = 1, kContainerExited = 2, kContainerUnknown = 3 };
 enum ContainerEventType : int32_t {
   kContainerCreatedEvent = 0,
   kContainerStartedEvent = 1,
@@ -38,22 +33,9 @@ enum ContainerEventType : int32_t {
   kContainerDeletedEvent = 3
 };
 enum Protocol : int32_t { kTcp = 0, kUdp = 1, kSctp = 2 };
-enum MountPropagation : int32_t {
-  kPropagationPrivate = 0,
-  kPropagationHostToContainer = 1,
-  kPropagationBidirectional = 2
-};
-enum NamespaceMode : int32_t {
-  kNamespacePod = 0,
-  kNamespaceContainer = 1,
-  kNamespaceNode = 2,
-  kNamespaceTarget = 3
-};
-enum SecurityProfileType : int32_t {
-  kProfileRuntimeDefault = 0,
-  kProfileUnconfined = 1,
-  kProfileLocalhost = 2
-};
+enum MountPropagation : int32_t { kPropagationPrivate = 0, kPropagationHostToContainer = 1, kPropagationBidirectional = 2 };
+enum NamespaceMode : int32_t { kNamespacePod = 0, kNamespaceContainer = 1, kNamespaceNode = 2, kNamespaceTarget = 3 };
+enum SecurityProfileType : int32_t { kProfileRuntimeDefault = 0, kProfileUnconfined = 1, kProfileLocalhost = 2 };
 
 // The runtime's condition names in StatusResponse.
 constexpr std::string_view kRuntimeReady = "RuntimeReady";
@@ -85,28 +67,22 @@ class RuntimeClient {
 
   virtual Answer<v1::VersionResponse> version() = 0;
   virtual Answer<v1::StatusResponse> status(bool verbose) = 0;
-  virtual Answer<v1::UpdateRuntimeConfigResponse> updateRuntimeConfig(
-      Mut<v1::UpdateRuntimeConfigRequest> request) = 0;
+  virtual Answer<v1::UpdateRuntimeConfigResponse> updateRuntimeConfig(Mut<v1::UpdateRuntimeConfigRequest> request) = 0;
 
-  virtual Answer<v1::RunPodSandboxResponse> runPodSandbox(
-      Mut<v1::RunPodSandboxRequest> request) = 0;
+  virtual Answer<v1::RunPodSandboxResponse> runPodSandbox(Mut<v1::RunPodSandboxRequest> request) = 0;
   // Idempotent: a sandbox that is stopped or gone is no error.
   virtual Answer<v1::StopPodSandboxResponse> stopPodSandbox(std::string id) = 0;
   virtual Answer<v1::RemovePodSandboxResponse> removePodSandbox(std::string id) = 0;
   virtual Answer<v1::PodSandboxStatusResponse> podSandboxStatus(std::string id, bool verbose) = 0;
-  virtual Answer<v1::ListPodSandboxResponse> listPodSandbox(
-      Mut<v1::ListPodSandboxRequest> request) = 0;
+  virtual Answer<v1::ListPodSandboxResponse> listPodSandbox(Mut<v1::ListPodSandboxRequest> request) = 0;
 
-  virtual Answer<v1::CreateContainerResponse> createContainer(
-      Mut<v1::CreateContainerRequest> request) = 0;
+  virtual Answer<v1::CreateContainerResponse> createContainer(Mut<v1::CreateContainerRequest> request) = 0;
   virtual Answer<v1::StartContainerResponse> startContainer(std::string id) = 0;
   // Sends the stop signal, and SIGKILL after `timeoutSeconds`; answers once the container has
   // exited.
-  virtual Answer<v1::StopContainerResponse> stopContainer(std::string id,
-                                                          int64_t timeoutSeconds) = 0;
+  virtual Answer<v1::StopContainerResponse> stopContainer(std::string id, int64_t timeoutSeconds) = 0;
   virtual Answer<v1::RemoveContainerResponse> removeContainer(std::string id) = 0;
-  virtual Answer<v1::ListContainersResponse> listContainers(
-      Mut<v1::ListContainersRequest> request) = 0;
+  virtual Answer<v1::ListContainersResponse> listContainers(Mut<v1::ListContainersRequest> request) = 0;
   virtual Answer<v1::ContainerStatusResponse> containerStatus(std::string id, bool verbose) = 0;
   virtual Answer<v1::UpdateContainerResourcesResponse> updateContainerResources(
       Mut<v1::UpdateContainerResourcesRequest> request) = 0;
@@ -119,8 +95,7 @@ class RuntimeClient {
   virtual Answer<v1::AttachResponse> attach(Mut<v1::AttachRequest> request) = 0;
   virtual Answer<v1::PortForwardResponse> portForward(Mut<v1::PortForwardRequest> request) = 0;
 
-  virtual Answer<v1::ListContainerStatsResponse> listContainerStats(
-      Mut<v1::ListContainerStatsRequest> request) = 0;
+  virtual Answer<v1::ListContainerStatsResponse> listContainerStats(Mut<v1::ListContainerStatsRequest> request) = 0;
   // Exits of containers and sandboxes, from whatever source of events the runtime has.
   virtual async::Task<Result<std::unique_ptr<EventStream>>> containerEvents() = 0;
 

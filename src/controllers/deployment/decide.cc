@@ -31,7 +31,8 @@ int totalAvailable(const ReplicaSets& all) {
 }
 
 bool olderFirst(const Ref<ReplicaSet>& a, const Ref<ReplicaSet>& b) {
-  if (a->metadata.creationTimestamp != b->metadata.creationTimestamp) return a->metadata.creationTimestamp < b->metadata.creationTimestamp;
+  if (a->metadata.creationTimestamp != b->metadata.creationTimestamp)
+    return a->metadata.creationTimestamp < b->metadata.creationTimestamp;
   return a->metadata.name < b->metadata.name;
 }
 
@@ -167,7 +168,8 @@ bool isScalingEvent(const Deployment& d, const ReplicaSets& all) {
   return false;
 }
 
-std::vector<ScaleStep> decideProportionalScale(const Deployment& d, const ReplicaSets& all, const Ref<ReplicaSet>& newReplicaSet) {
+std::vector<ScaleStep> decideProportionalScale(const Deployment& d, const ReplicaSets& all,
+                                               const Ref<ReplicaSet>& newReplicaSet) {
   int wanted = wantedReplicas(d);
   ReplicaSets active;
   for (const auto& rs : all)

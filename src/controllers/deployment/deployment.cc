@@ -11,21 +11,24 @@ namespace {
 using appsv1::Deployment;
 using appsv1::ReplicaSet;
 
-constexpr int kWorkers = 5;              // --concurrent-deployment-syncs
-constexpr int kRetriesMax = 15;          // then it waits for the next event
+constexpr int kWorkers = 5;      // --concurrent-deployment-syncs
+constexpr int kRetriesMax = 15;  // then it waits for the next event
 constexpr size_t kRevisionHistoryBytesMax = 2000;
 constexpr size_t kNameBytesMax = 253;
 
 // Annotations that belong to the controller and are not copied from the Deployment.
 bool isOwnAnnotation(std::string_view key) {
-  return key == "kubectl.kubernetes.io/last-applied-configuration" || key == kRevisionAnnotation || key == kRevisionHistoryAnnotation ||
-         key == kDesiredReplicasAnnotation || key == kMaxReplicasAnnotation || key == "deprecated.deployment.rollback.to";
+  return key == "kubectl.kubernetes.io/last-applied-configuration" || key == kRevisionAnnotation ||
+         key == kRevisionHistoryAnnotation || key == kDesiredReplicasAnnotation || key == kMaxReplicasAnnotation ||
+         key == "deprecated.deployment.rollback.to";
 }
 
 bool copyAnnotations(const Deployment& from, Mut<ReplicaSet>& to) {
   bool changed = false;
   for (const auto& [key, value] : from.metadata.annotations) {
-    if (isOwnAnnotation(key) || (to->metadata.annotations.contains(key) && schema::valueOf(to->metadata.annotations, key) == value)) continue;
+    if (isOwnAnnotation(key) ||
+        (to->metadata.annotations.contains(key) && schema::valueOf(to->metadata.annotations, key) == value))
+      continue;
     schema::set(to->metadata.annotations, to.arena(), key, value);
     changed = true;
   }
@@ -45,7 +48,8 @@ bool raiseRevision(Mut<ReplicaSet>& rs, int64_t revision) {
   if (current > 0) {
     std::string history(schema::valueOf(rs->metadata.annotations, kRevisionHistoryAnnotation));
     history += fmt::format("{}{}", history.empty() ? "" : ",", current);
-    while (history.size() > kRevisionHistoryBytesMax && history.find(',') != std::string::npos) history.erase(0, history.find(',') + 1);
+    while (history.size() > kRevisionHistoryBytesMax && history.find(',') != std::string::npos)
+      history.erase(0, history.find(',') + 1);
     schema::set(rs->metadata.annotations, rs.arena(), kRevisionHistoryAnnotation, history);
   }
   schema::set(rs->metadata.annotations, rs.arena(), kRevisionAnnotation, fmt::format("{}", revision));
@@ -81,7 +85,8 @@ class DeploymentController : public Controller {
     auto registration = stop.onStop([this] { queue_->shutDown(); });
     async::Gate gate(context_.env.executor);
     gate.spawn(recorder_.run(stop));
-    co_await client::runWorkers(context_.env, queue_, kWorkers, [this](std::string key) { return syncBounded(this, std::move(key)); });
+    co_await client::runWorkers(context_.env, queue_, kWorkers,
+                                [this](std::string key) { return syncBounded(this, std::move(key)); });
     co_await gate.close();
   }
 
@@ -215,15 +220,18 @@ class DeploymentController : public Controller {
       std::replace(all->begin(), all->end(), found, updated);
       found = updated;
     }
-    CO_TRY(co_await followRevision(d, found, "FoundNewReplicaSet", fmt::format("Found new replica set \"{}\"", found->metadata.name), false));
+    CO_TRY(co_await followRevision(d, found, "FoundNewReplicaSet",
+                                   fmt::format("Found new replica set \"{}\"", found->metadata.name), false));
     co_return found;
   }
 
   // Writes the revision of the new ReplicaSet to the Deployment, and a first Progressing condition (or `always`).
-  Task<Result<void>> followRevision(Ref<Deployment>* d, Ref<ReplicaSet> rs, std::string reason, std::string message, bool always) {
+  Task<Result<void>> followRevision(Ref<Deployment>* d, Ref<ReplicaSet> rs, std::string reason, std::string message,
+                                    bool always) {
     schema::Str revision = schema::valueOf(rs->metadata.annotations, kRevisionAnnotation);
     bool sameRevision = schema::valueOf((*d)->metadata.annotations, kRevisionAnnotation) == revision;
-    bool wantsCondition = (*d)->spec.progressDeadlineSeconds.present && (always || !deploymentCondition((*d)->status, "Progressing"));
+    bool wantsCondition =
+        (*d)->spec.progressDeadlineSeconds.present && (always || !deploymentCondition((*d)->status, "Progressing"));
     if (sameRevision && !wantsCondition) co_return Result<void>();
     Mut<Deployment> next = schema::edit(*d);
     schema::set(next->metadata.annotations, next.arena(), kRevisionAnnotation, revision);
@@ -255,7 +263,8 @@ class DeploymentController : public Controller {
     if (d->spec.strategy.type == "RollingUpdate") {
       int total = 0, surge = 0;
       for (const auto& other : all) total += other->spec.replicas.valueOr(0);
-      if (const auto* rolling = d->spec.strategy.rollingUpdate; rolling && rolling->maxSurge) surge = scaledValue(*rolling->maxSurge, wanted, true);
+      if (const auto* rolling = d->spec.strategy.rollingUpdate; rolling && rolling->maxSurge)
+        surge = scaledValue(*rolling->maxSurge, wanted, true);
       size = std::max(0, std::min(wanted + surge - total, wanted));
     }
     rs->spec.replicas = size;
@@ -293,7 +302,8 @@ class DeploymentController : public Controller {
       co_return Unexpected(std::move(made).error());
     }
     all->push_back(*made);
-    if (size > 0) recorder_.event(*d, "Normal", "ScalingReplicaSet", fmt::format("Scaled up replica set {} from 0 to {}", name, size));
+    if (size > 0)
+      recorder_.event(*d, "Normal", "ScalingReplicaSet", fmt::format("Scaled up replica set {} from 0 to {}", name, size));
     CO_TRY(co_await followRevision(d, *made, "NewReplicaSetCreated", fmt::format("Created new replica set \"{}\"", name), true));
     co_return *made;
   }
@@ -309,8 +319,9 @@ class DeploymentController : public Controller {
       std::replace(all->begin(), all->end(), before, updated);
       int from = before->spec.replicas.valueOr(0), to = steps[i].replicas;
       if (from != to)
-        recorder_.event(d, "Normal", "ScalingReplicaSet", fmt::format("Scaled {} replica set {} from {} to {}", to > from ? "up" : "down",
-                                                                      before->metadata.name, from, to));
+        recorder_.event(
+            d, "Normal", "ScalingReplicaSet",
+            fmt::format("Scaled {} replica set {} from {} to {}", to > from ? "up" : "down", before->metadata.name, from, to));
     }
     co_return Result<void>();
   }
@@ -321,7 +332,8 @@ class DeploymentController : public Controller {
       if (!newReplicaSet || rs->metadata.uid != newReplicaSet->metadata.uid) old.push_back(rs);
     ReplicaSets gone = decideCleanup(*d, old);
     for (size_t i = 0; i < gone.size(); ++i) {
-      auto removed = co_await client::remove<ReplicaSet>(context_.client, std::string(gone[i]->metadata.namespace_), std::string(gone[i]->metadata.name));
+      auto removed = co_await client::remove<ReplicaSet>(context_.client, std::string(gone[i]->metadata.namespace_),
+                                                         std::string(gone[i]->metadata.name));
       if (!removed && !isNotFound(removed.error())) co_return removed;
     }
     co_return Result<void>();

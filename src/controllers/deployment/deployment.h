@@ -60,8 +60,8 @@ Mut<appsv1::Deployment> calculateDeploymentStatus(const Ref<appsv1::Deployment>&
 bool isComplete(const appsv1::Deployment& deployment, const appsv1::DeploymentStatus& status);
 const appsv1::DeploymentCondition* deploymentCondition(const appsv1::DeploymentStatus& status, std::string_view type);
 // Replaces the condition of that type when status or reason changes.
-void setDeploymentCondition(Mut<appsv1::Deployment>& deployment, std::string_view type, std::string_view status, std::string_view reason,
-                            std::string_view message, int64_t nowUnixSeconds);
+void setDeploymentCondition(Mut<appsv1::Deployment>& deployment, std::string_view type, std::string_view status,
+                            std::string_view reason, std::string_view message, int64_t nowUnixSeconds);
 int64_t revisionOf(const metav1::ObjectMeta& metadata);
 
 }  // namespace knarr::controllers

@@ -21,9 +21,8 @@ Ref<T> fromJson(const std::string& json) {
 }
 
 std::string templateOf(const std::string& image, const std::string& extraLabels = "") {
-  return fmt::format(
-      R"({{"metadata":{{"labels":{{"app":"web"{}}}}},"spec":{{"containers":[{{"name":"main","image":"{}"}}]}}}})",
-      extraLabels, image);
+  return fmt::format(R"({{"metadata":{{"labels":{{"app":"web"{}}}}},"spec":{{"containers":[{{"name":"main","image":"{}"}}]}}}})",
+                     extraLabels, image);
 }
 
 struct DeploymentShape {
@@ -37,8 +36,7 @@ struct DeploymentShape {
 Ref<Deployment> deploymentOf(const DeploymentShape& shape) {
   return fromJson<Deployment>(fmt::format(
       R"({{"metadata":{{"name":"web","namespace":"default","uid":"d","generation":2}},"spec":{{"replicas":{},"strategy":{{"type":"{}","rollingUpdate":{{"maxSurge":{},"maxUnavailable":{}}}}},"template":{}{}}},"status":{{{}}}}})",
-      shape.replicas, shape.type, shape.surge, shape.unavailable, templateOf(shape.image),
-      shape.extra, shape.status));
+      shape.replicas, shape.type, shape.surge, shape.unavailable, templateOf(shape.image), shape.extra, shape.status));
 }
 
 struct SetShape {
@@ -57,16 +55,14 @@ Ref<ReplicaSet> setOf(const SetShape& shape) {
       R"({{"metadata":{{"name":"{0}","namespace":"default","uid":"{0}","annotations":{{{1}}}{2}}},"spec":{{"replicas":{3},"template":{4}}},"status":{{"replicas":{5},"availableReplicas":{6},"readyReplicas":{7}}}}})",
       shape.name, shape.annotations, shape.metadata, shape.spec,
       templateOf(shape.image, fmt::format(R"(,"pod-template-hash":"{}")", shape.name)),
-      shape.status < 0 ? shape.spec : shape.status, shape.available,
-      shape.ready < 0 ? shape.available : shape.ready)));
+      shape.status < 0 ? shape.spec : shape.status, shape.available, shape.ready < 0 ? shape.available : shape.ready)));
   rs->metadata.creationTimestamp = schema::Time::fromUnix(kNow - 1000 + shape.created);
   return std::move(rs).publish();
 }
 
 std::map<std::string, int> sizesOf(const std::vector<ScaleStep>& steps) {
   std::map<std::string, int> sizes;
-  for (const ScaleStep& step : steps)
-    sizes[std::string(step.replicaSet->metadata.name)] = step.replicas;
+  for (const ScaleStep& step : steps) sizes[std::string(step.replicaSet->metadata.name)] = step.replicas;
   return sizes;
 }
 using Sizes = std::map<std::string, int>;
@@ -88,14 +84,11 @@ TEST(RollingBounds, rounding) {
                                             {0, "2", "2", 2, 0},
                                             {10, "\"junk\"", "1", 0, 1},
                                             {10, "\"100%\"", "\"100%\"", 10, 10}}) {
-    auto bounds = rollingBounds(
-        *deploymentOf({.replicas = c.replicas, .surge = c.surge, .unavailable = c.unavailable}));
+    auto bounds = rollingBounds(*deploymentOf({.replicas = c.replicas, .surge = c.surge, .unavailable = c.unavailable}));
     EXPECT_EQ(bounds.surge, c.wantSurge) << c.replicas << " " << c.surge << " " << c.unavailable;
-    EXPECT_EQ(bounds.unavailable, c.wantUnavailable)
-        << c.replicas << " " << c.surge << " " << c.unavailable;
+    EXPECT_EQ(bounds.unavailable, c.wantUnavailable) << c.replicas << " " << c.surge << " " << c.unavailable;
   }
-  auto recreate =
-      rollingBounds(*deploymentOf({.surge = "3", .unavailable = "3", .type = "Recreate"}));
+  auto recreate = rollingBounds(*deploymentOf({.surge = "3", .unavailable = "3", .type = "Recreate"}));
   EXPECT_EQ(recreate.surge, 0);
   EXPECT_EQ(recreate.unavailable, 0);
 }
@@ -110,64 +103,21 @@ TEST(RollingStep, byTable) {
     Sizes steps;
   };
   auto fresh = [](int spec, int available) {
-    return SetShape{
-        .name = "new", .spec = spec, .available = available, .image = "v2", .created = 100};
+    return SetShape{.name = "new", .spec = spec, .available = available, .image = "v2", .created = 100};
   };
   for (const Case& c : std::initializer_list<Case>{
            {"nothing yet, first size", 10, "2", "0", {}, fresh(0, 0), {{"new", 10}}},
            {"room by surge only", 10, "2", "0", {{"old", 10, 10}}, fresh(0, 0), {{"new", 2}}},
-           {"surge used up, nothing available yet",
-            10,
-            "2",
-            "0",
-            {{"old", 10, 10}},
-            fresh(2, 0),
-            {}},
+           {"surge used up, nothing available yet", 10, "2", "0", {{"old", 10, 10}}, fresh(2, 0), {}},
            {"one became available", 10, "2", "0", {{"old", 10, 10}}, fresh(2, 1), {{"old", 9}}},
-           {"old shrank, the new grows first",
-            10,
-            "2",
-            "0",
-            {{"old", 8, 8}},
-            fresh(2, 2),
-            {{"new", 4}}},
-           {"unavailable allows shrinking first",
-            10,
-            "0",
-            "3",
-            {{"old", 10, 10}},
-            fresh(0, 0),
-            {{"old", 7}}},
-           {"surge is not borrowed from the fencepost",
-            10,
-            "0",
-            "0",
-            {{"old", 10, 10}},
-            fresh(0, 0),
-            {{"old", 9}}},
-           {"then the new one grows into the hole",
-            10,
-            "0",
-            "3",
-            {{"old", 7, 7}},
-            fresh(0, 0),
-            {{"new", 3}}},
-           {"new pods not available hold the old ones",
-            10,
-            "0",
-            "3",
-            {{"old", 7, 7}},
-            fresh(3, 0),
-            {}},
+           {"old shrank, the new grows first", 10, "2", "0", {{"old", 8, 8}}, fresh(2, 2), {{"new", 4}}},
+           {"unavailable allows shrinking first", 10, "0", "3", {{"old", 10, 10}}, fresh(0, 0), {{"old", 7}}},
+           {"surge is not borrowed from the fencepost", 10, "0", "0", {{"old", 10, 10}}, fresh(0, 0), {{"old", 9}}},
+           {"then the new one grows into the hole", 10, "0", "3", {{"old", 7, 7}}, fresh(0, 0), {{"new", 3}}},
+           {"new pods not available hold the old ones", 10, "0", "3", {{"old", 7, 7}}, fresh(3, 0), {}},
            {"broken old pods go first", 10, "2", "2", {{"old", 10, 4}}, fresh(2, 0), {{"old", 8}}},
            {"all old ones broken", 4, "1", "1", {{"old", 4, 0}}, fresh(1, 1), {{"old", 2}}},
-           {"older set first",
-            10,
-            "0",
-            "2",
-            {{"b", 5, 5, "v1", 20}, {"a", 5, 5, "v0", 10}},
-            fresh(0, 0),
-            {{"a", 3}}},
+           {"older set first", 10, "0", "2", {{"b", 5, 5, "v1", 20}, {"a", 5, 5, "v0", 10}}, fresh(0, 0), {{"a", 3}}},
            {"broken ones first, then by age",
             10,
             "0",
@@ -175,13 +125,7 @@ TEST(RollingStep, byTable) {
             {{"a", 5, 5, "v0", 10}, {"b", 5, 3, "v1", 20}},
             fresh(0, 0),
             {{"a", 3}, {"b", 3}}},
-           {"scaled-down deployment shrinks the new set",
-            3,
-            "1",
-            "1",
-            {},
-            fresh(5, 5),
-            {{"new", 3}}},
+           {"scaled-down deployment shrinks the new set", 3, "1", "1", {}, fresh(5, 5), {{"new", 3}}},
            {"complete", 10, "2", "2", {{"old", 0, 0}}, fresh(10, 10), {}},
            {"a percentage", 10, "\"25%\"", "\"25%\"", {{"old", 10, 10}}, fresh(0, 0), {{"new", 3}}},
            {"no more than wanted", 3, "10", "0", {{"old", 3, 3}}, fresh(0, 0), {{"new", 3}}},
@@ -209,10 +153,8 @@ TEST(RollingStep, endsAndKeepsItsBounds) {
         for (bool slow : {false, true}) {
           auto d = deploymentOf({.replicas = replicas, .surge = surge, .unavailable = unavailable});
           RollingBounds bounds = rollingBounds(*d);
-          SetShape old{.name = "old", .spec = replicas, .available = replicas},
-              fresh{.name = "new", .image = "v2", .created = 9};
-          std::string what = fmt::format("{} replicas, surge {}, unavailable {}, slow {}", replicas,
-                                         surge, unavailable, slow);
+          SetShape old{.name = "old", .spec = replicas, .available = replicas}, fresh{.name = "new", .image = "v2", .created = 9};
+          std::string what = fmt::format("{} replicas, surge {}, unavailable {}, slow {}", replicas, surge, unavailable, slow);
           bool done = false;
           for (int round = 0; round < 300 && !done; ++round) {
             Ref<ReplicaSet> oldSet = setOf(old), newSet = setOf(fresh);
@@ -223,8 +165,7 @@ TEST(RollingStep, endsAndKeepsItsBounds) {
             old.available = std::min(old.available, old.spec);
             fresh.available = std::min(fresh.available, fresh.spec);
             ASSERT_GE(old.available + fresh.available, replicas - bounds.unavailable) << what;
-            if (fresh.available < fresh.spec)
-              fresh.available = slow ? fresh.available + 1 : fresh.spec;
+            if (fresh.available < fresh.spec) fresh.available = slow ? fresh.available + 1 : fresh.spec;
             done = old.spec == 0 && fresh.available == replicas;
           }
           EXPECT_TRUE(done) << what;
@@ -232,25 +173,19 @@ TEST(RollingStep, endsAndKeepsItsBounds) {
 }
 
 std::string scaledFor(int desired, int most) {
-  return fmt::format(
-      R"("deployment.kubernetes.io/desired-replicas":"{}","deployment.kubernetes.io/max-replicas":"{}")",
-      desired, most);
+  return fmt::format(R"("deployment.kubernetes.io/desired-replicas":"{}","deployment.kubernetes.io/max-replicas":"{}")", desired,
+                     most);
 }
 
 TEST(ScalingEvent, isAChangeOfWhatWasDesired) {
   auto d = deploymentOf({.replicas = 10});
-  EXPECT_FALSE(
-      isScalingEvent(*d, {setOf({.name = "a", .spec = 5, .annotations = scaledFor(10, 12)})}));
-  EXPECT_TRUE(
-      isScalingEvent(*d, {setOf({.name = "a", .spec = 5, .annotations = scaledFor(5, 7)})}));
-  EXPECT_FALSE(
-      isScalingEvent(*d, {setOf({.name = "a", .spec = 0, .annotations = scaledFor(5, 7)})}))
+  EXPECT_FALSE(isScalingEvent(*d, {setOf({.name = "a", .spec = 5, .annotations = scaledFor(10, 12)})}));
+  EXPECT_TRUE(isScalingEvent(*d, {setOf({.name = "a", .spec = 5, .annotations = scaledFor(5, 7)})}));
+  EXPECT_FALSE(isScalingEvent(*d, {setOf({.name = "a", .spec = 0, .annotations = scaledFor(5, 7)})}))
       << "an empty one does not count";
   EXPECT_FALSE(isScalingEvent(*d, {setOf({.name = "a", .spec = 5})}));
-  EXPECT_FALSE(isScalingEvent(
-      *d, {setOf({.name = "a",
-                  .spec = 5,
-                  .annotations = R"("deployment.kubernetes.io/desired-replicas":"x")"})}));
+  EXPECT_FALSE(
+      isScalingEvent(*d, {setOf({.name = "a", .spec = 5, .annotations = R"("deployment.kubernetes.io/desired-replicas":"x")"})}));
 }
 
 TEST(ProportionalScale, byTable) {
@@ -264,21 +199,9 @@ TEST(ProportionalScale, byTable) {
   for (const Case& c : std::initializer_list<Case>{
            {"one active set takes all", 10, "2", {{.name = "new", .spec = 5}}, {{"new", 10}}},
            {"one active set of the right size", 5, "2", {{.name = "new", .spec = 5}}, {}},
-           {"the active one is old",
-            7,
-            "2",
-            {{.name = "old", .spec = 5}, {.name = "new", .spec = 0}},
-            {{"old", 7}}},
-           {"none active: the new one",
-            7,
-            "2",
-            {{.name = "old", .spec = 0}, {.name = "new", .spec = 0}},
-            {{"new", 7}}},
-           {"none active, none new: the newest",
-            7,
-            "2",
-            {{.name = "b", .created = 9}, {.name = "a", .created = 3}},
-            {{"b", 7}}},
+           {"the active one is old", 7, "2", {{.name = "old", .spec = 5}, {.name = "new", .spec = 0}}, {{"old", 7}}},
+           {"none active: the new one", 7, "2", {{.name = "old", .spec = 0}, {.name = "new", .spec = 0}}, {{"new", 7}}},
+           {"none active, none new: the newest", 7, "2", {{.name = "b", .created = 9}, {.name = "a", .created = 3}}, {{"b", 7}}},
            // 5+10+5 of 20 + 0 to 30: shares of one and a half.
            {"shares",
             30,
@@ -320,18 +243,15 @@ TEST(ProportionalScale, byTable) {
 }
 
 TEST(ProportionalScale, aSaturatedNewSetEndsTheOthers) {
-  Ref<ReplicaSet> fresh =
-      setOf({.name = "new", .spec = 4, .available = 4, .annotations = scaledFor(4, 5)});
+  Ref<ReplicaSet> fresh = setOf({.name = "new", .spec = 4, .available = 4, .annotations = scaledFor(4, 5)});
   ReplicaSets all{setOf({.name = "a", .spec = 2}), fresh, setOf({.name = "b", .spec = 1})};
-  EXPECT_EQ(
-      sizesOf(decideProportionalScale(*deploymentOf({.replicas = 4, .surge = "1"}), all, fresh)),
-      (Sizes{{"a", 0}, {"b", 0}}));
+  EXPECT_EQ(sizesOf(decideProportionalScale(*deploymentOf({.replicas = 4, .surge = "1"}), all, fresh)),
+            (Sizes{{"a", 0}, {"b", 0}}));
 }
 
 TEST(FindNewReplicaSet, isTheOldestWithTheTemplate) {
   auto d = deploymentOf({.image = "v2"});
-  auto a = setOf({.name = "a", .image = "v1", .created = 1}),
-       b = setOf({.name = "b", .image = "v2", .created = 3}),
+  auto a = setOf({.name = "a", .image = "v1", .created = 1}), b = setOf({.name = "b", .image = "v2", .created = 3}),
        c = setOf({.name = "c", .image = "v2", .created = 2});
   EXPECT_EQ(findNewReplicaSet(*d, {a, b, c}), c) << "the label with the hash does not count";
   EXPECT_FALSE(findNewReplicaSet(*d, {a}));
@@ -350,60 +270,45 @@ TEST(PodTemplateHash, dependsOnTemplateAndCollisions) {
 }
 
 TEST(Cleanup, keepsTheLimit) {
-  auto revision = [](int n) {
-    return fmt::format(R"("deployment.kubernetes.io/revision":"{}")", n);
-  };
-  ReplicaSets old{setOf({.name = "r3", .annotations = revision(3)}),
-                  setOf({.name = "r1", .annotations = revision(1)}),
-                  setOf({.name = "r2", .spec = 1, .annotations = revision(2)}),
-                  setOf({.name = "r10", .annotations = revision(10)}),
-                  setOf({.name = "going",
-                         .annotations = revision(0),
-                         .metadata = R"(,"deletionTimestamp":"2026-01-01T00:00:00Z")"})};
+  auto revision = [](int n) { return fmt::format(R"("deployment.kubernetes.io/revision":"{}")", n); };
+  ReplicaSets old{
+      setOf({.name = "r3", .annotations = revision(3)}), setOf({.name = "r1", .annotations = revision(1)}),
+      setOf({.name = "r2", .spec = 1, .annotations = revision(2)}), setOf({.name = "r10", .annotations = revision(10)}),
+      setOf({.name = "going", .annotations = revision(0), .metadata = R"(,"deletionTimestamp":"2026-01-01T00:00:00Z")"})};
   auto names = [](const ReplicaSets& sets) {
     std::vector<std::string> out;
     for (const auto& rs : sets) out.emplace_back(rs->metadata.name);
     return out;
   };
   using Names = std::vector<std::string>;
-  auto limited = [](const char* limit) {
-    return deploymentOf({.extra = std::string(R"(,"revisionHistoryLimit":)") + limit});
-  };
+  auto limited = [](const char* limit) { return deploymentOf({.extra = std::string(R"(,"revisionHistoryLimit":)") + limit}); };
   EXPECT_EQ(names(decideCleanup(*limited("4"), old)), Names{});
   EXPECT_EQ(names(decideCleanup(*limited("3"), old)), Names{"r1"});
-  EXPECT_EQ(names(decideCleanup(*limited("2"), old)), Names{"r1"})
-      << "one that still has pods is passed over";
+  EXPECT_EQ(names(decideCleanup(*limited("2"), old)), Names{"r1"}) << "one that still has pods is passed over";
   EXPECT_EQ(names(decideCleanup(*limited("0"), old)), (Names{"r1", "r3", "r10"}));
   EXPECT_EQ(names(decideCleanup(*limited("2147483647"), old)), Names{});
-  EXPECT_EQ(names(decideCleanup(*deploymentOf({}), old)), Names{})
-      << "without a limit everything stays";
+  EXPECT_EQ(names(decideCleanup(*deploymentOf({}), old)), Names{}) << "without a limit everything stays";
   ReplicaSets unobserved{setOf({.name = "x", .metadata = R"(,"generation":5)"})};
-  EXPECT_EQ(names(decideCleanup(*limited("0"), unobserved)), Names{})
-      << "its status is from before";
+  EXPECT_EQ(names(decideCleanup(*limited("0"), unobserved)), Names{}) << "its status is from before";
 }
 
 std::string conditionText(const appsv1::DeploymentStatus& status, std::string_view type) {
   const appsv1::DeploymentCondition* condition = deploymentCondition(status, type);
-  return condition
-             ? fmt::format("{} {} {}", condition->status, condition->reason, condition->message)
-             : "none";
+  return condition ? fmt::format("{} {} {}", condition->status, condition->reason, condition->message) : "none";
 }
 
 TEST(DeploymentStatus, sums) {
   auto fresh = setOf({.name = "new", .spec = 4, .available = 2, .image = "v2", .ready = 3});
   auto next = calculateDeploymentStatus(deploymentOf({.replicas = 6, .unavailable = "1"}),
-                                        {setOf({.name = "old", .spec = 3, .available = 3}), fresh},
-                                        fresh, kNow);
+                                        {setOf({.name = "old", .spec = 3, .available = 3}), fresh}, fresh, kNow);
   EXPECT_EQ(next->status.observedGeneration, 2);
   EXPECT_EQ(next->status.replicas, 7);
   EXPECT_EQ(next->status.updatedReplicas, 4);
   EXPECT_EQ(next->status.readyReplicas, 6);
   EXPECT_EQ(next->status.availableReplicas, 5);
   EXPECT_EQ(next->status.unavailableReplicas, 2);
-  EXPECT_EQ(conditionText(next->status, "Available"),
-            "True MinimumReplicasAvailable Deployment has minimum availability.");
-  auto fewer = calculateDeploymentStatus(
-      deploymentOf({.replicas = 6, .surge = "1", .unavailable = "0"}), {fresh}, fresh, kNow);
+  EXPECT_EQ(conditionText(next->status, "Available"), "True MinimumReplicasAvailable Deployment has minimum availability.");
+  auto fewer = calculateDeploymentStatus(deploymentOf({.replicas = 6, .surge = "1", .unavailable = "0"}), {fresh}, fresh, kNow);
   EXPECT_EQ(conditionText(fewer->status, "Available"),
             "False MinimumReplicasUnavailable Deployment does not have minimum availability.");
 }
@@ -415,8 +320,7 @@ TEST(DeploymentStatus, progressing) {
         std::string_view(reason) == "ProgressDeadlineExceeded" ? "False" : "True", reason,
         updatedAgo < 100 ? "2027-01-15T07:59:30Z" : "2027-01-15T07:40:00Z");
   };
-  constexpr const char* kSame =
-      R"("replicas":4,"updatedReplicas":4,"readyReplicas":2,"availableReplicas":2)";
+  constexpr const char* kSame = R"("replicas":4,"updatedReplicas":4,"readyReplicas":2,"availableReplicas":2)";
   struct Case {
     const char* what;
     std::string status;
@@ -428,27 +332,23 @@ TEST(DeploymentStatus, progressing) {
   for (const Case& c : std::initializer_list<Case>{
            {"complete", kSame + progressing("ReplicaSetUpdated", 10), 4, kDeadline,
             "True NewReplicaSetAvailable ReplicaSet \"new\" has successfully progressed."},
-           {"one more became available",
-            R"("replicas":4,"updatedReplicas":4,"readyReplicas":1,"availableReplicas":1)", 2,
+           {"one more became available", R"("replicas":4,"updatedReplicas":4,"readyReplicas":1,"availableReplicas":1)", 2,
             kDeadline, "True ReplicaSetUpdated ReplicaSet \"new\" is progressing."},
-           {"nothing moved, there is time", kSame + progressing("ReplicaSetUpdated", 10), 2,
-            kDeadline, "True ReplicaSetUpdated m"},
-           {"nothing moved for too long", kSame + progressing("ReplicaSetUpdated", 1200), 2,
-            kDeadline,
+           {"nothing moved, there is time", kSame + progressing("ReplicaSetUpdated", 10), 2, kDeadline,
+            "True ReplicaSetUpdated m"},
+           {"nothing moved for too long", kSame + progressing("ReplicaSetUpdated", 1200), 2, kDeadline,
             "False ProgressDeadlineExceeded ReplicaSet \"new\" has timed out progressing."},
            {"it stays timed out", kSame + progressing("ProgressDeadlineExceeded", 10), 2, kDeadline,
             "False ProgressDeadlineExceeded m"},
-           {"a pod lost after the end is no failure",
-            kSame + progressing("NewReplicaSetAvailable", 1200), 2, kDeadline,
+           {"a pod lost after the end is no failure", kSame + progressing("NewReplicaSetAvailable", 1200), 2, kDeadline,
             "True NewReplicaSetAvailable m"},
            {"without a deadline", kSame + progressing("ReplicaSetUpdated", 10), 2, "", "none"},
            {"with the largest deadline", kSame + progressing("ReplicaSetUpdated", 10), 2,
             R"(,"progressDeadlineSeconds":2147483647)", "none"},
        }) {
     auto fresh = setOf({.name = "new", .spec = 4, .available = c.available, .image = "v2"});
-    auto next = calculateDeploymentStatus(
-        deploymentOf({.replicas = 4, .unavailable = "4", .extra = c.extra, .status = c.status}),
-        {fresh}, fresh, kNow);
+    auto next = calculateDeploymentStatus(deploymentOf({.replicas = 4, .unavailable = "4", .extra = c.extra, .status = c.status}),
+                                          {fresh}, fresh, kNow);
     EXPECT_EQ(conditionText(next->status, "Progressing"), c.text) << c.what;
   }
 }
@@ -472,14 +372,12 @@ TEST(DeploymentCondition, keepsTheTransitionTimeOfTheSameStatus) {
   Mut<Deployment> d = schema::edit(deploymentOf({}));
   setDeploymentCondition(d, "Available", "True", "A", "one", kNow);
   setDeploymentCondition(d, "Available", "True", "A", "two", kNow + 5);
-  EXPECT_EQ(deploymentCondition(d->status, "Available")->message, "one")
-      << "the message alone does not count";
+  EXPECT_EQ(deploymentCondition(d->status, "Available")->message, "one") << "the message alone does not count";
   setDeploymentCondition(d, "Available", "True", "B", "three", kNow + 10);
   EXPECT_EQ(deploymentCondition(d->status, "Available")->lastTransitionTime.unixSeconds(), kNow);
   EXPECT_EQ(deploymentCondition(d->status, "Available")->lastUpdateTime.unixSeconds(), kNow + 10);
   setDeploymentCondition(d, "Available", "False", "C", "four", kNow + 20);
-  EXPECT_EQ(deploymentCondition(d->status, "Available")->lastTransitionTime.unixSeconds(),
-            kNow + 20);
+  EXPECT_EQ(deploymentCondition(d->status, "Available")->lastTransitionTime.unixSeconds(), kNow + 20);
   EXPECT_EQ(d->status.conditions.size(), 1u);
 }
 

@@ -33,7 +33,8 @@ bool hasProgressDeadline(const Deployment& d) {
 }
 
 bool isProgressing(const DeploymentStatus& before, const DeploymentStatus& now) {
-  return now.updatedReplicas > before.updatedReplicas || now.replicas - now.updatedReplicas < before.replicas - before.updatedReplicas ||
+  return now.updatedReplicas > before.updatedReplicas ||
+         now.replicas - now.updatedReplicas < before.replicas - before.updatedReplicas ||
          now.readyReplicas > before.readyReplicas || now.availableReplicas > before.availableReplicas;
 }
 
@@ -46,7 +47,8 @@ bool timedOut(const Deployment& d, const DeploymentStatus& status, int64_t now) 
 
 // "ReplicaSet "x"" or "Deployment "d"" when there is none yet.
 std::string subject(const Deployment& d, const Ref<ReplicaSet>& newReplicaSet) {
-  return newReplicaSet ? fmt::format("ReplicaSet \"{}\"", newReplicaSet->metadata.name) : fmt::format("Deployment \"{}\"", d.metadata.name);
+  return newReplicaSet ? fmt::format("ReplicaSet \"{}\"", newReplicaSet->metadata.name)
+                       : fmt::format("Deployment \"{}\"", d.metadata.name);
 }
 
 void updateProgressing(const Ref<Deployment>& before, Mut<Deployment>& next, const Ref<ReplicaSet>& newReplicaSet, int64_t now) {
@@ -132,7 +134,8 @@ Mut<Deployment> calculateDeploymentStatus(const Ref<Deployment>& d, const Replic
   if (available >= least)
     setDeploymentCondition(next, "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", now);
   else
-    setDeploymentCondition(next, "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.", now);
+    setDeploymentCondition(next, "Available", "False", "MinimumReplicasUnavailable",
+                           "Deployment does not have minimum availability.", now);
   updateProgressing(d, next, newReplicaSet, now);
   copyReplicaFailure(next, all, newReplicaSet, now);
   return next;

@@ -80,9 +80,7 @@ bool Expectations::satisfied(const std::string& owner) const {
   if (entry.creations <= 0 && entry.deletions.empty()) return true;
   return clock_.now() - entry.since > kExpectationsTimeout;
 }
-void Expectations::expectCreations(const std::string& owner, int count) {
-  byOwner_[owner] = Entry{count, {}, clock_.now()};
-}
+void Expectations::expectCreations(const std::string& owner, int count) { byOwner_[owner] = Entry{count, {}, clock_.now()}; }
 void Expectations::expectDeletions(const std::string& owner, std::vector<std::string> keys) {
   byOwner_[owner] = Entry{0, std::move(keys), clock_.now()};
 }
@@ -93,7 +91,8 @@ void Expectations::deletionObserved(const std::string& owner, const std::string&
   if (auto found = byOwner_.find(owner); found != byOwner_.end()) std::erase(found->second.deletions, key);
 }
 
-Claim decideClaim(const metav1::ObjectMeta& candidate, const metav1::ObjectMeta& owner, const apimachinery::LabelSelector& selector) {
+Claim decideClaim(const metav1::ObjectMeta& candidate, const metav1::ObjectMeta& owner,
+                  const apimachinery::LabelSelector& selector) {
   const metav1::OwnerReference* controller = controllerOf(candidate);
   bool matches = selector.matches(candidate.labels);
   if (controller) {
@@ -110,13 +109,15 @@ namespace {
 std::string adoptionPatch(const metav1::ObjectMeta& candidate, const Ref<>& owner) {
   const metav1::ObjectMeta& metadata = schema::metadataOf(owner);
   return fmt::format(
-      "{{\"metadata\":{{\"uid\":\"{}\",\"ownerReferences\":[{{\"apiVersion\":\"{}\",\"kind\":\"{}\",\"name\":\"{}\",\"uid\":\"{}\","
+      "{{\"metadata\":{{\"uid\":\"{}\",\"ownerReferences\":[{{\"apiVersion\":\"{}\",\"kind\":\"{}\",\"name\":\"{}\",\"uid\":\"{}"
+      "\","
       "\"controller\":true,\"blockOwnerDeletion\":true}}]}}}}",
       candidate.uid, codec::apiVersionOf(owner.type()), owner.type().kind, metadata.name, metadata.uid);
 }
 
 std::string releasePatch(const metav1::ObjectMeta& candidate, const metav1::ObjectMeta& owner) {
-  return fmt::format("{{\"metadata\":{{\"uid\":\"{}\",\"ownerReferences\":[{{\"$patch\":\"delete\",\"uid\":\"{}\"}}]}}}}", candidate.uid, owner.uid);
+  return fmt::format("{{\"metadata\":{{\"uid\":\"{}\",\"ownerReferences\":[{{\"$patch\":\"delete\",\"uid\":\"{}\"}}]}}}}",
+                     candidate.uid, owner.uid);
 }
 
 Task<Result<void>> checkOwnerAlive(Client* client, Ref<> owner) {
@@ -126,7 +127,8 @@ Task<Result<void>> checkOwnerAlive(Client* client, Ref<> owner) {
   Ref<> fresh = CO_TRY(co_await client->get(*resource, std::string(known.namespace_), std::string(known.name)));
   const metav1::ObjectMeta& live = schema::metadataOf(fresh);
   if (live.uid != known.uid || live.deletionTimestamp)
-    co_return fail(Reason::Conflict, fmt::format("can't adopt: {} {}/{} is gone or being deleted", type.kind, known.namespace_, known.name));
+    co_return fail(Reason::Conflict,
+                   fmt::format("can't adopt: {} {}/{} is gone or being deleted", type.kind, known.namespace_, known.name));
   co_return Result<void>();
 }
 
@@ -155,7 +157,8 @@ Task<Result<std::vector<Ref<>>>> claimObjects(Client* client, const client::Reso
       case Claim::Adopt: {
         if (!ownerChecked) CO_TRY(co_await checkOwnerAlive(client, owner));
         ownerChecked = true;
-        auto adopted = co_await client->patch(*resource, nameSpace, name, client::PatchType::StrategicMerge, adoptionPatch(candidate, owner));
+        auto adopted = co_await client->patch(*resource, nameSpace, name, client::PatchType::StrategicMerge,
+                                              adoptionPatch(candidate, owner));
         if (adopted)
           claimed.push_back(*adopted);
         else if (!isNotFound(adopted.error()))

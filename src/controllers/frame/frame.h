@@ -85,7 +85,8 @@ class Expectations {
 // ---- claiming
 // What to do with one candidate of a selector and an owner.
 enum class Claim : uint8_t { Ignore, Keep, Release, Adopt };
-Claim decideClaim(const metav1::ObjectMeta& candidate, const metav1::ObjectMeta& owner, const apimachinery::LabelSelector& selector);
+Claim decideClaim(const metav1::ObjectMeta& candidate, const metav1::ObjectMeta& owner,
+                  const apimachinery::LabelSelector& selector);
 // The candidates that belong to the owner after adopting and releasing. An adoption first makes sure that the owner is still
 // the one we know.
 Task<Result<std::vector<Ref<>>>> claimObjects(Client* client, const client::ResourceInfo* resource, Ref<> owner,

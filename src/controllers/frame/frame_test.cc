@@ -20,18 +20,14 @@ Ref<T> fromJson(const std::string& json) {
 }
 
 Ref<corev1::Pod> podWith(const std::string& metadata, const std::string& status = "") {
-  return fromJson<corev1::Pod>(
-      fmt::format(R"({{"metadata":{{{}}},"status":{{{}}}}})", metadata, status));
+  return fromJson<corev1::Pod>(fmt::format(R"({{"metadata":{{{}}},"status":{{{}}}}})", metadata, status));
 }
 
 TEST(Claim, decides) {
   constexpr const char* kGoing = R"("deletionTimestamp":"2026-01-01T00:00:00Z")";
-  constexpr const char* kMine =
-      R"("ownerReferences":[{"kind":"ReplicaSet","name":"rs","uid":"u1","controller":true}])";
-  constexpr const char* kOther =
-      R"("ownerReferences":[{"kind":"ReplicaSet","name":"rs","uid":"u2","controller":true}])";
-  constexpr const char* kNoController =
-      R"("ownerReferences":[{"kind":"ReplicaSet","name":"rs","uid":"u1"}])";
+  constexpr const char* kMine = R"("ownerReferences":[{"kind":"ReplicaSet","name":"rs","uid":"u1","controller":true}])";
+  constexpr const char* kOther = R"("ownerReferences":[{"kind":"ReplicaSet","name":"rs","uid":"u2","controller":true}])";
+  constexpr const char* kNoController = R"("ownerReferences":[{"kind":"ReplicaSet","name":"rs","uid":"u1"}])";
   constexpr const char* kMatch = R"("labels":{"app":"web"})";
   constexpr const char* kNoMatch = R"("labels":{"app":"db"})";
   struct Case {
@@ -40,25 +36,17 @@ TEST(Claim, decides) {
     std::string owner;
     Claim claim;
   };
-  auto ns = [](std::string rest, const char* name = "default") {
-    return fmt::format(R"("namespace":"{}",{})", name, rest);
-  };
-  std::string owner = R"("namespace":"default","name":"rs","uid":"u1")",
-              goingOwner = owner + "," + kGoing;
+  auto ns = [](std::string rest, const char* name = "default") { return fmt::format(R"("namespace":"{}",{})", name, rest); };
+  std::string owner = R"("namespace":"default","name":"rs","uid":"u1")", goingOwner = owner + "," + kGoing;
   for (const Case& c : std::initializer_list<Case>{
            {"owned and selected", ns(fmt::format("{},{}", kMine, kMatch)), owner, Claim::Keep},
-           {"owned, being deleted", ns(fmt::format("{},{},{}", kMine, kMatch, kGoing)), owner,
-            Claim::Keep},
+           {"owned, being deleted", ns(fmt::format("{},{},{}", kMine, kMatch, kGoing)), owner, Claim::Keep},
            {"owned by another", ns(fmt::format("{},{}", kOther, kMatch)), owner, Claim::Ignore},
-           {"owned, no longer selected", ns(fmt::format("{},{}", kMine, kNoMatch)), owner,
-            Claim::Release},
-           {"the same while the owner goes", ns(fmt::format("{},{}", kMine, kNoMatch)), goingOwner,
-            Claim::Ignore},
-           {"owned and selected while the owner goes", ns(fmt::format("{},{}", kMine, kMatch)),
-            goingOwner, Claim::Keep},
+           {"owned, no longer selected", ns(fmt::format("{},{}", kMine, kNoMatch)), owner, Claim::Release},
+           {"the same while the owner goes", ns(fmt::format("{},{}", kMine, kNoMatch)), goingOwner, Claim::Ignore},
+           {"owned and selected while the owner goes", ns(fmt::format("{},{}", kMine, kMatch)), goingOwner, Claim::Keep},
            {"orphan, selected", ns(kMatch), owner, Claim::Adopt},
-           {"an owner that does not control", ns(fmt::format("{},{}", kNoController, kMatch)),
-            owner, Claim::Adopt},
+           {"an owner that does not control", ns(fmt::format("{},{}", kNoController, kMatch)), owner, Claim::Adopt},
            {"orphan, not selected", ns(kNoMatch), owner, Claim::Ignore},
            {"orphan being deleted", ns(fmt::format("{},{}", kMatch, kGoing)), owner, Claim::Ignore},
            {"orphan of another namespace", ns(kMatch, "other"), owner, Claim::Ignore},
@@ -66,8 +54,7 @@ TEST(Claim, decides) {
        }) {
     auto selector = apimachinery::LabelSelector::parse("app=web");
     ASSERT_TRUE(selector);
-    EXPECT_EQ(decideClaim(podWith(c.pod)->metadata, podWith(c.owner)->metadata, *selector), c.claim)
-        << c.what;
+    EXPECT_EQ(decideClaim(podWith(c.pod)->metadata, podWith(c.owner)->metadata, *selector), c.claim) << c.what;
   }
 }
 
@@ -121,9 +108,7 @@ TEST(Pods, predicates) {
 }
 
 TEST(Pods, availability) {
-  auto pod = podWith(
-      "",
-      R"("conditions":[{"type":"Ready","status":"True","lastTransitionTime":"2026-01-01T00:00:00Z"}])");
+  auto pod = podWith("", R"("conditions":[{"type":"Ready","status":"True","lastTransitionTime":"2026-01-01T00:00:00Z"}])");
   int64_t since = podCondition(*pod, "Ready")->lastTransitionTime.unixSeconds();
   EXPECT_TRUE(isPodAvailable(*pod, 0, since - 100));
   EXPECT_FALSE(isPodAvailable(*pod, 10, since + 9));
@@ -131,8 +116,7 @@ TEST(Pods, availability) {
   auto noTime = podWith("", R"("conditions":[{"type":"Ready","status":"True"}])");
   EXPECT_TRUE(isPodAvailable(*noTime, 0, since));
   EXPECT_FALSE(isPodAvailable(*noTime, 1, since));
-  EXPECT_FALSE(isPodAvailable(*podWith("", R"("conditions":[{"type":"Ready","status":"False"}])"),
-                              0, since));
+  EXPECT_FALSE(isPodAvailable(*podWith("", R"("conditions":[{"type":"Ready","status":"False"}])"), 0, since));
 }
 
 TEST(Pods, fromTemplate) {

@@ -32,7 +32,8 @@ class GarbageCollector : public Controller {
 
   Task<void> run(StopToken stop) override {
     auto registration = stop.onStop([this] { queue_->shutDown(); });
-    co_await client::runWorkers(context_.env, queue_, kWorkers, [this](std::string uid) { return attemptToDelete(std::move(uid)); });
+    co_await client::runWorkers(context_.env, queue_, kWorkers,
+                                [this](std::string uid) { return attemptToDelete(std::move(uid)); });
   }
 
  private:
@@ -91,10 +92,10 @@ class GarbageCollector : public Controller {
     std::string uid(owner.uid), name(owner.name), apiVersion(owner.apiVersion), kind(owner.kind);
     if (absent_.contains(uid)) co_return Owner::Dangling;
     size_t slash = apiVersion.find('/');
-    const client::ResourceInfo* resource =
-        slash == std::string::npos ? schema::findResourceOfKind("", apiVersion, kind)
-                                   : schema::findResourceOfKind(std::string_view(apiVersion).substr(0, slash),
-                                                                std::string_view(apiVersion).substr(slash + 1), kind);
+    const client::ResourceInfo* resource = slash == std::string::npos
+                                               ? schema::findResourceOfKind("", apiVersion, kind)
+                                               : schema::findResourceOfKind(std::string_view(apiVersion).substr(0, slash),
+                                                                            std::string_view(apiVersion).substr(slash + 1), kind);
     if (!resource) co_return fail(Reason::InternalError, fmt::format("unable to get REST mapping for {}/{}.", apiVersion, kind));
     // A cluster-scoped object cannot be owned by something inside a namespace; nothing is done about it.
     if (resource->namespaced && item.nameSpace.empty()) co_return Owner::Solid;
@@ -107,7 +108,7 @@ class GarbageCollector : public Controller {
     const metav1::ObjectMeta& metadata = schema::metadataOf(*live);
     bool foreground = false;
     for (schema::Str finalizer : metadata.finalizers) foreground = foreground || finalizer == "foregroundDeletion";
-    co_return metadata.deletionTimestamp && foreground ? Owner::Waiting : Owner::Solid;
+    co_return metadata.deletionTimestamp&& foreground ? Owner::Waiting : Owner::Solid;
   }
 
   static std::string withoutOwners(std::string_view uid, const std::vector<std::string>& owners) {

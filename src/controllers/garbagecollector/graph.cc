@@ -27,8 +27,9 @@ void OwnerGraph::link(GraphNode& node) {
       identity.uid = owner.uid;
       size_t slash = identity.apiVersion.find('/');
       std::string_view version = identity.apiVersion;
-      identity.resource = slash == std::string::npos ? schema::findResourceOfKind("", version, identity.kind)
-                                                     : schema::findResourceOfKind(version.substr(0, slash), version.substr(slash + 1), identity.kind);
+      identity.resource = slash == std::string::npos
+                              ? schema::findResourceOfKind("", version, identity.kind)
+                              : schema::findResourceOfKind(version.substr(0, slash), version.substr(slash + 1), identity.kind);
       // A namespaced owner stands in the namespace of what it owns.
       if (identity.resource && identity.resource->namespaced) identity.nameSpace = node.identity.nameSpace;
     }
@@ -57,8 +58,13 @@ OwnerGraph::Affected OwnerGraph::upsert(const client::ResourceInfo& resource, co
     unlink(node);
   }
   node.object = object;
-  node.identity = {&resource, resource.group.empty() ? std::string(resource.version) : fmt::format("{}/{}", resource.group, resource.version),
-                   std::string(resource.kind), std::string(metadata.namespace_), std::string(metadata.name), uid};
+  node.identity = {
+      &resource,
+      resource.group.empty() ? std::string(resource.version) : fmt::format("{}/{}", resource.group, resource.version),
+      std::string(resource.kind),
+      std::string(metadata.namespace_),
+      std::string(metadata.name),
+      uid};
   node.owners.assign(metadata.ownerReferences.begin(), metadata.ownerReferences.end());
   link(node);
   if (!node.owners.empty()) affected.push_back(uid);
@@ -92,7 +98,8 @@ std::vector<std::string> blockingDependents(const OwnerGraph& graph, const Graph
     const GraphNode* dependent = graph.find(uid);
     if (!dependent) continue;
     for (const metav1::OwnerReference& reference : dependent->owners)
-      if (reference.uid == owner.identity.uid && reference.blockOwnerDeletion && *reference.blockOwnerDeletion) blocking.push_back(uid);
+      if (reference.uid == owner.identity.uid && reference.blockOwnerDeletion && *reference.blockOwnerDeletion)
+        blocking.push_back(uid);
   }
   return blocking;
 }

@@ -32,8 +32,7 @@ class GraphTest : public ::testing::Test {
       reference.uid = rs.str(owner);
       if (shape.blocks) reference.blockOwnerDeletion = true;
     }
-    if (!shape.finalizer.empty())
-      rs->metadata.finalizers.append(rs.arena()) = rs.str(shape.finalizer);
+    if (!shape.finalizer.empty()) rs->metadata.finalizers.append(rs.arena()) = rs.str(shape.finalizer);
     if (shape.going) rs->metadata.deletionTimestamp = schema::Time::fromUnix(1);
     return std::move(rs).publish();
   }
@@ -80,8 +79,7 @@ TEST_F(GraphTest, changedOwners) {
   upsert({"a"});
   upsert({"b"});
   upsert({"child", {"a"}});
-  EXPECT_EQ(upsert({"child", {"b"}}), (Uids{"a", "child"}))
-      << "the former owner may be waiting for that";
+  EXPECT_EQ(upsert({"child", {"b"}}), (Uids{"a", "child"})) << "the former owner may be waiting for that";
   EXPECT_TRUE(graph_.find("a")->dependents.empty());
   EXPECT_EQ(graph_.find("b")->dependents, Uids{"child"});
 }

@@ -18,7 +18,7 @@ constexpr int64_t kFinalizerEstimateSeconds = 15;
 
 // What one round of deletion found.
 struct Remaining {
-  std::map<std::string, int> resources;   // "pods." to count
+  std::map<std::string, int> resources;  // "pods." to count
   std::map<std::string, int> finalizers;
   std::vector<std::string> errors;
   int64_t estimateSeconds = 0;
@@ -49,14 +49,17 @@ void setCondition(Mut<Namespace>& ns, std::string_view type, bool on, std::strin
 }
 
 void setConditions(Mut<Namespace>& ns, const Remaining& remaining, int64_t now) {
-  setCondition(ns, "NamespaceDeletionDiscoveryFailure", false, "", "", "ResourcesDiscovered", "All resources successfully discovered", now);
+  setCondition(ns, "NamespaceDeletionDiscoveryFailure", false, "", "", "ResourcesDiscovered",
+               "All resources successfully discovered", now);
   setCondition(ns, "NamespaceDeletionGroupVersionParsingFailure", false, "", "", "ParsedGroupVersions",
                "All legacy kube types successfully parsed", now);
-  setCondition(ns, "NamespaceDeletionContentFailure", !remaining.errors.empty(), "ContentDeletionFailed",
-               fmt::format("Failed to delete all resource types, {} remaining: {}", remaining.errors.size(), join(remaining.errors, ", ")),
-               "ContentDeleted", "All content successfully deleted, may be waiting on finalization", now);
+  setCondition(
+      ns, "NamespaceDeletionContentFailure", !remaining.errors.empty(), "ContentDeletionFailed",
+      fmt::format("Failed to delete all resource types, {} remaining: {}", remaining.errors.size(), join(remaining.errors, ", ")),
+      "ContentDeleted", "All content successfully deleted, may be waiting on finalization", now);
   setCondition(ns, "NamespaceContentRemaining", remaining.anything(), "SomeResourcesRemain",
-               "Some resources are remaining: " + counted(remaining.resources, "has"), "ContentRemoved", "All content successfully removed", now);
+               "Some resources are remaining: " + counted(remaining.resources, "has"), "ContentRemoved",
+               "All content successfully removed", now);
   setCondition(ns, "NamespaceFinalizersRemaining", !remaining.finalizers.empty(), "SomeFinalizersRemain",
                "Some content in the namespace has finalizers remaining: " + counted(remaining.finalizers, "in"),
                "ContentHasNoFinalizers", "All content-preserving finalizers finished", now);
@@ -98,7 +101,8 @@ class NamespaceController : public Controller {
     Remaining remaining = co_await deleteContent(key);
     Mut<Namespace> next = schema::edit(ns);
     setConditions(next, remaining, context_.env.clock.unixSeconds());
-    if (!schema::equal(next->status, ns->status)) ns = CO_TRY(co_await client::updateStatus<Namespace>(context_.client, std::move(next)));
+    if (!schema::equal(next->status, ns->status))
+      ns = CO_TRY(co_await client::updateStatus<Namespace>(context_.client, std::move(next)));
     if (!remaining.errors.empty()) co_return fail(Reason::InternalError, join(remaining.errors, "; "));
     if (remaining.anything()) {
       queue_->addAfter(key, std::chrono::seconds(remaining.estimateSeconds / 2 + 1));
@@ -115,7 +119,8 @@ class NamespaceController : public Controller {
         finalizers.eraseAt(i);
       else
         ++i;
-    auto done = co_await context_.client.update(client::resourceOf<Namespace>("finalize"), "", std::string(ns->metadata.name), std::move(next));
+    auto done = co_await context_.client.update(client::resourceOf<Namespace>("finalize"), "", std::string(ns->metadata.name),
+                                                std::move(next));
     if (!done && !isNotFound(done.error())) co_return Unexpected(std::move(done).error());
     co_return Result<void>();
   }
@@ -166,7 +171,8 @@ class NamespaceController : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> makeNamespaceController(ControllerContext context, std::vector<const client::ResourceInfo*> resources) {
+std::unique_ptr<Controller> makeNamespaceController(ControllerContext context,
+                                                    std::vector<const client::ResourceInfo*> resources) {
   return std::make_unique<NamespaceController>(context, std::move(resources));
 }
 

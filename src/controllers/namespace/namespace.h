@@ -10,6 +10,7 @@
 namespace knarr::controllers {
 
 // `resources` are the namespaced resources that can be deleted; pods among them go first and alone.
-std::unique_ptr<Controller> makeNamespaceController(ControllerContext context, std::vector<const client::ResourceInfo*> resources);
+std::unique_ptr<Controller> makeNamespaceController(ControllerContext context,
+                                                    std::vector<const client::ResourceInfo*> resources);
 
 }  // namespace knarr::controllers

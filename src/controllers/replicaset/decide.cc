@@ -64,7 +64,8 @@ bool deletedFirst(const corev1::Pod& a, const corev1::Pod& b, const std::map<std
   if (maxRestarts(a) != maxRestarts(b)) return maxRestarts(a) > maxRestarts(b);
   if (maxSidecarRestarts(a) != maxSidecarRestarts(b)) return maxSidecarRestarts(a) > maxSidecarRestarts(b);
   if (a.metadata.creationTimestamp != b.metadata.creationTimestamp) {
-    int rankA = ageRank(a.metadata.creationTimestamp.unixSeconds(), now), rankB = ageRank(b.metadata.creationTimestamp.unixSeconds(), now);
+    int rankA = ageRank(a.metadata.creationTimestamp.unixSeconds(), now),
+        rankB = ageRank(b.metadata.creationTimestamp.unixSeconds(), now);
     if (rankA != rankB) return rankA < rankB;
   }
   return a.metadata.uid < b.metadata.uid;

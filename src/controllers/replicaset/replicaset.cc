@@ -120,7 +120,8 @@ class ReplicaSetController : public Controller {
       return !isPodActive(*Ref<Pod>(pod)) && !selector->matches(schema::metadataOf(pod).labels);
     });
     for (Ref<>& orphan : pods_.byIndex(kControllerUidIndex, ""))
-      if (schema::metadataOf(orphan).namespace_ == rs->metadata.namespace_ && isPodActive(*Ref<Pod>(orphan))) candidates.push_back(orphan);
+      if (schema::metadataOf(orphan).namespace_ == rs->metadata.namespace_ && isPodActive(*Ref<Pod>(orphan)))
+        candidates.push_back(orphan);
     std::vector<Ref<>> mine =
         CO_TRY(co_await claimObjects(&context_.client, &client::resourceOf<Pod>(), rs, std::move(candidates), *selector));
     std::vector<Ref<Pod>> claimed, active;
@@ -204,7 +205,8 @@ class ReplicaSetController : public Controller {
   }
 
   Task<void> createPod(std::string key, Ref<ReplicaSet> rs, std::shared_ptr<Result<void>> failure) {
-    auto made = co_await client::create<Pod>(context_.client, std::string(rs->metadata.namespace_), podFromTemplate(rs->spec.template_, rs));
+    auto made = co_await client::create<Pod>(context_.client, std::string(rs->metadata.namespace_),
+                                             podFromTemplate(rs->spec.template_, rs));
     if (made) {
       recorder_.event(rs, "Normal", "SuccessfulCreate", fmt::format("Created pod: {}", (*made)->metadata.name));
       co_return;
@@ -215,7 +217,8 @@ class ReplicaSetController : public Controller {
     *failure = Unexpected(std::move(made).error());
   }
 
-  Task<Result<Ref<ReplicaSet>>> writeStatus(Ref<ReplicaSet> rs, std::vector<Ref<Pod>> claimed, std::string reason, std::string failure) {
+  Task<Result<Ref<ReplicaSet>>> writeStatus(Ref<ReplicaSet> rs, std::vector<Ref<Pod>> claimed, std::string reason,
+                                            std::string failure) {
     Mut<ReplicaSet> next = calculateStatus(rs, claimed, reason, failure, context_.env.clock.unixSeconds());
     if (schema::equal(next->status, rs->status)) co_return rs;
     co_return co_await client::updateStatus<ReplicaSet>(context_.client, std::move(next));

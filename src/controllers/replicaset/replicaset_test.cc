@@ -19,8 +19,7 @@ Ref<T> fromJson(const std::string& json) {
   return Mut<T>(std::move(decoded->object)).publish();
 }
 
-Ref<appsv1::ReplicaSet> replicaSet(int replicas, int minReadySeconds = 0,
-                                   const std::string& status = "") {
+Ref<appsv1::ReplicaSet> replicaSet(int replicas, int minReadySeconds = 0, const std::string& status = "") {
   return fromJson<appsv1::ReplicaSet>(fmt::format(
       R"({{"metadata":{{"name":"rs","generation":3}},"spec":{{"replicas":{},"minReadySeconds":{},"template":{{"metadata":{{"labels":{{"app":"web","v":"1"}}}}}}}},"status":{{{}}}}})",
       replicas, minReadySeconds, status));
@@ -45,14 +44,11 @@ Ref<corev1::Pod> podOf(const PodShape& shape) {
       R"({{"metadata":{{"name":"{0}","uid":"{0}","namespace":"default","labels":{{{1}}}}},"spec":{{"nodeName":"{2}","initContainers":[{{"name":"side","restartPolicy":"Always"}}]}},
         "status":{{"phase":"{3}","conditions":[{{"type":"Ready","status":"{4}"}}],"containerStatuses":[{{"name":"main","restartCount":{5}}}],
         "initContainerStatuses":[{{"name":"side","restartCount":{6}}}]}}}})",
-      shape.name, shape.labels, shape.node, shape.phase, shape.ready ? "True" : "False",
-      shape.restarts, shape.sidecarRestarts)));
-  pod->status.conditions[0].lastTransitionTime =
-      schema::Time::fromUnix(kNow - shape.readySecondsAgo);
+      shape.name, shape.labels, shape.node, shape.phase, shape.ready ? "True" : "False", shape.restarts, shape.sidecarRestarts)));
+  pod->status.conditions[0].lastTransitionTime = schema::Time::fromUnix(kNow - shape.readySecondsAgo);
   pod->metadata.creationTimestamp = schema::Time::fromUnix(kNow - shape.createdSecondsAgo);
   if (!shape.cost.empty())
-    schema::set(pod->metadata.annotations, pod.arena(),
-                "controller.kubernetes.io/pod-deletion-cost", shape.cost);
+    schema::set(pod->metadata.annotations, pod.arena(), "controller.kubernetes.io/pod-deletion-cost", shape.cost);
   if (shape.going) pod->metadata.deletionTimestamp = schema::Time::fromUnix(kNow);
   return std::move(pod).publish();
 }
@@ -61,19 +57,13 @@ TEST(DecideReplicas, counts) {
   struct Case {
     int wanted, have, create, remove;
   };
-  for (Case c : std::initializer_list<Case>{{0, 0, 0, 0},
-                                            {3, 0, 3, 0},
-                                            {3, 3, 0, 0},
-                                            {1, 3, 0, 2},
-                                            {0, 2, 0, 2},
-                                            {501, 0, 500, 0},
-                                            {0, 502, 0, 500}}) {
+  for (Case c : std::initializer_list<Case>{
+           {0, 0, 0, 0}, {3, 0, 3, 0}, {3, 3, 0, 0}, {1, 3, 0, 2}, {0, 2, 0, 2}, {501, 0, 500, 0}, {0, 502, 0, 500}}) {
     Pods pods;
     for (int i = 0; i < c.have; ++i) pods.push_back(podOf({.name = fmt::format("p{}", i)}));
     ReplicaSetPlan plan = decideReplicas(*replicaSet(c.wanted), pods, {}, kNow);
     EXPECT_EQ(plan.create, c.create) << c.wanted << " wanted of " << c.have;
-    EXPECT_EQ(plan.remove.size(), static_cast<size_t>(c.remove))
-        << c.wanted << " wanted of " << c.have;
+    EXPECT_EQ(plan.remove.size(), static_cast<size_t>(c.remove)) << c.wanted << " wanted of " << c.have;
   }
 }
 
@@ -87,40 +77,25 @@ TEST(DecideReplicas, ranking) {
   };
   for (const Case& c : std::initializer_list<Case>{
            {"not assigned before assigned", {.name = "b", .node = ""}, {.name = "a"}},
-           {"Pending before Running",
-            {.name = "b", .phase = "Pending", .ready = false},
-            {.name = "a", .ready = false}},
-           {"Unknown before Running",
-            {.name = "b", .phase = "Unknown", .ready = false},
-            {.name = "a", .ready = false}},
+           {"Pending before Running", {.name = "b", .phase = "Pending", .ready = false}, {.name = "a", .ready = false}},
+           {"Unknown before Running", {.name = "b", .phase = "Unknown", .ready = false}, {.name = "a", .ready = false}},
            {"Pending before Unknown",
             {.name = "b", .phase = "Pending", .ready = false},
             {.name = "a", .phase = "Unknown", .ready = false}},
            {"not ready before ready", {.name = "b", .ready = false}, {.name = "a"}},
-           {"assignment weighs more than cost",
-            {.name = "b", .node = "", .cost = "100"},
-            {.name = "a", .cost = "-5"}},
+           {"assignment weighs more than cost", {.name = "b", .node = "", .cost = "100"}, {.name = "a", .cost = "-5"}},
            {"lower cost", {.name = "b", .cost = "-10"}, {.name = "a"}},
            {"a malformed cost is none", {.name = "a", .cost = "x"}, {.name = "b", .cost = "1"}},
            {"cost weighs more than doubling up",
             {.name = "b", .node = "n1", .cost = "1"},
             {.name = "a", .node = "n2", .cost = "2"},
             {{"n1", 1}, {"n2", 5}}},
-           {"the fuller node",
-            {.name = "b", .node = "n2"},
-            {.name = "a", .node = "n1"},
-            {{"n1", 1}, {"n2", 2}}},
-           {"ready for a shorter time",
-            {.name = "b", .readySecondsAgo = 10},
-            {.name = "a", .readySecondsAgo = 1000}},
-           {"times alike are decided by uid",
-            {.name = "a", .readySecondsAgo = 1000},
-            {.name = "b", .readySecondsAgo = 990}},
+           {"the fuller node", {.name = "b", .node = "n2"}, {.name = "a", .node = "n1"}, {{"n1", 1}, {"n2", 2}}},
+           {"ready for a shorter time", {.name = "b", .readySecondsAgo = 10}, {.name = "a", .readySecondsAgo = 1000}},
+           {"times alike are decided by uid", {.name = "a", .readySecondsAgo = 1000}, {.name = "b", .readySecondsAgo = 990}},
            {"more restarts", {.name = "b", .restarts = 2}, {.name = "a", .restarts = 1}},
            {"more restarts of sidecars", {.name = "b", .sidecarRestarts = 2}, {.name = "a"}},
-           {"newer",
-            {.name = "b", .createdSecondsAgo = 10},
-            {.name = "a", .createdSecondsAgo = 1000}},
+           {"newer", {.name = "b", .createdSecondsAgo = 10}, {.name = "a", .createdSecondsAgo = 1000}},
            {"the smaller uid", {.name = "a"}, {.name = "b"}},
        }) {
     Ref<corev1::Pod> victim = podOf(c.victim), survivor = podOf(c.survivor);
@@ -137,9 +112,7 @@ TEST(DecideReplicas, ranking) {
 TEST(DecideReplicas, bearsRulesThatAreNotTransitive) {
   Pods pods;
   for (int i = 0; i < 60; ++i)
-    pods.push_back(podOf({.name = fmt::format("p{:02}", (i * 37) % 60),
-                          .readySecondsAgo = 1000 + i % 2,
-                          .restarts = i % 3}));
+    pods.push_back(podOf({.name = fmt::format("p{:02}", (i * 37) % 60), .readySecondsAgo = 1000 + i % 2, .restarts = i % 3}));
   ReplicaSetPlan plan = decideReplicas(*replicaSet(20), pods, {}, kNow);
   std::set<std::string> names;
   for (const auto& pod : plan.remove) names.emplace(pod->metadata.name);
@@ -147,14 +120,13 @@ TEST(DecideReplicas, bearsRulesThatAreNotTransitive) {
 }
 
 TEST(CalculateStatus, counts) {
-  Pods claimed = {
-      podOf({.name = "ready"}),
-      podOf({.name = "young", .readySecondsAgo = 5}),
-      podOf({.name = "starting", .phase = "Pending", .ready = false}),
-      podOf({.name = "unlabelled", .labels = R"("app":"web")"}),
-      podOf({.name = "going", .going = true}),
-      podOf({.name = "done", .phase = "Succeeded", .ready = false}),
-      podOf({.name = "doneAndGoing", .phase = "Failed", .ready = false, .going = true})};
+  Pods claimed = {podOf({.name = "ready"}),
+                  podOf({.name = "young", .readySecondsAgo = 5}),
+                  podOf({.name = "starting", .phase = "Pending", .ready = false}),
+                  podOf({.name = "unlabelled", .labels = R"("app":"web")"}),
+                  podOf({.name = "going", .going = true}),
+                  podOf({.name = "done", .phase = "Succeeded", .ready = false}),
+                  podOf({.name = "doneAndGoing", .phase = "Failed", .ready = false, .going = true})};
   auto next = calculateStatus(replicaSet(5, 30), claimed, "", "", kNow);
   EXPECT_EQ(next->status.replicas, 4);
   EXPECT_EQ(next->status.fullyLabeledReplicas, 3);

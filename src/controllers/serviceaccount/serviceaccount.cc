@@ -9,7 +9,8 @@ using corev1::ServiceAccount;
 
 constexpr std::string_view kRootCaName = "kube-root-ca.crt";
 constexpr std::string_view kDescription =
-    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP "
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal "
+    "service IP "
     "or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.";
 
 // Keeps one object per namespace: a sync of a namespace makes or mends it.
@@ -74,7 +75,8 @@ class ServiceAccountsController : public PerNamespaceController {
 class RootCaCertPublisher : public PerNamespaceController {
  public:
   RootCaCertPublisher(ControllerContext context, std::string rootCaPem)
-      : PerNamespaceController(context, context.informers.informer<ConfigMap>(), std::string(kRootCaName)), rootCaPem_(std::move(rootCaPem)) {}
+      : PerNamespaceController(context, context.informers.informer<ConfigMap>(), std::string(kRootCaName)),
+        rootCaPem_(std::move(rootCaPem)) {}
   std::string_view name() const override { return "root-ca-cert-publisher"; }
 
  protected:

@@ -1,6 +1,7 @@
 // Two controllers that furnish every namespace: the service account "default", and the ConfigMap with the cluster's CA.
 //
-// Upstream counterpart: pkg/controller/serviceaccount/serviceaccounts_controller.go, pkg/controller/certificates/rootcacertpublisher.
+// Upstream counterpart: pkg/controller/serviceaccount/serviceaccounts_controller.go,
+// pkg/controller/certificates/rootcacertpublisher.
 #pragma once
 
 #include <memory>

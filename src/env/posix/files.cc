@@ -38,8 +38,7 @@ std::pair<std::string, std::string> splitPath(const std::string& path) {
   while (whole.size() > 1 && whole.ends_with('/')) whole.remove_suffix(1);
   size_t slash = whole.rfind('/');
   if (slash == std::string_view::npos) return {".", std::string(whole)};
-  return {slash == 0 ? "/" : std::string(whole.substr(0, slash)),
-          std::string(whole.substr(slash + 1))};
+  return {slash == 0 ? "/" : std::string(whole.substr(0, slash)), std::string(whole.substr(slash + 1))};
 }
 
 Result<void> syncDirectoryOf(const std::string& path) {
@@ -78,20 +77,16 @@ Result<std::vector<std::string>> namesIn(int directory, const std::string& path)
 Result<void> removeBelow(int parent, const std::string& name, const std::string& path, int depth) {
   if (::unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return {};
   if (errno != EISDIR && errno != EPERM) return failErrno("remove " + path, errno);
-  if (depth > kRemoveDepthMax)
-    return fail(Reason::Invalid, "remove " + path + ": nested deeper than 256 directories");
+  if (depth > kRemoveDepthMax) return fail(Reason::Invalid, "remove " + path + ": nested deeper than 256 directories");
   Fd directory = openDirectoryBelow(parent, name.c_str());
   if (!directory) {
     if (errno == ENOENT) return {};
-    if (errno == EXDEV)
-      return fail(Reason::Conflict, "remove " + path + ": it is a mount point; unmount it first");
+    if (errno == EXDEV) return fail(Reason::Conflict, "remove " + path + ": it is a mount point; unmount it first");
     return failErrno("remove " + path, errno);
   }
   for (const std::string& child : TRY(namesIn(directory.get(), path)))
-    if (auto removed = removeBelow(directory.get(), child, path + "/" + child, depth + 1); !removed)
-      return removed;
-  if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
-    return failErrno("remove " + path, errno);
+    if (auto removed = removeBelow(directory.get(), child, path + "/" + child, depth + 1); !removed) return removed;
+  if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return failErrno("remove " + path, errno);
   return {};
 }
 
@@ -114,27 +109,22 @@ Result<std::string> PosixFiles::readFile(const std::string& path, size_t bytesMa
     if (got < 0 && errorNumber == EINTR) continue;
     if (got < 0) return failErrno("read " + path, errorNumber);
     if (bytes.size() > bytesMax) {
-      return fail(Reason::RequestEntityTooLarge, "read " + path + ": larger than the " +
-                                                     std::to_string(bytesMax) +
-                                                     " bytes expected here");
+      return fail(Reason::RequestEntityTooLarge,
+                  "read " + path + ": larger than the " + std::to_string(bytesMax) + " bytes expected here");
     }
     if (got == 0) return bytes;
   }
 }
 
-Result<void> PosixFiles::writeFileAtomically(const std::string& path, std::string_view bytes,
-                                             uint32_t mode) {
+Result<void> PosixFiles::writeFileAtomically(const std::string& path, std::string_view bytes, uint32_t mode) {
   static std::atomic<uint64_t> serial{0};
   auto [directory, name] = splitPath(path);
-  std::string aside = directory + "/." + name + ".knarr-" + std::to_string(::getpid()) + "-" +
-                      std::to_string(++serial);
+  std::string aside = directory + "/." + name + ".knarr-" + std::to_string(::getpid()) + "-" + std::to_string(++serial);
   Fd fd(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return failErrno("write " + path, errno);
   Result<void> written = writeAll(fd.get(), path, bytes);
-  if (written && (::fchmod(fd.get(), mode) != 0 || ::fsync(fd.get()) != 0))
-    written = failErrno("write " + path, errno);
-  if (written && ::rename(aside.c_str(), path.c_str()) != 0)
-    written = failErrno("replace " + path, errno);
+  if (written && (::fchmod(fd.get(), mode) != 0 || ::fsync(fd.get()) != 0)) written = failErrno("write " + path, errno);
+  if (written && ::rename(aside.c_str(), path.c_str()) != 0) written = failErrno("replace " + path, errno);
   if (!written) {
     ::unlink(aside.c_str());
     return written;
@@ -142,8 +132,7 @@ Result<void> PosixFiles::writeFileAtomically(const std::string& path, std::strin
   return syncDirectoryOf(path);
 }
 
-Result<void> PosixFiles::appendFile(const std::string& path, std::string_view bytes,
-                                    uint32_t mode) {
+Result<void> PosixFiles::appendFile(const std::string& path, std::string_view bytes, uint32_t mode) {
   Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, mode));
   if (!fd) return failErrno("append to " + path, errno);
   return writeAll(fd.get(), path, bytes);
@@ -158,8 +147,7 @@ Result<void> PosixFiles::syncFile(const std::string& path) {
 Result<void> PosixFiles::makeDirectories(const std::string& path, uint32_t mode) {
   for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
     std::string prefix = path.substr(0, slash);
-    if (::mkdir(prefix.c_str(), mode) != 0 && errno != EEXIST)
-      return failErrno("make directory " + prefix, errno);
+    if (::mkdir(prefix.c_str(), mode) != 0 && errno != EEXIST) return failErrno("make directory " + prefix, errno);
     if (slash == std::string::npos) break;
   }
   struct stat status{};
@@ -178,8 +166,7 @@ Result<std::vector<std::string>> PosixFiles::listDirectory(const std::string& pa
 
 Result<FileStatus> PosixFiles::status(const std::string& path, bool followLinks) {
   struct stat raw{};
-  if ((followLinks ? ::stat(path.c_str(), &raw) : ::lstat(path.c_str(), &raw)) != 0)
-    return failErrno("status of " + path, errno);
+  if ((followLinks ? ::stat(path.c_str(), &raw) : ::lstat(path.c_str(), &raw)) != 0) return failErrno("status of " + path, errno);
   FileStatus status;
   status.type = S_ISREG(raw.st_mode)                           ? FileStatus::Regular
                 : S_ISDIR(raw.st_mode)                         ? FileStatus::Directory
@@ -195,13 +182,12 @@ Result<FileStatus> PosixFiles::status(const std::string& path, bool followLinks)
 }
 
 Result<void> PosixFiles::rename(const std::string& from, const std::string& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0)
-    return failErrno("rename " + from + " to " + to, errno);
+  if (::rename(from.c_str(), to.c_str()) != 0) return failErrno("rename " + from + " to " + to, errno);
   return {};
 }
 
 Result<FileSystemSize> PosixFiles::fileSystemSize(const std::string& path) {
-  struct statvfs status {};
+  struct statvfs status{};
   if (::statvfs(path.c_str(), &status) != 0) return failErrno("look at the file system of " + path, errno);
   return FileSystemSize{status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize, status.f_files, status.f_ffree};
 }

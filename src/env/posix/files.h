@@ -8,8 +8,7 @@ namespace knarr::env::posix {
 class PosixFiles final : public Files {
  public:
   Result<std::string> readFile(const std::string& path, size_t bytesMax) override;
-  Result<void> writeFileAtomically(const std::string& path, std::string_view bytes,
-                                   uint32_t mode) override;
+  Result<void> writeFileAtomically(const std::string& path, std::string_view bytes, uint32_t mode) override;
   Result<void> appendFile(const std::string& path, std::string_view bytes, uint32_t mode) override;
   Result<void> syncFile(const std::string& path) override;
   Result<void> makeDirectories(const std::string& path, uint32_t mode) override;

@@ -34,10 +34,7 @@ void Fd::reset() {
 Instant SystemClock::now() const { return Instant(Duration(readClock(CLOCK_MONOTONIC))); }
 int64_t SystemClock::unixNanos() const { return readClock(CLOCK_REALTIME); }
 
-Loop::Loop()
-    : epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      wakeUp_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      pool_(kPoolThreadsMax) {
+Loop::Loop() : epoll_(epoll_create1(EPOLL_CLOEXEC)), wakeUp_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), pool_(kPoolThreadsMax) {
   ASSERT(epoll_ && wakeUp_);
   epoll_event event{};
   event.events = EPOLLIN;

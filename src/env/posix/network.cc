@@ -49,8 +49,7 @@ class FdStream final : public Stream {
  public:
   FdStream(Loop& loop, Fd fd) : loop_(loop), fd_(std::move(fd)), state_(std::make_shared<State>()) {
     watch_ = loop_.watch(fd_.get(), [state = state_, &executor = loop_](uint32_t events) {
-      if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        signal(executor, state, &State::readable);
+      if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) signal(executor, state, &State::readable);
       if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) signal(executor, state, &State::writable);
     });
   }
@@ -93,8 +92,7 @@ class FdStream final : public Stream {
     Direction writable;
     bool closed = false;
   };
-  static void signal(Executor& executor, const std::shared_ptr<State>& state,
-                     Direction State::* which) {
+  static void signal(Executor& executor, const std::shared_ptr<State>& state, Direction State::* which) {
     Direction& direction = (*state).*which;
     direction.ready = true;
     if (!direction.waiting) return;
@@ -130,18 +128,13 @@ void setTcpOptions(int fd, int family) {
 
 class FdListener final : public Listener {
  public:
-  FdListener(Loop& loop, Fd fd, SocketAddress address,
-             std::move_only_function<void(std::unique_ptr<Stream>)> accept)
-      : loop_(loop),
-        fd_(std::move(fd)),
-        family_(address.family()),
-        state_(std::make_shared<State>()) {
+  FdListener(Loop& loop, Fd fd, SocketAddress address, std::move_only_function<void(std::unique_ptr<Stream>)> accept)
+      : loop_(loop), fd_(std::move(fd)), family_(address.family()), state_(std::make_shared<State>()) {
     address_ = localAddressOf(fd_.get());
     if (family_ == AF_UNIX) unixPath_ = reinterpret_cast<sockaddr_un&>(address.storage).sun_path;
     state_->accept = std::move(accept);
     state_->listener = this;
-    watch_ =
-        loop_.watch(fd_.get(), [state = state_](uint32_t) { state->listener->acceptSome(state); });
+    watch_ = loop_.watch(fd_.get(), [state = state_](uint32_t) { state->listener->acceptSome(state); });
   }
   ~FdListener() override {
     state_->listener = nullptr;
@@ -204,8 +197,7 @@ struct Connecting {
     if (errorNumber == ETIMEDOUT) {
       report(fail(Reason::Timeout, "connect to " + text + ": timed out"));
     } else if (errorNumber != 0) {
-      report(fail(Reason::ServiceUnavailable,
-                  "connect to " + text + ": " + std::strerror(errorNumber)));
+      report(fail(Reason::ServiceUnavailable, "connect to " + text + ": " + std::strerror(errorNumber)));
     } else {
       report(std::make_unique<FdStream>(loop, std::move(fd)));
     }
@@ -214,8 +206,7 @@ struct Connecting {
 
 class FdDatagramSocket final : public DatagramSocket {
  public:
-  FdDatagramSocket(Loop& loop, Fd fd)
-      : loop_(loop), fd_(std::move(fd)), state_(std::make_shared<Direction>()) {
+  FdDatagramSocket(Loop& loop, Fd fd) : loop_(loop), fd_(std::move(fd)), state_(std::make_shared<Direction>()) {
     watch_ = loop_.watch(fd_.get(), [state = state_, &executor = loop_](uint32_t events) {
       if (events & (EPOLLIN | EPOLLERR)) signal(executor, state);
     });
@@ -227,8 +218,7 @@ class FdDatagramSocket final : public DatagramSocket {
   IoStep receive(std::span<char> into, std::string& from) override {
     SocketAddress address;
     address.length = sizeof address.storage;
-    ssize_t got =
-        ::recvfrom(fd_.get(), into.data(), into.size(), 0, address.pointer(), &address.length);
+    ssize_t got = ::recvfrom(fd_.get(), into.data(), into.size(), 0, address.pointer(), &address.length);
     if (got < 0) {
       IoStep step = stepFromErrno();
       if (step.kind == IoStep::WouldBlock) state_->ready = false;
@@ -240,8 +230,7 @@ class FdDatagramSocket final : public DatagramSocket {
   IoStep send(std::span<const char> bytes, std::string_view to) override {
     auto address = parseSocketAddress(to);
     if (!address) return {IoStep::Failed, 0, EINVAL};
-    ssize_t put =
-        ::sendto(fd_.get(), bytes.data(), bytes.size(), 0, address->pointer(), address->length);
+    ssize_t put = ::sendto(fd_.get(), bytes.data(), bytes.size(), 0, address->pointer(), address->length);
     if (put < 0) return stepFromErrno();
     return {IoStep::Done, static_cast<size_t>(put)};
   }
@@ -272,16 +261,13 @@ void removeStaleUnixSocket(const SocketAddress& address) {
   struct stat status{};
   if (path[0] == '\0' || ::lstat(path, &status) != 0 || !S_ISSOCK(status.st_mode)) return;
   Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (::connect(probe.get(), address.pointer(), address.length) != 0 && errno == ECONNREFUSED)
-    ::unlink(path);
+  if (::connect(probe.get(), address.pointer(), address.length) != 0 && errno == ECONNREFUSED) ::unlink(path);
 }
 
 Unexpected bindFailed(std::string_view what, std::string_view address, int errorNumber) {
-  std::string message =
-      std::string(what) + " " + std::string(address) + ": " + std::strerror(errorNumber);
+  std::string message = std::string(what) + " " + std::string(address) + ": " + std::strerror(errorNumber);
   if (errorNumber == EADDRINUSE) {
-    return fail(Reason::AlreadyExists,
-                message + "; another program uses it: stop that program or choose another port");
+    return fail(Reason::AlreadyExists, message + "; another program uses it: stop that program or choose another port");
   }
   if (errorNumber == EACCES || errorNumber == EPERM) return fail(Reason::Forbidden, message);
   return fail(Reason::InternalError, message);
@@ -289,8 +275,8 @@ Unexpected bindFailed(std::string_view what, std::string_view address, int error
 
 }  // namespace
 
-Result<std::unique_ptr<Listener>> PosixNetwork::listen(
-    std::string_view address, std::move_only_function<void(std::unique_ptr<Stream>)> accept) {
+Result<std::unique_ptr<Listener>> PosixNetwork::listen(std::string_view address,
+                                                       std::move_only_function<void(std::unique_ptr<Stream>)> accept) {
   SocketAddress parsed = TRY(parseSocketAddress(address));
   Fd fd(::socket(parsed.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return failErrno("listen on " + std::string(address), errno);
@@ -305,16 +291,13 @@ Result<std::unique_ptr<Listener>> PosixNetwork::listen(
   return std::make_unique<FdListener>(loop_, std::move(fd), parsed, std::move(accept));
 }
 
-void PosixNetwork::connect(
-    std::string_view address, Duration timeout,
-    std::move_only_function<void(Result<std::unique_ptr<Stream>>)> connected) {
+void PosixNetwork::connect(std::string_view address, Duration timeout,
+                           std::move_only_function<void(Result<std::unique_ptr<Stream>>)> connected) {
   auto connecting = std::make_shared<Connecting>(loop_, Fd(), std::string(address));
   connecting->connected = std::move(connected);
   auto parsed = parseSocketAddress(address);
   if (!parsed) {
-    loop_.post([connecting, error = parsed.error()]() mutable {
-      connecting->connected(std::unexpected(std::move(error)));
-    });
+    loop_.post([connecting, error = parsed.error()]() mutable { connecting->connected(std::unexpected(std::move(error))); });
     return;
   }
   connecting->fd = Fd(::socket(parsed->family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -323,21 +306,18 @@ void PosixNetwork::connect(
     errorNumber = errno;
   } else {
     setTcpOptions(connecting->fd.get(), parsed->family());
-    if (::connect(connecting->fd.get(), parsed->pointer(), parsed->length) != 0)
-      errorNumber = errno;
+    if (::connect(connecting->fd.get(), parsed->pointer(), parsed->length) != 0) errorNumber = errno;
   }
   if (errorNumber != EINPROGRESS) {
     loop_.post([connecting, errorNumber] { connecting->finish(errorNumber); });
     return;
   }
-  connecting->timer =
-      loop_.at(SystemClock().now() + timeout, [connecting] { connecting->finish(ETIMEDOUT); });
+  connecting->timer = loop_.at(SystemClock().now() + timeout, [connecting] { connecting->finish(ETIMEDOUT); });
   connecting->watch = loop_.watch(connecting->fd.get(), [connecting](uint32_t events) {
     if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) return;
     int failure = 0;
     socklen_t size = sizeof failure;
-    if (::getsockopt(connecting->fd.get(), SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
-      failure = errno;
+    if (::getsockopt(connecting->fd.get(), SOL_SOCKET, SO_ERROR, &failure, &size) != 0) failure = errno;
     connecting->finish(failure);
   });
 }
@@ -346,14 +326,11 @@ Result<std::unique_ptr<DatagramSocket>> PosixNetwork::bindDatagram(std::string_v
   SocketAddress parsed = TRY(parseSocketAddress(address));
   Fd fd(::socket(parsed.family(), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return failErrno("bind " + std::string(address), errno);
-  if (::bind(fd.get(), parsed.pointer(), parsed.length) != 0)
-    return bindFailed("bind", address, errno);
+  if (::bind(fd.get(), parsed.pointer(), parsed.length) != 0) return bindFailed("bind", address, errno);
   return std::make_unique<FdDatagramSocket>(loop_, std::move(fd));
 }
 
-void PosixNetwork::resolve(
-    std::string_view host,
-    std::move_only_function<void(Result<std::vector<std::string>>)> resolved) {
+void PosixNetwork::resolve(std::string_view host, std::move_only_function<void(Result<std::vector<std::string>>)> resolved) {
   auto answer = std::make_shared<Result<std::vector<std::string>>>();
   // getaddrinfo follows the system's configuration (hosts file, resolv.conf) and blocks.
   loop_.block(
@@ -371,8 +348,7 @@ void PosixNetwork::resolve(
         std::vector<std::string> addresses;
         for (addrinfo* one = list; one; one = one->ai_next) {
           char text[NI_MAXHOST];
-          if (::getnameinfo(one->ai_addr, one->ai_addrlen, text, sizeof text, nullptr, 0,
-                            NI_NUMERICHOST) == 0)
+          if (::getnameinfo(one->ai_addr, one->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0)
             addresses.emplace_back(text);
         }
         ::freeaddrinfo(list);
@@ -381,8 +357,6 @@ void PosixNetwork::resolve(
       [answer, resolved = std::move(resolved)]() mutable { resolved(std::move(*answer)); });
 }
 
-std::unique_ptr<Stream> makeFdStream(Loop& loop, Fd fd) {
-  return std::make_unique<FdStream>(loop, std::move(fd));
-}
+std::unique_ptr<Stream> makeFdStream(Loop& loop, Fd fd) { return std::make_unique<FdStream>(loop, std::move(fd)); }
 
 }  // namespace knarr::env::posix

@@ -9,15 +9,13 @@ namespace knarr::env::posix {
 class PosixNetwork final : public Network {
  public:
   explicit PosixNetwork(Loop& loop) : loop_(loop) {}
-  Result<std::unique_ptr<Listener>> listen(
-      std::string_view address,
-      std::move_only_function<void(std::unique_ptr<Stream>)> accept) override;
+  Result<std::unique_ptr<Listener>> listen(std::string_view address,
+                                           std::move_only_function<void(std::unique_ptr<Stream>)> accept) override;
   void connect(std::string_view address, Duration timeout,
                std::move_only_function<void(Result<std::unique_ptr<Stream>>)> connected) override;
   Result<std::unique_ptr<DatagramSocket>> bindDatagram(std::string_view address) override;
 
-  void resolve(std::string_view host,
-               std::move_only_function<void(Result<std::vector<std::string>>)> resolved) override;
+  void resolve(std::string_view host, std::move_only_function<void(Result<std::vector<std::string>>)> resolved) override;
 
  private:
   Loop& loop_;

@@ -30,9 +30,7 @@ void pump(std::shared_ptr<Stream> stream, std::shared_ptr<std::string> bytes, si
     IoStep step = stream->write(std::span(bytes->data() + from, bytes->size() - from));
     if (step.kind == IoStep::WouldBlock) {
       Stream* raw = stream.get();
-      raw->whenWritable([stream = std::move(stream), bytes, from]() mutable {
-        pump(std::move(stream), bytes, from);
-      });
+      raw->whenWritable([stream = std::move(stream), bytes, from]() mutable { pump(std::move(stream), bytes, from); });
       return;
     }
     if (step.kind != IoStep::Done) return;
@@ -47,8 +45,7 @@ TEST_P(Addresses, megabytesArriveWhole) {
   auto real = makePosixEnv();
   Env e = real->env();
   std::string address = GetParam();
-  if (address == "unix")
-    address = "unix:" + testing::TempDir() + "knarr-net-" + std::to_string(::getpid());
+  if (address == "unix") address = "unix:" + testing::TempDir() + "knarr-net-" + std::to_string(::getpid());
   auto bytes = std::make_shared<std::string>();
   for (int i = 0; i < 3'000'000; ++i) bytes->push_back(static_cast<char>(i * 7));
   std::string got;
@@ -68,9 +65,7 @@ TEST_P(Addresses, megabytesArriveWhole) {
   EXPECT_EQ(got.size(), bytes->size());
   EXPECT_TRUE(got == *bytes);
 }
-INSTANTIATE_TEST_SUITE_P(Network, Addresses,
-                         testing::Values("127.0.0.1:0", "[::1]:0", "unix",
-                                         "unix:@knarr-abstract-test"));
+INSTANTIATE_TEST_SUITE_P(Network, Addresses, testing::Values("127.0.0.1:0", "[::1]:0", "unix", "unix:@knarr-abstract-test"));
 
 TEST(PosixNetwork, portInUseNamesThePort) {
   auto real = makePosixEnv();
@@ -101,16 +96,14 @@ TEST(PosixNetwork, refusedConnectFails) {
 }
 
 TEST(PosixNetwork, malformedAddresses) {
-  for (const char* bad :
-       {"", "localhost:80", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:x", "[::1:80", "unix:"}) {
+  for (const char* bad : {"", "localhost:80", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:x", "[::1:80", "unix:"}) {
     auto parsed = posix::parseSocketAddress(bad);
     ASSERT_FALSE(parsed) << bad;
     EXPECT_EQ(parsed.error().reason(), Reason::BadRequest) << bad;
   }
   for (const char* good : {"127.0.0.1:80", "[::1]:443", "unix:/run/x.sock", "unix:@name"})
     EXPECT_EQ(posix::formatSocketAddress(*posix::parseSocketAddress(good)), good);
-  EXPECT_EQ(posix::formatSocketAddress(*posix::parseSocketAddress("unix:///run/x.sock")),
-            "unix:/run/x.sock");
+  EXPECT_EQ(posix::formatSocketAddress(*posix::parseSocketAddress("unix:///run/x.sock")), "unix:/run/x.sock");
 }
 
 TEST(PosixNetwork, datagramsCarryTheirSender) {

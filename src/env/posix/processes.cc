@@ -68,12 +68,10 @@ __attribute__((no_sanitize("thread", "address"))) int runChild(void* argument) {
   if (launch.newSession && ::setsid() < 0) giveUp(launch, "setsid");
   if (launch.networkNamespace >= 0 && ::setns(launch.networkNamespace, CLONE_NEWNET) != 0)
     giveUp(launch, "enter network namespace");
-  if (launch.workingDirectory && ::chdir(launch.workingDirectory) != 0)
-    giveUp(launch, "enter working directory");
+  if (launch.workingDirectory && ::chdir(launch.workingDirectory) != 0) giveUp(launch, "enter working directory");
   if (::dup2(launch.input, 0) < 0 || ::dup2(launch.output, 1) < 0 || ::dup2(launch.error, 2) < 0)
     giveUp(launch, "connect standard streams");
-  if (::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) != 0)
-    giveUp(launch, "close descriptors");
+  if (::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) != 0) giveUp(launch, "close descriptors");
   ::execve(launch.argv[0], launch.argv.data(), launch.environment.data());
   giveUp(launch, "execute");
 }
@@ -101,15 +99,12 @@ Result<Fd> aboveStandard(Fd fd) {
   if (!moved) return failErrno("duplicate a descriptor", errno);
   return moved;
 }
-void setNonBlocking(const Fd& fd) {
-  ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
-}
+void setNonBlocking(const Fd& fd) { ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK); }
 
 // Starts the child; its process id, with `pidfd` filled.
 Result<int> launchChild(Launch& launch, Fd& pidfd) {
   std::string what = "start " + std::string(launch.argv[0]);
-  void* memory =
-      ::mmap(nullptr, kChildStackBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* memory = ::mmap(nullptr, kChildStackBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return failErrno(what + ": map a stack", errno);
   // The stack grows down from the end; the failure sits at the beginning.
   auto* failure = new (memory) Failure{0, nullptr};
@@ -157,10 +152,8 @@ void PosixProcesses::endWatches(Child& child) {
   loop_.unwatch(child.error.get(), child.errorWatch);
 }
 
-Result<int> PosixProcesses::spawn(ProcessSpec spec,
-                                  std::move_only_function<void(ProcessExit)> exited) {
-  if (spec.argv.empty())
-    return fail(Reason::Invalid, "start a process: argv is empty; argv[0] is the program's path");
+Result<int> PosixProcesses::spawn(ProcessSpec spec, std::move_only_function<void(ProcessExit)> exited) {
+  if (spec.argv.empty()) return fail(Reason::Invalid, "start a process: argv is empty; argv[0] is the program's path");
   Launch launch;
   launch.argv = pointersTo(spec.argv);
   launch.environment = pointersTo(spec.environment);
@@ -170,8 +163,7 @@ Result<int> PosixProcesses::spawn(ProcessSpec spec,
   Fd namespaceFd, input, output, error;
   if (!spec.networkNamespacePath.empty()) {
     namespaceFd = Fd(::open(spec.networkNamespacePath.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!namespaceFd)
-      return failErrno("open network namespace " + spec.networkNamespacePath, errno);
+    if (!namespaceFd) return failErrno("open network namespace " + spec.networkNamespacePath, errno);
     launch.networkNamespace = namespaceFd.get();
   }
   if (spec.standardInput.empty()) {
@@ -209,23 +201,20 @@ Result<int> PosixProcesses::spawn(ProcessSpec spec,
   if (child->output) {
     setNonBlocking(child->output);
     setNonBlocking(child->error);
-    child->outputWatch =
-        loop_.watch(child->output.get(), [raw](uint32_t) { collect(*raw, false); });
+    child->outputWatch = loop_.watch(child->output.get(), [raw](uint32_t) { collect(*raw, false); });
     child->errorWatch = loop_.watch(child->error.get(), [raw](uint32_t) { collect(*raw, true); });
   }
   if (child->input) {
     setNonBlocking(child->input);
     child->inputWatch = loop_.watch(child->input.get(), [this, raw](uint32_t) { feed(*raw); });
   }
-  child->pidfdWatch =
-      loop_.watch(child->pidfd.get(), [this, processId](uint32_t) { onExit(processId); });
+  child->pidfdWatch = loop_.watch(child->pidfd.get(), [this, processId](uint32_t) { onExit(processId); });
   return processId;
 }
 
 void PosixProcesses::feed(Child& child) {
   while (child.fed < child.standardInput.size()) {
-    ssize_t put = ::write(child.input.get(), child.standardInput.data() + child.fed,
-                          child.standardInput.size() - child.fed);
+    ssize_t put = ::write(child.input.get(), child.standardInput.data() + child.fed, child.standardInput.size() - child.fed);
     if (put < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (put < 0) break;  // the child closed its input
     child.fed += static_cast<size_t>(put);
@@ -267,17 +256,13 @@ void PosixProcesses::onExit(int processId) {
 
 Result<void> PosixProcesses::kill(int processId, int signalNumber) {
   if (processId == 0 || processId == -1)
-    return fail(Reason::Invalid,
-                "kill: process id " + std::to_string(processId) + " would signal other processes");
+    return fail(Reason::Invalid, "kill: process id " + std::to_string(processId) + " would signal other processes");
   auto found = children_.find(processId);
   int result = found != children_.end()
-                   ? static_cast<int>(::syscall(SYS_pidfd_send_signal, found->second->pidfd.get(),
-                                                signalNumber, nullptr, 0U))
+                   ? static_cast<int>(::syscall(SYS_pidfd_send_signal, found->second->pidfd.get(), signalNumber, nullptr, 0U))
                    : ::kill(processId, signalNumber);
   if (result == 0) return {};
-  if (errno == ESRCH)
-    return fail(Reason::NotFound,
-                "kill process " + std::to_string(processId) + ": it does not exist");
+  if (errno == ESRCH) return fail(Reason::NotFound, "kill process " + std::to_string(processId) + ": it does not exist");
   return failErrno("kill process " + std::to_string(processId), errno);
 }
 

@@ -14,16 +14,15 @@ namespace knarr::env::posix {
 namespace {
 
 Unexpected malformed(std::string_view text, std::string_view why) {
-  return fail(Reason::BadRequest, "network address " + quote(text) + ": " + std::string(why) +
-                                      "; write HOST:PORT with a numeric host, or unix:PATH");
+  return fail(Reason::BadRequest,
+              "network address " + quote(text) + ": " + std::string(why) + "; write HOST:PORT with a numeric host, or unix:PATH");
 }
 
 Result<SocketAddress> parseUnix(std::string_view text, std::string_view path) {
   SocketAddress address;
   auto& un = reinterpret_cast<sockaddr_un&>(address.storage);
   if (path.empty()) return malformed(text, "the path is empty");
-  if (path.size() >= sizeof un.sun_path)
-    return malformed(text, "the path is longer than 107 bytes");
+  if (path.size() >= sizeof un.sun_path) return malformed(text, "the path is longer than 107 bytes");
   un.sun_family = AF_UNIX;
   std::memcpy(un.sun_path, path.data(), path.size());
   if (path.front() == '@') {
@@ -70,8 +69,7 @@ Result<SocketAddress> parseSocketAddress(std::string_view text) {
   auto& in4 = reinterpret_cast<sockaddr_in&>(address.storage);
   in4.sin_family = AF_INET;
   in4.sin_port = htons(static_cast<uint16_t>(*port));
-  if (inet_pton(AF_INET, std::string(host).c_str(), &in4.sin_addr) != 1)
-    return malformed(text, "the host is not an IP address");
+  if (inet_pton(AF_INET, std::string(host).c_str(), &in4.sin_addr) != 1) return malformed(text, "the host is not an IP address");
   address.length = sizeof in4;
   return address;
 }
@@ -91,8 +89,7 @@ std::string formatSocketAddress(const SocketAddress& address) {
   auto& un = reinterpret_cast<const sockaddr_un&>(address.storage);
   size_t pathOffset = offsetof(sockaddr_un, sun_path);
   if (address.length <= pathOffset) return "unix:";
-  if (un.sun_path[0] == '\0')
-    return "unix:@" + std::string(un.sun_path + 1, address.length - pathOffset - 1);
+  if (un.sun_path[0] == '\0') return "unix:@" + std::string(un.sun_path + 1, address.length - pathOffset - 1);
   return "unix:" + std::string(un.sun_path, strnlen(un.sun_path, address.length - pathOffset));
 }
 

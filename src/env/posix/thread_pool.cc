@@ -17,8 +17,7 @@ void ThreadPool::end() {
 void ThreadPool::submit(Callback work) {
   std::lock_guard lock(mutex_);
   queue_.push_back(std::move(work));
-  if (queue_.size() > idle_ && threads_.size() < threadsMax_)
-    threads_.emplace_back([this] { runWorker(); });
+  if (queue_.size() > idle_ && threads_.size() < threadsMax_) threads_.emplace_back([this] { runWorker(); });
   changed_.notify_one();
 }
 

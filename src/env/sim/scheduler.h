@@ -20,8 +20,7 @@ class SimRandom final : public Random {
   bool chance(double probability) { return probability > 0 && unit() < probability; }
   Duration between(Duration low, Duration high) {
     if (high <= low) return low;
-    return low +
-           Duration(static_cast<int64_t>(below(static_cast<uint64_t>((high - low).count()) + 1)));
+    return low + Duration(static_cast<int64_t>(below(static_cast<uint64_t>((high - low).count()) + 1)));
   }
 
  private:

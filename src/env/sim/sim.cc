@@ -21,9 +21,7 @@ class SimClock final : public Clock {
  public:
   explicit SimClock(const Scheduler& scheduler) : scheduler_(scheduler), start_(scheduler.now()) {}
   Instant now() const override { return scheduler_.now(); }
-  int64_t unixNanos() const override {
-    return kStartUnixNanos + (scheduler_.now() - start_ + skew).count();
-  }
+  int64_t unixNanos() const override { return kStartUnixNanos + (scheduler_.now() - start_ + skew).count(); }
   Duration skew{0};
 
  private:
@@ -33,8 +31,8 @@ class SimClock final : public Clock {
 
 class Host final : public SimHost {
  public:
-  Host(Scheduler& scheduler, SimRandom& faultRandom, uint64_t seed, Fabric& fabric,
-       std::string name, std::string ip, int& lastProcessId)
+  Host(Scheduler& scheduler, SimRandom& faultRandom, uint64_t seed, Fabric& fabric, std::string name, std::string ip,
+       int& lastProcessId)
       : scheduler_(scheduler),
         fabric_(fabric),
         name_(std::move(name)),
@@ -54,9 +52,7 @@ class Host final : public SimHost {
     auto found = fabric_.hostByIp.find(ip);
     if (found != fabric_.hostByIp.end() && found->second == name_) fabric_.hostByIp.erase(found);
   }
-  void setProcessHandler(SimProcessHandler handler) override {
-    processes_.setHandler(std::move(handler));
-  }
+  void setProcessHandler(SimProcessHandler handler) override { processes_.setHandler(std::move(handler)); }
   void setClockSkew(Duration skew) override { clock_.skew = skew; }
   void crash() override {
     processes_.crash();
@@ -82,10 +78,7 @@ class Host final : public SimHost {
 class SimEnv::Impl {
  public:
   explicit Impl(uint64_t seed)
-      : seed_(seed),
-        faultRandom_(seed ^ 0x6661'756c'7473'2121),
-        scheduler_(seed),
-        fabric_(scheduler_, faultRandom_, faults_) {
+      : seed_(seed), faultRandom_(seed ^ 0x6661'756c'7473'2121), scheduler_(seed), fabric_(scheduler_, faultRandom_, faults_) {
     clock_ = std::make_unique<sim::SimClock>(scheduler_);
   }
   sim::Host& host(std::string_view name) {
@@ -94,9 +87,8 @@ class SimEnv::Impl {
       size_t n = hosts_.size() + 1;
       std::string ip = "10.64." + std::to_string(n / 250) + "." + std::to_string(n % 250 + 1);
       found = hosts_
-                  .emplace(std::string(name), std::make_unique<sim::Host>(
-                                                  scheduler_, faultRandom_, seed_ * 31 + n, fabric_,
-                                                  std::string(name), std::move(ip), lastProcessId_))
+                  .emplace(std::string(name), std::make_unique<sim::Host>(scheduler_, faultRandom_, seed_ * 31 + n, fabric_,
+                                                                          std::string(name), std::move(ip), lastProcessId_))
                   .first;
     }
     return *found->second;

@@ -11,8 +11,7 @@ namespace {
 constexpr int kLinksMax = 40;
 
 bool isBelow(const std::string& path, const std::string& directory) {
-  return path.size() > directory.size() && path.starts_with(directory) &&
-         path[directory.size()] == '/';
+  return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
 }
 std::string directoryOf(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
@@ -25,8 +24,7 @@ SimFiles::SimFiles(const Clock& clock, SimRandom& random, const SimFaults& fault
     makeNode(directory, FileStatus::Directory, 0755);
 }
 
-SimFiles::Node& SimFiles::makeNode(const std::string& resolved, FileStatus::Type type,
-                                   uint32_t mode) {
+SimFiles::Node& SimFiles::makeNode(const std::string& resolved, FileStatus::Type type, uint32_t mode) {
   Node& node = nodes_[resolved];
   node.type = type;
   node.mode = mode;
@@ -35,8 +33,7 @@ SimFiles::Node& SimFiles::makeNode(const std::string& resolved, FileStatus::Type
   return node;
 }
 
-Result<std::string> SimFiles::resolve(const std::string& path, bool followLast,
-                                      int linksLeft) const {
+Result<std::string> SimFiles::resolve(const std::string& path, bool followLast, int linksLeft) const {
   if (!path.starts_with('/')) return fail(Reason::Invalid, path + ": the path is not absolute");
   std::string done;
   std::vector<std::string_view> names = split(path, '/');
@@ -53,13 +50,11 @@ Result<std::string> SimFiles::resolve(const std::string& path, bool followLast,
     std::string next = done + "/" + std::string(name);
     auto found = nodes_.find(next);
     bool last = i + 1 == names.size();
-    if (found != nodes_.end() && found->second.type == FileStatus::Symlink &&
-        (!last || followLast)) {
+    if (found != nodes_.end() && found->second.type == FileStatus::Symlink && (!last || followLast)) {
       if (linksLeft == 0) return failErrno(path, ELOOP);
       std::string target = found->second.bytes;
       if (!target.starts_with('/')) target = done + "/" + target;
-      for (size_t rest = i + 1; rest < names.size(); ++rest)
-        target += "/" + std::string(names[rest]);
+      for (size_t rest = i + 1; rest < names.size(); ++rest) target += "/" + std::string(names[rest]);
       return resolve(target, followLast, linksLeft - 1);
     }
     done = std::move(next);
@@ -67,8 +62,7 @@ Result<std::string> SimFiles::resolve(const std::string& path, bool followLast,
   return done;
 }
 
-Result<SimFiles::Node*> SimFiles::nodeAt(const std::string& path, bool followLast,
-                                         std::string_view what) {
+Result<SimFiles::Node*> SimFiles::nodeAt(const std::string& path, bool followLast, std::string_view what) {
   std::string resolved = TRY(resolve(path, followLast, kLinksMax));
   auto found = nodes_.find(resolved);
   if (found == nodes_.end()) return failErrno(std::string(what) + " " + path, ENOENT);
@@ -88,21 +82,18 @@ Result<std::string> SimFiles::readFile(const std::string& path, size_t bytesMax)
   Node* node = TRY(nodeAt(path, true, "read"));
   if (node->type == FileStatus::Directory) return failErrno("read " + path, EISDIR);
   if (node->bytes.size() > bytesMax) {
-    return fail(
-        Reason::RequestEntityTooLarge,
-        "read " + path + ": larger than the " + std::to_string(bytesMax) + " bytes expected here");
+    return fail(Reason::RequestEntityTooLarge,
+                "read " + path + ": larger than the " + std::to_string(bytesMax) + " bytes expected here");
   }
   return node->bytes;
 }
 
-Result<void> SimFiles::writeFileAtomically(const std::string& path, std::string_view bytes,
-                                           uint32_t mode) {
+Result<void> SimFiles::writeFileAtomically(const std::string& path, std::string_view bytes, uint32_t mode) {
   TRY(mayWrite(path));
   // As rename does, a link at `path` is replaced, not followed.
   std::string resolved = TRY(resolve(path, false, kLinksMax));
   auto found = nodes_.find(resolved);
-  if (found != nodes_.end() && found->second.type == FileStatus::Directory)
-    return failErrno("replace " + path, EISDIR);
+  if (found != nodes_.end() && found->second.type == FileStatus::Directory) return failErrno("replace " + path, EISDIR);
   Node& node = makeNode(resolved, FileStatus::Regular, mode);
   node.bytes = bytes;
   node.durableBytes = bytes.size();
@@ -114,8 +105,7 @@ Result<void> SimFiles::appendFile(const std::string& path, std::string_view byte
   TRY(mayWrite(path));
   std::string resolved = TRY(resolve(path, true, kLinksMax));
   auto found = nodes_.find(resolved);
-  if (found != nodes_.end() && found->second.type == FileStatus::Directory)
-    return failErrno("append to " + path, EISDIR);
+  if (found != nodes_.end() && found->second.type == FileStatus::Directory) return failErrno("append to " + path, EISDIR);
   if (found == nodes_.end()) {
     makeNode(resolved, FileStatus::Regular, mode).durable = false;
     found = nodes_.find(resolved);
@@ -184,18 +174,14 @@ Result<void> SimFiles::rename(const std::string& from, const std::string& to) {
   if (existing != nodes_.end()) {
     bool sourceIsDirectory = found->second.type == FileStatus::Directory;
     bool targetIsDirectory = existing->second.type == FileStatus::Directory;
-    if (targetIsDirectory && !sourceIsDirectory)
-      return failErrno("rename " + from + " to " + to, EISDIR);
-    if (!targetIsDirectory && sourceIsDirectory)
-      return failErrno("rename " + from + " to " + to, ENOTDIR);
+    if (targetIsDirectory && !sourceIsDirectory) return failErrno("rename " + from + " to " + to, EISDIR);
+    if (!targetIsDirectory && sourceIsDirectory) return failErrno("rename " + from + " to " + to, ENOTDIR);
     auto below = firstBelow(target);
-    if (below != nodes_.end() && isBelow(below->first, target))
-      return failErrno("rename " + from + " to " + to, ENOTEMPTY);
+    if (below != nodes_.end() && isBelow(below->first, target)) return failErrno("rename " + from + " to " + to, ENOTEMPTY);
     nodes_.erase(existing);
   }
   std::vector<std::string> moved = {source};
-  for (auto it = firstBelow(source); it != nodes_.end() && isBelow(it->first, source); ++it)
-    moved.push_back(it->first);
+  for (auto it = firstBelow(source); it != nodes_.end() && isBelow(it->first, source); ++it) moved.push_back(it->first);
   for (const std::string& path : moved) {
     auto node = nodes_.extract(path);
     node.key() = target + path.substr(source.size());
@@ -219,8 +205,7 @@ Result<void> SimFiles::removeFile(const std::string& path) {
   std::string resolved = TRY(resolve(path, false, kLinksMax));
   if (nodes_.find(resolved) == nodes_.end()) return failErrno("remove " + path, ENOENT);
   auto below = firstBelow(resolved);
-  if (below != nodes_.end() && isBelow(below->first, resolved))
-    return failErrno("remove " + path, ENOTEMPTY);
+  if (below != nodes_.end() && isBelow(below->first, resolved)) return failErrno("remove " + path, ENOTEMPTY);
   nodes_.erase(resolved);
   return {};
 }
@@ -229,10 +214,8 @@ Result<void> SimFiles::removeTree(const std::string& path) {
   auto resolved = resolve(path, false, kLinksMax);
   if (!resolved && isNotFound(resolved.error())) return {};
   if (!resolved) return std::unexpected(resolved.error());
-  if (resolved->empty())
-    return fail(Reason::Invalid, "remove " + path + ": the path must name a file or directory");
-  for (auto it = firstBelow(*resolved); it != nodes_.end() && isBelow(it->first, *resolved);)
-    it = nodes_.erase(it);
+  if (resolved->empty()) return fail(Reason::Invalid, "remove " + path + ": the path must name a file or directory");
+  for (auto it = firstBelow(*resolved); it != nodes_.end() && isBelow(it->first, *resolved);) it = nodes_.erase(it);
   nodes_.erase(*resolved);
   return {};
 }
@@ -274,14 +257,11 @@ void SimFiles::crash() {
       continue;
     }
     size_t loose = node.bytes.size() - node.durableBytes;
-    size_t kept =
-        faults_.tornWrites && loose > 0 ? static_cast<size_t>(random_.below(loose + 1)) : 0;
+    size_t kept = faults_.tornWrites && loose > 0 ? static_cast<size_t>(random_.below(loose + 1)) : 0;
     node.bytes.resize(node.durableBytes + kept);
     // The kept part's last sectors may hold anything.
-    size_t damaged =
-        kept > 0 ? static_cast<size_t>(random_.below(std::min<size_t>(kept, 512) + 1)) : 0;
-    for (size_t i = node.bytes.size() - damaged; i < node.bytes.size(); ++i)
-      node.bytes[i] = static_cast<char>(random_.next());
+    size_t damaged = kept > 0 ? static_cast<size_t>(random_.below(std::min<size_t>(kept, 512) + 1)) : 0;
+    for (size_t i = node.bytes.size() - damaged; i < node.bytes.size(); ++i) node.bytes[i] = static_cast<char>(random_.next());
     node.durableBytes = node.bytes.size();
     node.durable = true;
     ++it;

@@ -12,8 +12,7 @@ class SimFiles final : public Files {
  public:
   SimFiles(const Clock& clock, SimRandom& random, const SimFaults& faults);
   Result<std::string> readFile(const std::string& path, size_t bytesMax) override;
-  Result<void> writeFileAtomically(const std::string& path, std::string_view bytes,
-                                   uint32_t mode) override;
+  Result<void> writeFileAtomically(const std::string& path, std::string_view bytes, uint32_t mode) override;
   Result<void> appendFile(const std::string& path, std::string_view bytes, uint32_t mode) override;
   Result<void> syncFile(const std::string& path) override;
   Result<void> makeDirectories(const std::string& path, uint32_t mode) override;

@@ -26,21 +26,17 @@ Result<HostPort> splitAddress(std::string_view address) {
   size_t colon = address.rfind(':');
   auto port = colon == std::string_view::npos ? std::nullopt : parseUint(address.substr(colon + 1));
   if (!port || *port > 65535 || colon == 0) {
-    return fail(Reason::BadRequest, "network address " + quote(address) +
-                                        ": write HOST:PORT with a numeric host, or unix:PATH");
+    return fail(Reason::BadRequest, "network address " + quote(address) + ": write HOST:PORT with a numeric host, or unix:PATH");
   }
   std::string host(address.substr(0, colon));
   bool brackets = host.starts_with('[') && host.ends_with(']');
   if (!brackets && host.find_first_not_of("0123456789.") != std::string::npos)
-    return fail(Reason::BadRequest,
-                "network address " + quote(address) + ": the host is not an IP address");
+    return fail(Reason::BadRequest, "network address " + quote(address) + ": the host is not an IP address");
   return HostPort{std::move(host), std::string(address.substr(colon + 1))};
 }
 std::string joinAddress(const HostPort& address) { return address.host + ":" + address.port; }
 bool isWildcard(std::string_view host) { return host == "0.0.0.0" || host == "[::]"; }
-bool isLocal(std::string_view host) {
-  return host.starts_with("127.") || host == "[::1]" || host == "unix" || isWildcard(host);
-}
+bool isLocal(std::string_view host) { return host.starts_with("127.") || host == "[::1]" || host == "unix" || isWildcard(host); }
 
 }  // namespace
 
@@ -93,8 +89,7 @@ void deliver(const std::shared_ptr<Connection>& connection, int side) {
   End& end = connection->ends[side];
   if (connection->reset || end.underWay.empty()) return;
   if (fabric.partitioned(connection->ends[0].host, connection->ends[1].host)) {
-    fabric.scheduler().at(fabric.scheduler().now() + kRetransmit,
-                          [connection, side] { deliver(connection, side); });
+    fabric.scheduler().at(fabric.scheduler().now() + kRetransmit, [connection, side] { deliver(connection, side); });
     return;
   }
   if (fabric.random().chance(fabric.faults().resetPerDelivery)) return breakConnection(connection);
@@ -120,8 +115,7 @@ void sendPiece(const std::shared_ptr<Connection>& connection, int toSide, std::s
 
 class SimStream final : public Stream {
  public:
-  SimStream(std::shared_ptr<Connection> connection, int side)
-      : connection_(std::move(connection)), side_(side) {}
+  SimStream(std::shared_ptr<Connection> connection, int side) : connection_(std::move(connection)), side_(side) {}
   ~SimStream() override {
     shutdownWrite();
     End& end = mine();
@@ -137,8 +131,7 @@ class SimStream final : public Stream {
     if (into.empty()) return {IoStep::Done};
     Fabric& fabric = connection_->fabric;
     size_t count = std::min(into.size(), end.incoming.size());
-    if (fabric.random().chance(fabric.faults().shortRead))
-      count = 1 + static_cast<size_t>(fabric.random().below(count));
+    if (fabric.random().chance(fabric.faults().shortRead)) count = 1 + static_cast<size_t>(fabric.random().below(count));
     end.incoming.copy(into.data(), count);
     end.incoming.erase(0, count);
     end.inFlight -= count;
@@ -158,14 +151,12 @@ class SimStream final : public Stream {
   void whenReadable(Callback ready) override {
     End& end = mine();
     end.readable = std::move(ready);
-    if (!end.incoming.empty() || end.incomingEnded || connection_->reset)
-      wake(connection_, side_, &End::readable);
+    if (!end.incoming.empty() || end.incomingEnded || connection_->reset) wake(connection_, side_, &End::readable);
   }
   void whenWritable(Callback ready) override {
     End& end = mine();
     end.writable = std::move(ready);
-    if (theirs().inFlight < kWindowBytes || connection_->reset)
-      wake(connection_, side_, &End::writable);
+    if (theirs().inFlight < kWindowBytes || connection_->reset) wake(connection_, side_, &End::writable);
   }
   void shutdownWrite() override {
     if (std::exchange(mine().writeShut, true) || connection_->reset) return;
@@ -188,8 +179,7 @@ class SimListener final : public Listener {
   SimListener(Fabric& fabric, std::string host, std::string address,
               std::move_only_function<void(std::unique_ptr<Stream>)> accept)
       : fabric_(fabric), key_(std::move(host), std::move(address)) {
-    accept_ =
-        std::make_shared<std::move_only_function<void(std::unique_ptr<Stream>)>>(std::move(accept));
+    accept_ = std::make_shared<std::move_only_function<void(std::unique_ptr<Stream>)>>(std::move(accept));
     fabric_.listeners[key_] = this;
   }
   ~SimListener() override {
@@ -216,8 +206,7 @@ class SimDatagramSocket final : public DatagramSocket {
   }
   ~SimDatagramSocket() override {
     auto found = fabric_.datagramSockets.find(key_);
-    if (found != fabric_.datagramSockets.end() && found->second == this)
-      fabric_.datagramSockets.erase(found);
+    if (found != fabric_.datagramSockets.end() && found->second == this) fabric_.datagramSockets.erase(found);
   }
   IoStep receive(std::span<char> into, std::string& from) override {
     if (state_->queue.empty()) return {IoStep::WouldBlock};
@@ -232,23 +221,20 @@ class SimDatagramSocket final : public DatagramSocket {
     if (!target) return {IoStep::Failed, 0, EINVAL};
     std::string targetHost = fabric_.hostOf(target->host, key_.first);
     size_t size = bytes.size();
-    if (targetHost.empty() || fabric_.random().chance(fabric_.faults().datagramLoss))
-      return {IoStep::Done, size};
+    if (targetHost.empty() || fabric_.random().chance(fabric_.faults().datagramLoss)) return {IoStep::Done, size};
     std::string from = key_.second;
     if (isWildcard(from.substr(0, from.rfind(':')))) {
-      from =
-          (isLocal(target->host) ? std::string("127.0.0.1") : ip_) + from.substr(from.rfind(':'));
+      from = (isLocal(target->host) ? std::string("127.0.0.1") : ip_) + from.substr(from.rfind(':'));
     }
-    fabric_.scheduler().at(
-        fabric_.scheduler().now() + fabric_.delay(),
-        [&fabric = fabric_, fromHost = key_.first, targetHost, to = joinAddress(*target),
-         port = target->port, from, text = std::string(bytes.data(), bytes.size())] {
-          if (fabric.partitioned(fromHost, targetHost)) return;
-          for (const std::string& address : {to, "0.0.0.0:" + port, "[::]:" + port}) {
-            auto found = fabric.datagramSockets.find({targetHost, address});
-            if (found != fabric.datagramSockets.end()) return found->second->take(from, text);
-          }
-        });
+    fabric_.scheduler().at(fabric_.scheduler().now() + fabric_.delay(),
+                           [&fabric = fabric_, fromHost = key_.first, targetHost, to = joinAddress(*target), port = target->port,
+                            from, text = std::string(bytes.data(), bytes.size())] {
+                             if (fabric.partitioned(fromHost, targetHost)) return;
+                             for (const std::string& address : {to, "0.0.0.0:" + port, "[::]:" + port}) {
+                               auto found = fabric.datagramSockets.find({targetHost, address});
+                               if (found != fabric.datagramSockets.end()) return found->second->take(from, text);
+                             }
+                           });
     return {IoStep::Done, size};
   }
   void whenReadable(Callback ready) override {
@@ -291,9 +277,7 @@ void Fabric::setPartition(std::string a, std::string b, bool on) {
     }
   }
 }
-bool Fabric::partitioned(const std::string& a, const std::string& b) const {
-  return partitions_.contains({a, b});
-}
+bool Fabric::partitioned(const std::string& a, const std::string& b) const { return partitions_.contains({a, b}); }
 
 std::string Fabric::hostOf(std::string_view ip, const std::string& from) const {
   if (isLocal(ip)) return from;
@@ -313,8 +297,7 @@ SimListener* Fabric::findListener(const std::string& host, const std::string& ad
 Result<std::string> SimNetwork::bindAddress(std::string_view address, bool datagram) {
   HostPort parsed = TRY(splitAddress(address));
   auto taken = [&](const std::string& text) {
-    return datagram ? fabric_.datagramSockets.contains({host_, text})
-                    : fabric_.listeners.contains({host_, text});
+    return datagram ? fabric_.datagramSockets.contains({host_, text}) : fabric_.listeners.contains({host_, text});
   };
   if (!isLocal(parsed.host)) {
     auto owner = fabric_.hostByIp.find(parsed.host);
@@ -329,15 +312,14 @@ Result<std::string> SimNetwork::bindAddress(std::string_view address, bool datag
   }
   std::string text = joinAddress(parsed);
   if (taken(text)) {
-    return fail(Reason::AlreadyExists,
-                "listen on " + text + ": Address already in use; another program uses it: stop " +
-                    "that program or choose another port");
+    return fail(Reason::AlreadyExists, "listen on " + text + ": Address already in use; another program uses it: stop " +
+                                           "that program or choose another port");
   }
   return text;
 }
 
-Result<std::unique_ptr<Listener>> SimNetwork::listen(
-    std::string_view address, std::move_only_function<void(std::unique_ptr<Stream>)> accept) {
+Result<std::unique_ptr<Listener>> SimNetwork::listen(std::string_view address,
+                                                     std::move_only_function<void(std::unique_ptr<Stream>)> accept) {
   std::string bound = TRY(bindAddress(address, false));
   return std::make_unique<SimListener>(fabric_, host_, std::move(bound), std::move(accept));
 }
@@ -349,21 +331,17 @@ Result<std::unique_ptr<DatagramSocket>> SimNetwork::bindDatagram(std::string_vie
 
 void SimNetwork::connect(std::string_view address, Duration timeout,
                          std::move_only_function<void(Result<std::unique_ptr<Stream>>)> connected) {
-  auto shared = std::make_shared<std::move_only_function<void(Result<std::unique_ptr<Stream>>)>>(
-      std::move(connected));
+  auto shared = std::make_shared<std::move_only_function<void(Result<std::unique_ptr<Stream>>)>>(std::move(connected));
   auto parsed = splitAddress(address);
   if (!parsed) {
-    fabric_.scheduler().post([shared, error = parsed.error()]() mutable {
-      (*shared)(std::unexpected(std::move(error)));
-    });
+    fabric_.scheduler().post([shared, error = parsed.error()]() mutable { (*shared)(std::unexpected(std::move(error))); });
     return;
   }
   attempt(joinAddress(*parsed), fabric_.scheduler().now() + timeout, std::move(shared));
 }
 
-void SimNetwork::attempt(
-    std::string address, Instant deadline,
-    std::shared_ptr<std::move_only_function<void(Result<std::unique_ptr<Stream>>)>> connected) {
+void SimNetwork::attempt(std::string address, Instant deadline,
+                         std::shared_ptr<std::move_only_function<void(Result<std::unique_ptr<Stream>>)>> connected) {
   Scheduler& scheduler = fabric_.scheduler();
   // There and back again.
   Instant arrival = scheduler.now() + fabric_.delay() + fabric_.delay();
@@ -383,16 +361,14 @@ void SimNetwork::attempt(
     }
     SimListener* listener = fabric_.findListener(peer, address);
     if (!listener || fabric_.random().chance(fabric_.faults().refusePerConnect))
-      return (*connected)(
-          fail(Reason::ServiceUnavailable, "connect to " + address + ": Connection refused"));
+      return (*connected)(fail(Reason::ServiceUnavailable, "connect to " + address + ": Connection refused"));
     auto connection = std::make_shared<Connection>(fabric_);
     connection->id = ++fabric_.lastConnection;
     fabric_.connections[connection->id] = connection;
     connection->ends[0].host = host_;
     lastPort_ = lastPort_ >= 60999 ? uint16_t{32768} : static_cast<uint16_t>(lastPort_ + 1);
-    connection->ends[0].address = ip == "unix" ? "unix:"
-                                               : (isLocal(ip) ? std::string("127.0.0.1") : ip_) +
-                                                     ":" + std::to_string(lastPort_);
+    connection->ends[0].address =
+        ip == "unix" ? "unix:" : (isLocal(ip) ? std::string("127.0.0.1") : ip_) + ":" + std::to_string(lastPort_);
     connection->ends[1].host = peer;
     connection->ends[1].address = address;
     listener->accept(std::make_unique<SimStream>(connection, 1));
@@ -400,34 +376,27 @@ void SimNetwork::attempt(
   });
 }
 
-void SimNetwork::resolve(std::string_view host,
-                         std::move_only_function<void(Result<std::vector<std::string>>)> resolved) {
+void SimNetwork::resolve(std::string_view host, std::move_only_function<void(Result<std::vector<std::string>>)> resolved) {
   Result<std::vector<std::string>> answer;
   if (auto found = fabric_.names.find(host); found != fabric_.names.end()) {
     answer = found->second;
   } else if (host == "localhost") {
     answer = std::vector<std::string>{"127.0.0.1"};
-  } else if (host.find(':') != std::string_view::npos ||
-             host.find_first_not_of("0123456789.") == std::string_view::npos) {
+  } else if (host.find(':') != std::string_view::npos || host.find_first_not_of("0123456789.") == std::string_view::npos) {
     answer = std::vector<std::string>{std::string(host)};
   } else {
-    answer = fail(Reason::NotFound,
-                  "resolve host name " + std::string(host) + ": Name or service not known");
+    answer = fail(Reason::NotFound, "resolve host name " + std::string(host) + ": Name or service not known");
   }
   fabric_.scheduler().at(fabric_.scheduler().now() + fabric_.delay(),
-                         [resolved = std::move(resolved), answer = std::move(answer)]() mutable {
-                           resolved(std::move(answer));
-                         });
+                         [resolved = std::move(resolved), answer = std::move(answer)]() mutable { resolved(std::move(answer)); });
 }
 
 void SimNetwork::crash() {
   std::erase_if(fabric_.listeners, [&](const auto& entry) { return entry.first.first == host_; });
-  std::erase_if(fabric_.datagramSockets,
-                [&](const auto& entry) { return entry.first.first == host_; });
+  std::erase_if(fabric_.datagramSockets, [&](const auto& entry) { return entry.first.first == host_; });
   std::vector<std::shared_ptr<Connection>> doomed;
   for (auto& [id, weak] : fabric_.connections)
-    if (auto connection = weak.lock();
-        connection && (connection->ends[0].host == host_ || connection->ends[1].host == host_))
+    if (auto connection = weak.lock(); connection && (connection->ends[0].host == host_ || connection->ends[1].host == host_))
       doomed.push_back(connection);
   for (auto& connection : doomed) breakConnection(connection);
 }

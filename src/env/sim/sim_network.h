@@ -49,24 +49,20 @@ class Fabric {
 
 class SimNetwork final : public Network {
  public:
-  SimNetwork(Fabric& fabric, std::string host, std::string ip)
-      : fabric_(fabric), host_(std::move(host)), ip_(std::move(ip)) {}
-  Result<std::unique_ptr<Listener>> listen(
-      std::string_view address,
-      std::move_only_function<void(std::unique_ptr<Stream>)> accept) override;
+  SimNetwork(Fabric& fabric, std::string host, std::string ip) : fabric_(fabric), host_(std::move(host)), ip_(std::move(ip)) {}
+  Result<std::unique_ptr<Listener>> listen(std::string_view address,
+                                           std::move_only_function<void(std::unique_ptr<Stream>)> accept) override;
   void connect(std::string_view address, Duration timeout,
                std::move_only_function<void(Result<std::unique_ptr<Stream>>)> connected) override;
   Result<std::unique_ptr<DatagramSocket>> bindDatagram(std::string_view address) override;
-  void resolve(std::string_view host,
-               std::move_only_function<void(Result<std::vector<std::string>>)> resolved) override;
+  void resolve(std::string_view host, std::move_only_function<void(Result<std::vector<std::string>>)> resolved) override;
   // Connections are reset, listeners and datagram sockets stop receiving.
   void crash();
 
  private:
   Result<std::string> bindAddress(std::string_view address, bool datagram);
-  void attempt(
-      std::string address, Instant deadline,
-      std::shared_ptr<std::move_only_function<void(Result<std::unique_ptr<Stream>>)>> connected);
+  void attempt(std::string address, Instant deadline,
+               std::shared_ptr<std::move_only_function<void(Result<std::unique_ptr<Stream>>)>> connected);
   Fabric& fabric_;
   std::string host_;
   std::string ip_;

@@ -10,8 +10,7 @@ using namespace std::chrono_literals;
 struct Pair {
   explicit Pair(SimEnv& sim) : world(sim) {
     Env server = world.host("server").env();
-    listener = std::move(*server.network.listen(
-        "0.0.0.0:80", [this](std::unique_ptr<Stream> s) { accepted = std::move(s); }));
+    listener = std::move(*server.network.listen("0.0.0.0:80", [this](std::unique_ptr<Stream> s) { accepted = std::move(s); }));
     world.host("client").env().network.connect(world.host("server").address() + ":80", 1s,
                                                [this](Result<std::unique_ptr<Stream>> s) {
                                                  if (s) {
@@ -118,10 +117,9 @@ TEST(SimNetwork, partitionHoldsBytesAndConnects) {
   IoStep::Kind end{};
   EXPECT_EQ(readNow(*pair.accepted, &end), "");
   bool timedOut = false;
-  world.host("client").env().network.connect(
-      world.host("server").address() + ":80", 1s, [&](Result<std::unique_ptr<Stream>> s) {
-        timedOut = !s && s.error().reason() == Reason::Timeout;
-      });
+  world.host("client").env().network.connect(world.host("server").address() + ":80", 1s, [&](Result<std::unique_ptr<Stream>> s) {
+    timedOut = !s && s.error().reason() == Reason::Timeout;
+  });
   world.runFor(2s);
   EXPECT_TRUE(timedOut);
   world.partition("server", "client", false);
@@ -132,15 +130,11 @@ TEST(SimNetwork, partitionHoldsBytesAndConnects) {
 TEST(SimNetwork, loopbackBelongsToTheHost) {
   SimEnv world(1);
   int accepted = 0;
-  auto listener = world.host("a").env().network.listen(
-      "127.0.0.1:80", [&](std::unique_ptr<Stream>) { ++accepted; });
+  auto listener = world.host("a").env().network.listen("127.0.0.1:80", [&](std::unique_ptr<Stream>) { ++accepted; });
   ASSERT_TRUE(listener);
-  EXPECT_EQ(world.host("a").env().network.listen("127.0.0.1:80", {}).error().reason(),
-            Reason::AlreadyExists);
+  EXPECT_EQ(world.host("a").env().network.listen("127.0.0.1:80", {}).error().reason(), Reason::AlreadyExists);
   Reason reason = Reason::Unknown;
-  auto note = [&](Result<std::unique_ptr<Stream>> s) {
-    reason = s ? Reason::Unknown : s.error().reason();
-  };
+  auto note = [&](Result<std::unique_ptr<Stream>> s) { reason = s ? Reason::Unknown : s.error().reason(); };
   world.host("a").env().network.connect("127.0.0.1:80", 1s, note);
   world.runFor(2s);
   EXPECT_EQ(accepted, 1);

@@ -24,8 +24,7 @@ struct Outcome {
 
 Task<void> produce(Env e, SimEnv* world, Queue<int>* queue, int from, int count) {
   for (int i = 0; i < count; ++i) {
-    if (e.random.below(4) == 0)
-      co_await async::sleepFor(e, Duration(static_cast<int64_t>(e.random.below(1'000'000))));
+    if (e.random.below(4) == 0) co_await async::sleepFor(e, Duration(static_cast<int64_t>(e.random.below(1'000'000))));
     if (!co_await queue->push(from + i)) co_return;
     world->trace("pushed");
   }
@@ -89,17 +88,15 @@ Outcome runCluster(uint64_t seed, double resets) {
   Gate gate(server.executor);
   Queue<int> queue(server.executor, 4);
   StopSource stop;
-  auto listener = server.network.listen("0.0.0.0:80", [&](std::unique_ptr<Stream> stream) {
-    gate.spawn(echoOnce(server, std::move(stream)));
-  });
+  auto listener = server.network.listen("0.0.0.0:80",
+                                        [&](std::unique_ptr<Stream> stream) { gate.spawn(echoOnce(server, std::move(stream))); });
   EXPECT_TRUE(listener);
   for (int i = 0; i < 3; ++i) gate.spawn(produce(server, &world, &queue, i * 1000, 40));
   gate.spawn(consume(&queue, &outcome, 'a'));
   gate.spawn(consume(&queue, &outcome, 'b'));
   gate.spawn(tick(client, stop.token(), &outcome));
   for (int i = 0; i < 5; ++i)
-    gate.spawn(askEcho(client, world.host("server").address() + ":80",
-                       std::string(1, static_cast<char>('0' + i)), &outcome));
+    gate.spawn(askEcho(client, world.host("server").address() + ":80", std::string(1, static_cast<char>('0' + i)), &outcome));
   gate.spawn(closeAfter(client, 200ms, &queue, &stop));
   EXPECT_TRUE(world.runUntil([&] { return gate.running() == 0; }, 1h));
   outcome.hash = world.traceHash();

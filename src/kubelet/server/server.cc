@@ -87,8 +87,8 @@ Result<std::vector<int32_t>> portsOf(const wire::Request& request, const Paramet
     for (std::string_view text : split(std::string_view(value), ',')) {
       auto port = parseUint(text);
       if (!port || *port > 65535)
-        return fail(Reason::BadRequest, fmt::format("unable to parse {} as a port: strconv.ParseUint: parsing {}: {}", quote(text),
-                                                    quote(text), port ? "value out of range" : "invalid syntax"));
+        return fail(Reason::BadRequest, fmt::format("unable to parse {} as a port: strconv.ParseUint: parsing {}: {}",
+                                                    quote(text), quote(text), port ? "value out of range" : "invalid syntax"));
       if (*port < 1) return fail(Reason::BadRequest, fmt::format("port {} must be > 0", quote(text)));
       ports.push_back(static_cast<int32_t>(*port));
     }
@@ -116,7 +116,8 @@ struct StreamingUrl {
 Result<StreamingUrl> parseUrl(std::string_view url) {
   constexpr std::string_view kScheme = "http://";
   size_t slash = url.starts_with(kScheme) ? url.find('/', kScheme.size()) : std::string_view::npos;
-  if (slash == std::string_view::npos) return fail(Reason::InternalError, fmt::format("the runtime's streaming URL is not understood: {}", url));
+  if (slash == std::string_view::npos)
+    return fail(Reason::InternalError, fmt::format("the runtime's streaming URL is not understood: {}", url));
   return StreamingUrl{std::string(url.substr(kScheme.size(), slash - kScheme.size())), std::string(url.substr(slash))};
 }
 
@@ -124,14 +125,14 @@ Result<StreamingUrl> parseUrl(std::string_view url) {
 
 class KubeletServer::Impl {
  public:
-  Impl(env::Env environment, Kubelet& kubelet, KubeletServerConfig config) : env_(environment), kubelet_(kubelet), config_(std::move(config)) {}
+  Impl(env::Env environment, Kubelet& kubelet, KubeletServerConfig config)
+      : env_(environment), kubelet_(kubelet), config_(std::move(config)) {}
 
   Result<std::string> listen() {
     wire::HttpServerOptions options;
     options.tls = TRY(wire::TlsServerContext::make(env_.clock, config_.tls));
-    server_ = std::make_unique<wire::HttpServer>(env_, options, [this](std::shared_ptr<wire::ServerExchange> exchange) {
-      return serve(this, std::move(exchange));
-    });
+    server_ = std::make_unique<wire::HttpServer>(
+        env_, options, [this](std::shared_ptr<wire::ServerExchange> exchange) { return serve(this, std::move(exchange)); });
     return server_->listen(config_.address);
   }
 
@@ -161,11 +162,14 @@ class KubeletServer::Impl {
     for (std::string_view part : split(std::string_view(*path).substr(1), '/')) parts.emplace_back(part);
     auto query = parseQuery(request.query());
     if (parts.size() == 4 && parts[0] == "containerLogs") co_return co_await logs(exchange, std::move(parts), query);
-    if (parts.size() == 4 && (parts[0] == "exec" || parts[0] == "attach")) co_return co_await stream(exchange, std::move(parts), query);
+    if (parts.size() == 4 && (parts[0] == "exec" || parts[0] == "attach"))
+      co_return co_await stream(exchange, std::move(parts), query);
     if (parts.size() == 3 && parts[0] == "portForward") co_return co_await stream(exchange, std::move(parts), query);
-    if (*path == "/pods" || *path == "/pods/") co_return co_await exchange->respond(200, contentType("application/json"), kubelet_.podsJson());
+    if (*path == "/pods" || *path == "/pods/")
+      co_return co_await exchange->respond(200, contentType("application/json"), kubelet_.podsJson());
     if (*path == "/metrics/resource")
-      co_return co_await exchange->respond(200, contentType("text/plain; version=0.0.4; charset=utf-8"), co_await kubelet_.resourceMetrics());
+      co_return co_await exchange->respond(200, contentType("text/plain; version=0.0.4; charset=utf-8"),
+                                           co_await kubelet_.resourceMetrics());
     if (*path == "/stats/summary") {
       Result<std::string> summary = co_await kubelet_.statsSummary(flag(*query, "only_cpu_and_memory"));
       if (!summary) co_return fail(Reason::InternalError, "Internal Error: " + summary.error().message());
@@ -180,7 +184,8 @@ class KubeletServer::Impl {
     return headers;
   }
 
-  Task<Result<void>> logs(std::shared_ptr<wire::ServerExchange> exchange, std::vector<std::string> parts, std::shared_ptr<Parameters> query) {
+  Task<Result<void>> logs(std::shared_ptr<wire::ServerExchange> exchange, std::vector<std::string> parts,
+                          std::shared_ptr<Parameters> query) {
     LogOptions options = CO_TRY(logOptions(*query, env_.clock.unixNanos()));
     auto started = std::make_shared<bool>(false);
     auto sink = [exchange, started](std::string piece) { return writePiece(exchange, started, std::move(piece)); };
@@ -206,7 +211,8 @@ class KubeletServer::Impl {
     co_return written.has_value();
   }
 
-  Task<Result<void>> stream(std::shared_ptr<wire::ServerExchange> exchange, std::vector<std::string> parts, std::shared_ptr<Parameters> query) {
+  Task<Result<void>> stream(std::shared_ptr<wire::ServerExchange> exchange, std::vector<std::string> parts,
+                            std::shared_ptr<Parameters> query) {
     std::string url;
     wire::TranslatedStreams streams;
     if (parts[0] == "portForward") {

@@ -163,7 +163,8 @@ TEST_F(KubeletServerTest, tellsOfItsPodsAndWhatTheyUse) {
   EXPECT_EQ(typed->items[0].status.phase, "Running") << "as last published, not as the API sent it";
   Answer metrics = get("/metrics/resource");
   EXPECT_EQ(metrics.contentType, "text/plain; version=0.0.4; charset=utf-8");
-  EXPECT_NE(metrics.body.find("pod_memory_working_set_bytes{namespace=\"default\",pod=\"web\"} 1048576 "), std::string::npos) << metrics.body;
+  EXPECT_NE(metrics.body.find("pod_memory_working_set_bytes{namespace=\"default\",pod=\"web\"} 1048576 "), std::string::npos)
+      << metrics.body;
   EXPECT_NE(metrics.body.find("resource_scrape_error 0"), std::string::npos);
   Answer summary = get("/stats/summary?only_cpu_and_memory=true");
   EXPECT_NE(summary.body.find(R"("podRef":{"name":"web","namespace":"default",)"), std::string::npos) << summary.body;
@@ -194,7 +195,8 @@ TEST_F(KubeletServerTest, streamsAreCheckedBeforeTheRuntimeIsAsked) {
       {"/attach/default/absent/main?output=1", 404, "pods \"absent\" not found\n"},
       {"/portForward/default/web", 400, "query parameter \"port\" is required\n"},
       {"/portForward/default/web?port=", 400, "query parameter \"port\" cannot be empty\n"},
-      {"/portForward/default/web?port=80,x", 400, "unable to parse \"x\" as a port: strconv.ParseUint: parsing \"x\": invalid syntax\n"},
+      {"/portForward/default/web?port=80,x", 400,
+       "unable to parse \"x\" as a port: strconv.ParseUint: parsing \"x\": invalid syntax\n"},
       {"/portForward/default/web?port=70000", 400,
        "unable to parse \"70000\" as a port: strconv.ParseUint: parsing \"70000\": value out of range\n"},
       {"/portForward/default/web?port=0", 400, "port \"0\" must be > 0\n"},

@@ -23,8 +23,7 @@ bool sameAsPresent(env::Files& files, const std::string& directory, const Payloa
 }
 
 // Paths of all files below `directory`.
-void collect(env::Files& files, const std::string& directory, const std::string& prefix,
-             std::set<std::string>& out) {
+void collect(env::Files& files, const std::string& directory, const std::string& prefix, std::set<std::string>& out) {
   auto names = files.listDirectory(directory);
   if (!names) return;
   for (const std::string& name : *names) {
@@ -37,13 +36,11 @@ void collect(env::Files& files, const std::string& directory, const std::string&
   }
 }
 
-Result<void> writeFiles(env::Files& files, const std::string& directory, const Payload& payload,
-                        int64_t group) {
+Result<void> writeFiles(env::Files& files, const std::string& directory, const Payload& payload, int64_t group) {
   for (const auto& [path, file] : payload) {
     std::string full = directory + "/" + path;
     size_t slash = path.rfind('/');
-    if (slash != std::string::npos)
-      TRY(files.makeDirectories(directory + "/" + path.substr(0, slash), 0755));
+    if (slash != std::string::npos) TRY(files.makeDirectories(directory + "/" + path.substr(0, slash), 0755));
     // The directory is new, so that appending creates; no sync, a crash makes the kubelet write it
     // again.
     TRY(files.appendFile(full, file.bytes, file.mode));
@@ -58,9 +55,7 @@ std::string firstElement(const std::string& path) { return path.substr(0, path.f
 }  // namespace
 
 Result<void> checkPayloadPath(std::string_view path) {
-  auto refuse = [&](std::string_view why) {
-    return fail(Reason::Invalid, fmt::format("invalid path \"{}\": {}", path, why));
-  };
+  auto refuse = [&](std::string_view why) { return fail(Reason::Invalid, fmt::format("invalid path \"{}\": {}", path, why)); };
   if (path.empty()) return refuse("must not be empty");
   if (path.front() == '/') return refuse("must be relative");
   constexpr size_t kPathMax = 4096;
@@ -73,8 +68,8 @@ Result<void> checkPayloadPath(std::string_view path) {
   return {};
 }
 
-Result<void> writePayload(env::Files& files, const std::string& target, const Payload& payload,
-                          int64_t nowUnixSeconds, uint64_t random, int64_t group) {
+Result<void> writePayload(env::Files& files, const std::string& target, const Payload& payload, int64_t nowUnixSeconds,
+                          uint64_t random, int64_t group) {
   for (const auto& [path, file] : payload) TRY(checkPayloadPath(path));
   std::string link = fmt::format("{}/{}", target, kDataLink);
   std::string old;
@@ -87,8 +82,8 @@ Result<void> writePayload(env::Files& files, const std::string& target, const Pa
     if (samePaths && sameAsPresent(files, target + "/" + old, payload)) return {};
   }
   CivilTime t = civilFromUnix(nowUnixSeconds);
-  std::string fresh = fmt::format("..{:04}_{:02}_{:02}_{:02}_{:02}_{:02}.{}", t.year, t.month,
-                                  t.day, t.hour, t.minute, t.second, random % 10'000'000'000);
+  std::string fresh = fmt::format("..{:04}_{:02}_{:02}_{:02}_{:02}_{:02}.{}", t.year, t.month, t.day, t.hour, t.minute, t.second,
+                                  random % 10'000'000'000);
   TRY(files.makeDirectories(target + "/" + fresh, 0755));
   TRY(writeFiles(files, target + "/" + fresh, payload, group));
   std::string newLink = fmt::format("{}/{}", target, kNewDataLink);

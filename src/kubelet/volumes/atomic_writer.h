@@ -27,7 +27,7 @@ Result<void> checkPayloadPath(std::string_view path);
 
 // Writes only when something changed. `group` >= 0 owns the files (fsGroup). Blocks; call it on the
 // pool.
-Result<void> writePayload(env::Files& files, const std::string& target, const Payload& payload,
-                          int64_t nowUnixSeconds, uint64_t random, int64_t group);
+Result<void> writePayload(env::Files& files, const std::string& target, const Payload& payload, int64_t nowUnixSeconds,
+                          uint64_t random, int64_t group);
 
 }  // namespace knarr::kubelet

@@ -42,21 +42,17 @@ const corev1::Container* containerNamed(const corev1::Pod& pod, schema::Str name
   return nullptr;
 }
 
-Result<void> projectDownward(const corev1::Pod& pod,
-                             const schema::List<corev1::DownwardAPIVolumeFile>& items,
-                             int32_t defaultMode, const EnvironmentInputs& inputs,
-                             Payload& payload) {
+Result<void> projectDownward(const corev1::Pod& pod, const schema::List<corev1::DownwardAPIVolumeFile>& items,
+                             int32_t defaultMode, const EnvironmentInputs& inputs, Payload& payload) {
   for (const corev1::DownwardAPIVolumeFile& item : items) {
     FileProjection file;
     file.mode = static_cast<uint32_t>(item.mode.valueOr(defaultMode));
     if (item.fieldRef != nullptr) {
       file.bytes = TRY(podField(pod, item.fieldRef->fieldPath, inputs));
     } else if (item.resourceFieldRef != nullptr) {
-      const corev1::Container* container =
-          containerNamed(pod, item.resourceFieldRef->containerName);
+      const corev1::Container* container = containerNamed(pod, item.resourceFieldRef->containerName);
       if (container == nullptr) {
-        return fail(Reason::Invalid,
-                    fmt::format("container {} not found", item.resourceFieldRef->containerName));
+        return fail(Reason::Invalid, fmt::format("container {} not found", item.resourceFieldRef->containerName));
       }
       file.bytes = TRY(containerResource(*container, *item.resourceFieldRef, inputs));
     }
@@ -86,24 +82,20 @@ constexpr int64_t kDefaultTokenSeconds = 3600;
 
 }  // namespace
 
-Result<void> projectKeys(const std::map<std::string, std::string>& values,
-                         const schema::List<corev1::KeyToPath>& items, int32_t defaultMode,
-                         bool optional, std::string_view what, Payload& payload) {
+Result<void> projectKeys(const std::map<std::string, std::string>& values, const schema::List<corev1::KeyToPath>& items,
+                         int32_t defaultMode, bool optional, std::string_view what, Payload& payload) {
   if (items.empty()) {
-    for (const auto& [key, value] : values)
-      payload[key] = {value, static_cast<uint32_t>(defaultMode)};
+    for (const auto& [key, value] : values) payload[key] = {value, static_cast<uint32_t>(defaultMode)};
     return {};
   }
   for (const corev1::KeyToPath& item : items) {
     auto value = values.find(std::string(item.key));
     if (value == values.end()) {
       if (optional) continue;
-      return fail(Reason::NotFound,
-                  fmt::format("{} references non-existent {} key: {}", what,
-                              what == "configmap" ? "config" : "secret", item.key));
+      return fail(Reason::NotFound, fmt::format("{} references non-existent {} key: {}", what,
+                                                what == "configmap" ? "config" : "secret", item.key));
     }
-    payload[std::string(item.path)] = {value->second,
-                                       static_cast<uint32_t>(item.mode.valueOr(defaultMode))};
+    payload[std::string(item.path)] = {value->second, static_cast<uint32_t>(item.mode.valueOr(defaultMode))};
   }
   return {};
 }
@@ -125,24 +117,20 @@ Task<Result<void>> VolumeManager::runTool(std::vector<std::string> argv) {
   spec.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
   env::ProcessExit exit = CO_TRY(co_await async::runProcess(env_, std::move(spec)));
   if (exit.exitCode != 0) {
-    co_return fail(Reason::InternalError, fmt::format("{}: exit status {}: {}", command,
-                                                      exit.exitCode, trim(exit.standardError)));
+    co_return fail(Reason::InternalError,
+                   fmt::format("{}: exit status {}: {}", command, exit.exitCode, trim(exit.standardError)));
   }
   co_return Result<void>();
 }
 
-Task<Result<std::string>> VolumeManager::emptyDir(Ref<corev1::Pod> pod,
-                                                  const corev1::Volume* volume) {
-  std::string path = fmt::format("{}/volumes/kubernetes.io~empty-dir/{}",
-                                 podDirectory(pod->metadata.uid), volume->name);
+Task<Result<std::string>> VolumeManager::emptyDir(Ref<corev1::Pod> pod, const corev1::Volume* volume) {
+  std::string path = fmt::format("{}/volumes/kubernetes.io~empty-dir/{}", podDirectory(pod->metadata.uid), volume->name);
   const corev1::EmptyDirVolumeSource& source = *volume->volumeSource.emptyDir;
   bool memory = source.medium == "Memory";
   // A directory without its tmpfs is what a reboot leaves: it is mounted again.
   if (env_.files.status(path) && (!memory || isMounted(env_.files, path))) co_return path;
   if (!memory && !source.medium.empty()) {
-    co_return fail(
-        Reason::Invalid,
-        fmt::format("emptyDir medium \"{}\" is not available on this node", source.medium));
+    co_return fail(Reason::Invalid, fmt::format("emptyDir medium \"{}\" is not available on this node", source.medium));
   }
   std::string size;
   if (memory && source.sizeLimit.present) {
@@ -150,8 +138,7 @@ Task<Result<std::string>> VolumeManager::emptyDir(Ref<corev1::Pod> pod,
   }
   CO_TRY(env_.files.makeDirectories(path, 0777));
   if (memory) {
-    Result<void> mounted =
-        co_await runTool({"/bin/mount", "-t", "tmpfs", "-o", size + "mode=0777,rw", "tmpfs", path});
+    Result<void> mounted = co_await runTool({"/bin/mount", "-t", "tmpfs", "-o", size + "mode=0777,rw", "tmpfs", path});
     if (!mounted) {
       (void)env_.files.removeTree(path);
       co_return Unexpected(std::move(mounted).error());
@@ -181,70 +168,55 @@ Result<std::string> VolumeManager::hostPath(const corev1::HostPathVolumeSource& 
     }
   }
   using Type = env::FileStatus::Type;
-  bool fits =
-      status && ((type.starts_with("Directory") && status->type == Type::Directory) ||
-                 (type.starts_with("File") && status->type == Type::Regular) ||
-                 (type == "Socket" && status->type == Type::Socket) ||
-                 ((type == "CharDevice" || type == "BlockDevice") && status->type == Type::Device));
+  bool fits = status && ((type.starts_with("Directory") && status->type == Type::Directory) ||
+                         (type.starts_with("File") && status->type == Type::Regular) ||
+                         (type == "Socket" && status->type == Type::Socket) ||
+                         ((type == "CharDevice" || type == "BlockDevice") && status->type == Type::Device));
   if (fits) return path;
-  return fail(Reason::Invalid,
-              fmt::format("hostPath type check failed: {} is not a {}", path, type));
+  return fail(Reason::Invalid, fmt::format("hostPath type check failed: {} is not a {}", path, type));
 }
 
-Task<Result<void>> VolumeManager::collect(Ref<corev1::Pod> pod,
-                                          const corev1::VolumeProjection* source,
-                                          int32_t defaultMode, EnvironmentInputs inputs, bool fresh,
-                                          Payload* payload) {
+Task<Result<void>> VolumeManager::collect(Ref<corev1::Pod> pod, const corev1::VolumeProjection* source, int32_t defaultMode,
+                                          EnvironmentInputs inputs, bool fresh, Payload* payload) {
   std::string nameSpace(pod->metadata.namespace_);
   if (auto* map = source->configMap) {
     bool optional = map->optional.valueOr(false);
-    auto object =
-        co_await objects_.configMap(nameSpace, std::string(map->localObjectReference.name), fresh);
-    if (!object && !(optional && isNotFound(object.error())))
-      co_return Unexpected(std::move(object).error());
-    if (object)
-      CO_TRY(projectKeys(valuesOf(**object), map->items, defaultMode, optional, "configmap",
-                         *payload));
+    auto object = co_await objects_.configMap(nameSpace, std::string(map->localObjectReference.name), fresh);
+    if (!object && !(optional && isNotFound(object.error()))) co_return Unexpected(std::move(object).error());
+    if (object) CO_TRY(projectKeys(valuesOf(**object), map->items, defaultMode, optional, "configmap", *payload));
   }
   if (auto* secret = source->secret) {
     bool optional = secret->optional.valueOr(false);
-    auto object =
-        co_await objects_.secret(nameSpace, std::string(secret->localObjectReference.name), fresh);
-    if (!object && !(optional && isNotFound(object.error())))
-      co_return Unexpected(std::move(object).error());
-    if (object)
-      CO_TRY(projectKeys(valuesOf(**object), secret->items, defaultMode, optional, "secret",
-                         *payload));
+    auto object = co_await objects_.secret(nameSpace, std::string(secret->localObjectReference.name), fresh);
+    if (!object && !(optional && isNotFound(object.error()))) co_return Unexpected(std::move(object).error());
+    if (object) CO_TRY(projectKeys(valuesOf(**object), secret->items, defaultMode, optional, "secret", *payload));
   }
   if (auto* downward = source->downwardAPI) {
     CO_TRY(projectDownward(*pod, downward->items, defaultMode, inputs, *payload));
   }
   if (auto* token = source->serviceAccountToken) {
-    std::string bytes = CO_TRY(co_await objects_.serviceAccountToken(
-        pod, std::string(token->audience), token->expirationSeconds.valueOr(kDefaultTokenSeconds)));
+    std::string bytes = CO_TRY(co_await objects_.serviceAccountToken(pod, std::string(token->audience),
+                                                                     token->expirationSeconds.valueOr(kDefaultTokenSeconds)));
     // Readable for the container's user only when there is a group or a user to give it to.
     uint32_t mode = fsGroupOf(*pod) >= 0 ? 0640 : static_cast<uint32_t>(defaultMode);
     (*payload)[std::string(token->path)] = {std::move(bytes), mode};
   }
   if (source->clusterTrustBundle != nullptr || source->podCertificate != nullptr) {
-    co_return fail(
-        Reason::Invalid,
-        "projected clusterTrustBundle and podCertificate sources are not available on this node");
+    co_return fail(Reason::Invalid, "projected clusterTrustBundle and podCertificate sources are not available on this node");
   }
   co_return Result<void>();
 }
 
-Task<Result<std::string>> VolumeManager::writeVolume(Ref<corev1::Pod> pod, std::string plugin,
-                                                     std::string name, Payload payload) {
-  std::string path =
-      fmt::format("{}/volumes/kubernetes.io~{}/{}", podDirectory(pod->metadata.uid), plugin, name);
+Task<Result<std::string>> VolumeManager::writeVolume(Ref<corev1::Pod> pod, std::string plugin, std::string name,
+                                                     Payload payload) {
+  std::string path = fmt::format("{}/volumes/kubernetes.io~{}/{}", podDirectory(pod->metadata.uid), plugin, name);
   int64_t group = fsGroupOf(*pod);
   for (auto& [file, projection] : payload) projection.mode = groupMode(projection.mode, group);
   env::Files& files = env_.files;
   int64_t now = env_.clock.unixSeconds();
   uint64_t random = env_.random.next();
-  std::move_only_function<Result<void>()> work = [&files, path, payload = std::move(payload), now,
-                                                  random, group]() -> Result<void> {
+  std::move_only_function<Result<void>()> work = [&files, path, payload = std::move(payload), now, random,
+                                                  group]() -> Result<void> {
     TRY(files.makeDirectories(path, 0755));
     return writePayload(files, path, payload, now, random, group);
   };
@@ -252,9 +224,8 @@ Task<Result<std::string>> VolumeManager::writeVolume(Ref<corev1::Pod> pod, std::
   co_return path;
 }
 
-Task<Result<std::string>> VolumeManager::mountOne(Ref<corev1::Pod> pod,
-                                                  const corev1::Volume* volume,
-                                                  EnvironmentInputs inputs, bool fresh) {
+Task<Result<std::string>> VolumeManager::mountOne(Ref<corev1::Pod> pod, const corev1::Volume* volume, EnvironmentInputs inputs,
+                                                  bool fresh) {
   const corev1::VolumeSource& source = volume->volumeSource;
   std::string name(volume->name);
   if (source.hostPath != nullptr) co_return hostPath(*source.hostPath);
@@ -270,8 +241,7 @@ Task<Result<std::string>> VolumeManager::mountOne(Ref<corev1::Pod> pod,
     configMap.items = map->items;
     configMap.optional = map->optional;
     single.configMap = &configMap;
-    CO_TRY(co_await collect(pod, &single, map->defaultMode.valueOr(kDefaultMode), inputs, fresh,
-                            &payload));
+    CO_TRY(co_await collect(pod, &single, map->defaultMode.valueOr(kDefaultMode), inputs, fresh, &payload));
     co_return co_await writeVolume(pod, "configmap", name, std::move(payload));
   }
   if (auto* from = source.secret) {
@@ -279,31 +249,26 @@ Task<Result<std::string>> VolumeManager::mountOne(Ref<corev1::Pod> pod,
     secret.items = from->items;
     secret.optional = from->optional;
     single.secret = &secret;
-    CO_TRY(co_await collect(pod, &single, from->defaultMode.valueOr(kDefaultMode), inputs, fresh,
-                            &payload));
+    CO_TRY(co_await collect(pod, &single, from->defaultMode.valueOr(kDefaultMode), inputs, fresh, &payload));
     co_return co_await writeVolume(pod, "secret", name, std::move(payload));
   }
   if (auto* from = source.downwardAPI) {
     downward.items = from->items;
     single.downwardAPI = &downward;
-    CO_TRY(co_await collect(pod, &single, from->defaultMode.valueOr(kDefaultMode), inputs, fresh,
-                            &payload));
+    CO_TRY(co_await collect(pod, &single, from->defaultMode.valueOr(kDefaultMode), inputs, fresh, &payload));
     co_return co_await writeVolume(pod, "downward-api", name, std::move(payload));
   }
   if (auto* projected = source.projected) {
     for (size_t i = 0; i < projected->sources.size(); ++i) {
-      CO_TRY(co_await collect(pod, &projected->sources[i],
-                              projected->defaultMode.valueOr(kDefaultMode), inputs, fresh,
-                              &payload));
+      CO_TRY(
+          co_await collect(pod, &projected->sources[i], projected->defaultMode.valueOr(kDefaultMode), inputs, fresh, &payload));
     }
     co_return co_await writeVolume(pod, "projected", name, std::move(payload));
   }
-  co_return fail(Reason::Invalid, fmt::format("volumes of kind {} are not available on this node",
-                                              volumeKind(source)));
+  co_return fail(Reason::Invalid, fmt::format("volumes of kind {} are not available on this node", volumeKind(source)));
 }
 
-Task<Result<MountedVolumes>> VolumeManager::mount(Ref<corev1::Pod> pod, EnvironmentInputs inputs,
-                                                  bool fresh) {
+Task<Result<MountedVolumes>> VolumeManager::mount(Ref<corev1::Pod> pod, EnvironmentInputs inputs, bool fresh) {
   MountedVolumes mounted;
   std::string failed, reasons;
   for (size_t i = 0; i < pod->spec.volumes.size(); ++i) {
@@ -313,13 +278,12 @@ Task<Result<MountedVolumes>> VolumeManager::mount(Ref<corev1::Pod> pod, Environm
       mounted.hostPaths[std::string(volume.name)] = std::move(*path);
       const auto& source = volume.volumeSource;
       mounted.readOnly[std::string(volume.name)] =
-          source.configMap != nullptr || source.secret != nullptr ||
-          source.downwardAPI != nullptr || source.projected != nullptr;
+          source.configMap != nullptr || source.secret != nullptr || source.downwardAPI != nullptr || source.projected != nullptr;
       continue;
     }
     failed += fmt::format("{}{}", failed.empty() ? "" : " ", volume.name);
-    reasons += fmt::format("{}MountVolume.SetUp failed for volume \"{}\" : {}",
-                           reasons.empty() ? "" : "; ", volume.name, path.error().message());
+    reasons += fmt::format("{}MountVolume.SetUp failed for volume \"{}\" : {}", reasons.empty() ? "" : "; ", volume.name,
+                           path.error().message());
   }
   if (failed.empty()) co_return mounted;
   co_return fail(Reason::InternalError, fmt::format("unmounted volumes=[{}]: {}", failed, reasons));
@@ -341,9 +305,7 @@ Task<Result<void>> VolumeManager::removePod(std::string podUid) {
     }
   }
   env::Files& files = env_.files;
-  std::move_only_function<Result<void>()> work = [&files, directory] {
-    return files.removeTree(directory);
-  };
+  std::move_only_function<Result<void>()> work = [&files, directory] { return files.removeTree(directory); };
   co_return co_await async::runBlocking<Result<void>>(env_.executor, std::move(work));
 }
 

@@ -29,8 +29,7 @@ class VolumeManager {
 
   // Makes every volume of the pod ready, and renews what changed. `fresh`: read API objects anew.
   // The error says which volumes failed and why.
-  async::Task<Result<MountedVolumes>> mount(schema::Ref<corev1::Pod> pod, EnvironmentInputs inputs,
-                                            bool fresh);
+  async::Task<Result<MountedVolumes>> mount(schema::Ref<corev1::Pod> pod, EnvironmentInputs inputs, bool fresh);
   // Unmounts and removes everything of the pod.
   async::Task<Result<void>> removePod(std::string podUid);
   // Uids that have a directory.
@@ -38,18 +37,15 @@ class VolumeManager {
   std::string podDirectory(std::string_view podUid) const;
 
  private:
-  async::Task<Result<std::string>> mountOne(schema::Ref<corev1::Pod> pod,
-                                            const corev1::Volume* volume, EnvironmentInputs inputs,
+  async::Task<Result<std::string>> mountOne(schema::Ref<corev1::Pod> pod, const corev1::Volume* volume, EnvironmentInputs inputs,
                                             bool fresh);
-  async::Task<Result<std::string>> emptyDir(schema::Ref<corev1::Pod> pod,
-                                            const corev1::Volume* volume);
+  async::Task<Result<std::string>> emptyDir(schema::Ref<corev1::Pod> pod, const corev1::Volume* volume);
   Result<std::string> hostPath(const corev1::HostPathVolumeSource& source);
-  async::Task<Result<void>> collect(schema::Ref<corev1::Pod> pod,
-                                    const corev1::VolumeProjection* source, int32_t defaultMode,
+  async::Task<Result<void>> collect(schema::Ref<corev1::Pod> pod, const corev1::VolumeProjection* source, int32_t defaultMode,
                                     EnvironmentInputs inputs, bool fresh, Payload* payload);
   async::Task<Result<void>> runTool(std::vector<std::string> argv);
-  async::Task<Result<std::string>> writeVolume(schema::Ref<corev1::Pod> pod, std::string plugin,
-                                               std::string name, Payload payload);
+  async::Task<Result<std::string>> writeVolume(schema::Ref<corev1::Pod> pod, std::string plugin, std::string name,
+                                               Payload payload);
 
   env::Env env_;
   const KubeletConfig& config_;
@@ -58,8 +54,7 @@ class VolumeManager {
 
 // The files of a ConfigMap or Secret: all keys, or those listed. Pure. Errors: a listed key is
 // absent and not optional.
-Result<void> projectKeys(const std::map<std::string, std::string>& values,
-                         const schema::List<corev1::KeyToPath>& items, int32_t defaultMode,
-                         bool optional, std::string_view what, Payload& payload);
+Result<void> projectKeys(const std::map<std::string, std::string>& values, const schema::List<corev1::KeyToPath>& items,
+                         int32_t defaultMode, bool optional, std::string_view what, Payload& payload);
 
 }  // namespace knarr::kubelet

@@ -10,9 +10,7 @@
 namespace knarr::schema::generator {
 namespace {
 
-std::string packageOf(std::string_view fullName) {
-  return std::string(fullName.substr(0, fullName.rfind('.')));
-}
+std::string packageOf(std::string_view fullName) { return std::string(fullName.substr(0, fullName.rfind('.'))); }
 
 std::string nameSpaceOf(std::string_view package) {
   Package named;
@@ -25,16 +23,14 @@ std::string builtinType(std::string_view base) {
   if (base == "int32" || base == "int64" || base == "uint64") return fmt::format("{}_t", base);
   if (base == "bool" || base == "double") return std::string(base);
   if (base == "bytes") return "schema::Bytes";
-  if (base == "any" || base == "RawExtension" || base == "FieldsV1" || base == "JSON")
-    return "schema::RawJson";
+  if (base == "any" || base == "RawExtension" || base == "FieldsV1" || base == "JSON") return "schema::RawJson";
   return fmt::format("schema::{}", base);
 }
 
 std::string memberType(const Package& package, const Field& field) {
-  std::string base = !field.isMessage ? builtinType(field.base)
-                     : packageOf(field.base) == package.name
-                         ? field.base.substr(field.base.rfind('.') + 1)
-                         : cppTypeName(field.base);
+  std::string base = !field.isMessage                        ? builtinType(field.base)
+                     : packageOf(field.base) == package.name ? field.base.substr(field.base.rfind('.') + 1)
+                                                             : cppTypeName(field.base);
   switch (field.shape) {
     case Shape::Value:
       return base;
@@ -111,8 +107,7 @@ std::vector<const Type*> embeddingOrder(const Model& model, const Package& packa
 }  // namespace
 
 std::string cppTypeName(std::string_view fullName) {
-  return fmt::format("{}::{}", nameSpaceOf(packageOf(fullName)),
-                     fullName.substr(fullName.rfind('.') + 1));
+  return fmt::format("{}::{}", nameSpaceOf(packageOf(fullName)), fullName.substr(fullName.rfind('.') + 1));
 }
 
 std::string tableName(std::string_view fullName) {
@@ -122,35 +117,28 @@ std::string tableName(std::string_view fullName) {
 }
 
 std::string emitHeader(const Model& model, const Package& package) {
-  std::string out = fmt::format("// Generated from api/{}.api. Do not edit.\n#pragma once\n\n",
-                                package.fileName());
+  std::string out = fmt::format("// Generated from api/{}.api. Do not edit.\n#pragma once\n\n", package.fileName());
   std::set<std::string> includes;
   for (const Type& type : package.types)
     for (const Field& field : type.fields)
-      if (field.isMessage && packageOf(field.base) != package.name)
-        includes.insert(model.at(packageOf(field.base)).fileName());
-  for (const std::string& include : includes)
-    out += fmt::format("#include \"api/{}.h\"\n", include);
+      if (field.isMessage && packageOf(field.base) != package.name) includes.insert(model.at(packageOf(field.base)).fileName());
+  for (const std::string& include : includes) out += fmt::format("#include \"api/{}.h\"\n", include);
   out += "#include \"schema/type_info.h\"\n#include \"schema/values.h\"\n\n";
   out += fmt::format("namespace knarr::{} {{\n\n", package.nameSpace());
-  if (package.name == "meta/v1")
-    out += "using schema::Duration;\nusing schema::MicroTime;\nusing schema::Time;\n\n";
+  if (package.name == "meta/v1") out += "using schema::Duration;\nusing schema::MicroTime;\nusing schema::Time;\n\n";
   for (const Type& type : package.types) out += fmt::format("struct {};\n", type.name);
   out += '\n';
   for (const Enum& declared : package.enums)
     out += emitEnum(declared, findType(model, package.name + "." + declared.name) != nullptr);
   for (const Type* type : embeddingOrder(model, package)) out += '\n' + emitStruct(package, *type);
-  out += fmt::format(
-      "\n}}  // namespace knarr::{}\n\nnamespace knarr::schema {{\nnamespace tables {{\n",
-      package.nameSpace());
+  out += fmt::format("\n}}  // namespace knarr::{}\n\nnamespace knarr::schema {{\nnamespace tables {{\n", package.nameSpace());
   for (const Type& type : package.types)
     out += fmt::format("extern const TypeInfo {};\n", tableName(package.name + "." + type.name));
   out += "}\n";
   for (const Type& type : package.types) {
     std::string full = package.name + "." + type.name;
-    out += fmt::format(
-        "template <>\ninline const TypeInfo& typeInfoOf<{}>() {{ return tables::{}; }}\n",
-        cppTypeName(full), tableName(full));
+    out += fmt::format("template <>\ninline const TypeInfo& typeInfoOf<{}>() {{ return tables::{}; }}\n", cppTypeName(full),
+                       tableName(full));
   }
   return out + "}  // namespace knarr::schema\n";
 }

@@ -41,11 +41,9 @@ Result<void> generate(const std::string& out, const std::vector<std::string>& fi
   auto checked = checkModel(model);
   if (!checked) return checked;
   for (const auto& [name, package] : model) {
-    auto header =
-        writeIfChanged(fmt::format("{}/{}.h", out, package.fileName()), emitHeader(model, package));
+    auto header = writeIfChanged(fmt::format("{}/{}.h", out, package.fileName()), emitHeader(model, package));
     if (!header) return header;
-    auto tables = writeIfChanged(fmt::format("{}/{}.cc", out, package.fileName()),
-                                 emitTables(model, package));
+    auto tables = writeIfChanged(fmt::format("{}/{}.cc", out, package.fileName()), emitTables(model, package));
     if (!tables) return tables;
   }
   return writeIfChanged(out + "/registry.cc", emitRegistry(model));

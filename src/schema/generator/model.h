@@ -20,8 +20,7 @@ struct Field {
   bool isMessage = false;
   Shape shape = Shape::Value;
   int tag = 0;
-  bool omitEmpty = false, omitZero = false, required = false, isInline = false,
-       pointerItems = false;
+  bool omitEmpty = false, omitZero = false, required = false, isInline = false, pointerItems = false;
   std::string listType, mapType, patch, patchKey, defaultJson, enumName, format;
   std::vector<std::string> keys, gates, validation;
 };

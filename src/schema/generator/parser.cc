@@ -14,17 +14,15 @@ namespace knarr::schema::generator {
 namespace {
 
 const std::set<std::string, std::less<>> kBuiltins = {
-    "string",      "bool",         "int32",    "int64",     "uint64",   "double",
-    "bytes",       "any",          "Time",     "MicroTime", "Duration", "Quantity",
-    "IntOrString", "RawExtension", "FieldsV1", "JSON"};
+    "string", "bool",      "int32",    "int64",    "uint64",      "double",       "bytes",    "any",
+    "Time",   "MicroTime", "Duration", "Quantity", "IntOrString", "RawExtension", "FieldsV1", "JSON"};
 
 // Words that C++ or a system header keeps for itself.
 const std::set<std::string, std::less<>> kReserved = {
-    "default",  "namespace", "operator", "template", "protected", "private",  "public",   "enum",
-    "not",      "class",     "delete",   "export",   "register",  "continue", "volatile", "short",
-    "long",     "static",    "auto",     "bool",     "int",       "and",      "or",       "union",
-    "using",    "new",       "this",     "linux",    "unix",      "major",    "minor",    "signed",
-    "unsigned", "mutable",   "throw",    "try"};
+    "default", "namespace", "operator", "template", "protected", "private",  "public",  "enum",  "not",
+    "class",   "delete",    "export",   "register", "continue",  "volatile", "short",   "long",  "static",
+    "auto",    "bool",      "int",      "and",      "or",        "union",    "using",   "new",   "this",
+    "linux",   "unix",      "major",    "minor",    "signed",    "unsigned", "mutable", "throw", "try"};
 
 Unexpected lineError(std::string_view file, size_t line, std::string_view what) {
   return fail(Reason::Invalid, fmt::format("{}:{}: {}", file, line, what));
@@ -88,9 +86,8 @@ std::string memberName(std::string_view json) {
 }
 
 std::string qualified(std::string_view name, const Package& package) {
-  return name.find('/') != std::string_view::npos || package.name.empty()
-             ? std::string(name)
-             : package.name + "." + std::string(name);
+  return name.find('/') != std::string_view::npos || package.name.empty() ? std::string(name)
+                                                                          : package.name + "." + std::string(name);
 }
 
 Result<void> parseFieldType(std::string_view text, const Package& package, Field& field) {
@@ -109,8 +106,7 @@ Result<void> parseFieldType(std::string_view text, const Package& package, Field
     text.remove_prefix(1);
   }
   if (text.empty() || text.find_first_of("[]*") != std::string_view::npos)
-    return fail(Reason::Invalid,
-                fmt::format("type \"{}\" is not a scalar, a list, a map or a struct", text));
+    return fail(Reason::Invalid, fmt::format("type \"{}\" is not a scalar, a list, a map or a struct", text));
   field.isMessage = !kBuiltins.contains(text);
   field.base = field.isMessage ? qualified(text, package) : std::string(text);
   return {};
@@ -204,8 +200,7 @@ Result<Resource> parseResource(const std::vector<std::string>& line) {
     } else if (attribute(line[i], "kindGV", value)) {
       resource.kindGroup = value.substr(0, value.find('/'));
       resource.kindVersion = value.substr(value.find('/') + 1);
-    } else if (!attribute(line[i], "singular", resource.singular) &&
-               !attribute(line[i], "hash", resource.hash)) {
+    } else if (!attribute(line[i], "singular", resource.singular) && !attribute(line[i], "hash", resource.hash)) {
       return fail(Reason::Invalid, fmt::format("unknown resource attribute \"{}\"", line[i]));
     }
   }
@@ -240,11 +235,10 @@ Result<void> parseLine(std::string_view line, Package& package) {
   return {};
 }
 
-Result<void> checkEmbedding(const Model& model, const std::string& name,
-                            std::set<std::string>& open, std::set<std::string>& done) {
+Result<void> checkEmbedding(const Model& model, const std::string& name, std::set<std::string>& open,
+                            std::set<std::string>& done) {
   if (done.contains(name)) return {};
-  if (!open.insert(name).second)
-    return fail(Reason::Invalid, fmt::format("type {} embeds itself", name));
+  if (!open.insert(name).second) return fail(Reason::Invalid, fmt::format("type {} embeds itself", name));
   for (const Field& field : findType(model, name)->fields) {
     if (!field.isMessage || field.shape != Shape::Value) continue;
     auto checked = checkEmbedding(model, field.base, open, done);
@@ -315,8 +309,7 @@ Result<void> checkModel(const Model& model) {
           return fail(Reason::Invalid, fmt::format("{}: no type {}", where, field.base));
         if (!field.enumName.empty() && !findEnum(model, field.enumName))
           return fail(Reason::Invalid, fmt::format("{}: no enum {}", where, field.enumName));
-        if (!members.insert(field.cppName).second)
-          return fail(Reason::Invalid, fmt::format("{} is declared twice", where));
+        if (!members.insert(field.cppName).second) return fail(Reason::Invalid, fmt::format("{} is declared twice", where));
       }
     }
   }

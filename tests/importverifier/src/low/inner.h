@@ -1,2 +1,3 @@
-#include "low/low.h"
 #include <vector>
+
+#include "low/low.h"
