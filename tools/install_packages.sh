@@ -7,7 +7,7 @@ build=(clang-19 lld-19 llvm-19 libclang-rt-19-dev cmake ninja-build ccache pkg-c
        libssl-dev libnghttp2-dev zlib1g-dev libyaml-dev libsqlite3-dev libfmt-dev libjemalloc-dev libabsl-dev
        libmnl-dev node-llhttp busybox-static libgtest-dev libbenchmark-dev)
 run=(containerd runc iproute2 nftables)
-test=(curl nodejs npm unzip jq procps bsdutils python3-kubernetes)
+test=(clang-format-19 clang-tidy-19 curl nodejs npm unzip jq procps bsdutils python3-kubernetes)
 
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
