@@ -104,13 +104,24 @@ class KubeProxy::Impl {
   // Failures in a row wait longer, from the least period up to syncPeriod.
   env::Duration retryPause() const { return config_.minSyncPeriod * (1 << std::min(failures_, 10)); }
 
+  // The table that is there, made right: its remembered clients outlive a restart. Nothing when there is none, or an unlike one.
+  Task<std::optional<RuleTransaction>> repairOfTable() {
+    auto listed = co_await kernel_.list();
+    if (!listed && !isNotFound(listed.error())) logWarning("kube-proxy", "reading the rules: {}", listed.error().describe());
+    if (!listed || listed->layout != layoutOf(config_.rules)) co_return std::nullopt;
+    co_return state_.repair(*listed);
+  }
+
   // One transaction. False when it failed; the next one then replaces the table.
   Task<bool> sync() {
     std::set<std::string> dirty = std::exchange(dirty_, {});
     bool udp = false;
     for (const std::string& key : dirty) udp = refresh(key) || udp;
     bool whole = full_ || env_.clock.now() >= nextFull_;
-    RuleTransaction transaction = whole ? state_.whole() : state_.changes();
+    std::optional<RuleTransaction> repair;
+    if (whole && failures_ == 0) repair = co_await repairOfTable();
+    bool replaced = whole && !repair;
+    RuleTransaction transaction = repair ? std::move(*repair) : whole ? state_.whole() : state_.changes();
     if (!transaction.empty()) {
       auto applied = co_await kernel_.apply(std::move(transaction));
       if (!applied) {
@@ -123,7 +134,7 @@ class KubeProxy::Impl {
     if (whole) nextFull_ = env_.clock.now() + config_.fullSyncPeriod;
     full_ = false;
     failures_ = 0;
-    state_.commit(whole);
+    state_.commit(replaced);
     if (udp) co_await forgetStaleFlows();
     co_return true;
   }
