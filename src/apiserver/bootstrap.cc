@@ -171,49 +171,108 @@ async::Task<Result<void>> makeSystemPriorityClasses(Client& client) {
   co_return Result<void>();
 }
 
-async::Task<Result<void>> makeKubernetesService(Client& client, BootstrapConfig config) {
+constexpr std::string_view kKubernetes = "kubernetes", kDefaultNamespace = "default";
+// How often a write is tried again that somebody else got in the way of. Source: client-go/util/retry, DefaultBackoff.
+constexpr int kWriteAttempts = 4;
+
+Mut<corev1::Service> kubernetesService(const std::string& clusterIp) {
   auto service = schema::newObject<corev1::Service>();
-  service->metadata.name = "kubernetes";
-  service->metadata.namespace_ = "default";
   schema::set(service->metadata.labels, service.arena(), "component", "apiserver");
   schema::set(service->metadata.labels, service.arena(), "provider", "kubernetes");
-  auto range = CO_TRY(IpRange::parse(config.serviceClusterIpRange));
-  service->spec.clusterIP = service.str(range.at(1));
+  service->spec.clusterIP = service.str(clusterIp);
   service->spec.type = "ClusterIP";
   service->spec.sessionAffinity = "None";
   service->spec.ipFamilyPolicy = schema::Str("SingleStack");
+  return service;
+}
+
+// What the server's own objects have to say; all else in them stays as it is.
+// Source: pkg/controlplane/reconcilers/endpointsadapter.go, pkg/controlplane/controller/kubernetesservice.
+void complete(Mut<corev1::Service>& service, const BootstrapConfig& config) {
+  service->spec.ports.clear();
   auto& port = service->spec.ports.append(service.arena());
   port.name = "https";
   port.port = 443;
   port.protocol = "TCP";
   port.targetPort = {false, config.securePort, {}};
-  CO_TRY(co_await createIfMissing(client, std::move(service)));
+}
 
-  auto slice = schema::newObject<discoveryv1::EndpointSlice>();
-  slice->metadata.name = "kubernetes";
-  slice->metadata.namespace_ = "default";
-  schema::set(slice->metadata.labels, slice.arena(), "kubernetes.io/service-name", "kubernetes");
-  slice->addressType = config.advertiseAddress.find(':') == std::string::npos ? "IPv4" : "IPv6";
+void complete(Mut<corev1::Endpoints>& endpoints, const BootstrapConfig& config) {
+  endpoints->metadata.labels.clear();
+  schema::set(endpoints->metadata.labels, endpoints.arena(), "endpointslice.kubernetes.io/skip-mirror", "true");
+  endpoints->subsets.clear();
+  auto& subset = endpoints->subsets.append(endpoints.arena());
+  subset.addresses.append(endpoints.arena()).ip = endpoints.str(config.advertiseAddress);
+  auto& port = subset.ports.append(endpoints.arena());
+  port.name = "https";
+  port.port = config.securePort;
+  port.protocol = "TCP";
+}
+
+std::string_view addressTypeOf(const BootstrapConfig& config) {
+  return config.advertiseAddress.find(':') == std::string::npos ? "IPv4" : "IPv6";
+}
+
+void complete(Mut<discoveryv1::EndpointSlice>& slice, const BootstrapConfig& config) {
+  slice->metadata.labels.clear();
+  schema::set(slice->metadata.labels, slice.arena(), "kubernetes.io/service-name", kKubernetes);
+  slice->addressType = addressTypeOf(config);
+  slice->endpoints.clear();
   auto& endpoint = slice->endpoints.append(slice.arena());
   endpoint.addresses.append(slice.arena()) = slice.str(config.advertiseAddress);
   endpoint.conditions.ready = true;
-  auto& slicePort = slice->ports.append(slice.arena());
-  slicePort.name = schema::Str("https");
-  slicePort.port = config.securePort;
-  slicePort.protocol = schema::Str("TCP");
-  CO_TRY(co_await createIfMissing(client, std::move(slice)));
+  slice->ports.clear();
+  auto& port = slice->ports.append(slice.arena());
+  port.name = schema::Str("https");
+  port.port = config.securePort;
+  port.protocol = schema::Str("TCP");
+}
 
-  auto endpoints = schema::newObject<corev1::Endpoints>();
-  endpoints->metadata.name = "kubernetes";
-  endpoints->metadata.namespace_ = "default";
-  schema::set(endpoints->metadata.labels, endpoints.arena(), "endpointslice.kubernetes.io/skip-mirror", "true");
-  auto& subset = endpoints->subsets.append(endpoints.arena());
-  subset.addresses.append(endpoints.arena()).ip = endpoints.str(config.advertiseAddress);
-  auto& endpointPort = subset.ports.append(endpoints.arena());
-  endpointPort.name = "https";
-  endpointPort.port = config.securePort;
-  endpointPort.protocol = "TCP";
-  co_return co_await createIfMissing(client, std::move(endpoints));
+// Makes default/kubernetes of this kind, or completes the one that is there; writes nothing when it is right.
+template <class T>
+async::Task<Result<void>> reconcile(Client& client, BootstrapConfig config, Ref<T> fresh) {
+  for (int attempt = 1;; ++attempt) {
+    auto have = co_await client::get<T>(client, std::string(kDefaultNamespace), std::string(kKubernetes));
+    if (!have && !isNotFound(have.error())) co_return Unexpected(std::move(have).error());
+    Mut<T> next = schema::edit(have ? *have : fresh);
+    next->metadata.name = kKubernetes;
+    next->metadata.namespace_ = kDefaultNamespace;
+    complete(next, config);
+    if (have && schema::deepEqual(next.type(), next.root(), have->operator->())) co_return Result<void>();
+    auto written = have ? co_await client::update<T>(client, std::move(next))
+                        : co_await client::create<T>(client, std::string(kDefaultNamespace), std::move(next));
+    if (written) co_return Result<void>();
+    bool lostRace = isConflict(written.error()) || isAlreadyExists(written.error());
+    if (!lostRace || attempt == kWriteAttempts)
+      co_return Unexpected(
+          std::move(written).error().withContext(fmt::format("writing {} default/kubernetes", schema::typeInfoOf<T>().kind)));
+  }
+}
+
+// Slices of the Service that this server did not make are not right: of another family (a slice cannot change it), of another
+// name.
+async::Task<Result<void>> removeOtherSlices(Client& client, BootstrapConfig config) {
+  client::ListOptions options;
+  options.labelSelector = fmt::format("kubernetes.io/service-name={}", kKubernetes);
+  auto slices =
+      CO_TRY(co_await client.list(client::resourceOf<discoveryv1::EndpointSlice>(), std::string(kDefaultNamespace), options));
+  for (size_t i = 0; i < slices.items.size(); ++i) {
+    Ref<discoveryv1::EndpointSlice> slice(slices.items[i]);
+    if (slice->metadata.name == kKubernetes && slice->addressType == addressTypeOf(config)) continue;
+    auto gone = co_await client::remove<discoveryv1::EndpointSlice>(client, std::string(kDefaultNamespace),
+                                                                    std::string(slice->metadata.name));
+    if (!gone && !isNotFound(gone.error())) co_return gone;
+  }
+  co_return Result<void>();
+}
+
+async::Task<Result<void>> reconcileKubernetesService(Client& client, BootstrapConfig config) {
+  auto range = CO_TRY(IpRange::parse(config.serviceClusterIpRange));
+  CO_TRY(co_await reconcile<corev1::Service>(client, config, kubernetesService(range.at(1)).publish()));
+  CO_TRY(co_await reconcile<corev1::Endpoints>(client, config, schema::newObject<corev1::Endpoints>().publish()));
+  CO_TRY(co_await removeOtherSlices(client, config));
+  co_return co_await reconcile<discoveryv1::EndpointSlice>(client, config,
+                                                           schema::newObject<discoveryv1::EndpointSlice>().publish());
 }
 
 }  // namespace
@@ -246,7 +305,7 @@ async::Task<Result<void>> makeBootstrapObjects(Client& client, BootstrapConfig c
   std::vector<Ref<>> policy = parseBootstrapPolicy(bootstrapPolicyText());
   for (size_t i = 0; i < policy.size(); ++i) CO_TRY(co_await createIfMissing(client, schema::edit(policy[i])));
   if (config.priorityClasses) CO_TRY(co_await makeSystemPriorityClasses(client));
-  CO_TRY(co_await makeKubernetesService(client, config));
+  CO_TRY(co_await reconcileKubernetesService(client, config));
   co_return Result<void>();
 }
 

@@ -1,7 +1,9 @@
 // The objects of a fresh cluster: namespaces, RBAC, the kubernetes Service, priority classes.
 //
-// Run at every start; what exists is completed, never reduced. Source: plugin/pkg/auth/authorizer/rbac/bootstrappolicy,
-// pkg/controlplane/controller/{systemnamespaces,kubernetesservice}, pkg/registry/scheduling/rest.
+// Run at every start; what exists is completed, never reduced. The endpoints of the kubernetes Service are always this server's:
+// one server makes a cluster. Source: plugin/pkg/auth/authorizer/rbac/bootstrappolicy,
+// pkg/controlplane/controller/{systemnamespaces,kubernetesservice},
+// pkg/controlplane/reconcilers, pkg/registry/scheduling/rest.
 #pragma once
 
 #include <string>

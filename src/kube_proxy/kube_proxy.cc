@@ -5,8 +5,10 @@
 #include "async/scoped_timer.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "client/event_recorder.h"
 #include "client/informer.h"
 #include "kube_proxy/conntrack.h"
+#include "kube_proxy/health_check.h"
 
 namespace knarr::kube_proxy {
 namespace {
@@ -45,6 +47,8 @@ class KubeProxy::Impl {
         slices_(informers_.informer(client::resourceOf<EndpointSlice>(), "", selecting("!service.kubernetes.io/headless"))),
         nodes_(informers_.informer(client::resourceOf<Node>(), "", selecting("", "metadata.name=" + config_.rules.nodeName))),
         state_(config_.rules),
+        health_(environment, config_.rules.nodePortAddresses, config_.rules.v6),
+        recorder_(environment, client, "kube-proxy", config_.rules.nodeName),
         wake_(environment.executor) {
     slices_.addIndex(kServiceIndex, [](const Ref<>& slice) -> std::vector<std::string> { return {serviceKeyOf(slice)}; });
     services_.addHandler({[this](const Ref<>& service) { touch(client::keyOf(service)); },
@@ -64,6 +68,7 @@ class KubeProxy::Impl {
   Task<void> run(StopToken stop) {
     auto registration = stop.onStop([this] { wake_.notifyAll(); });
     async::Gate gate(env_.executor);
+    gate.spawn(recorder_.run(stop));
     informers_.start(gate, stop);
     if (co_await informers_.waitForSync(stop)) co_await loop(stop);
     co_await gate.close();
@@ -104,18 +109,30 @@ class KubeProxy::Impl {
   // Failures in a row wait longer, from the least period up to syncPeriod.
   env::Duration retryPause() const { return config_.minSyncPeriod * (1 << std::min(failures_, 10)); }
 
+  // The table that is there, made right: its remembered clients outlive a restart. Nothing when there is none, or an unlike one.
+  Task<std::optional<RuleTransaction>> repairOfTable() {
+    auto listed = co_await kernel_.list();
+    if (!listed && !isNotFound(listed.error())) logWarning("kube-proxy", "reading the rules: {}", listed.error().describe());
+    if (!listed || listed->layout != layoutOf(config_.rules)) co_return std::nullopt;
+    co_return state_.repair(*listed);
+  }
+
   // One transaction. False when it failed; the next one then replaces the table.
   Task<bool> sync() {
     std::set<std::string> dirty = std::exchange(dirty_, {});
     bool udp = false;
     for (const std::string& key : dirty) udp = refresh(key) || udp;
     bool whole = full_ || env_.clock.now() >= nextFull_;
-    RuleTransaction transaction = whole ? state_.whole() : state_.changes();
+    std::optional<RuleTransaction> repair;
+    if (whole && failures_ == 0) repair = co_await repairOfTable();
+    bool replaced = whole && !repair;
+    RuleTransaction transaction = repair ? std::move(*repair) : whole ? state_.whole() : state_.changes();
     if (!transaction.empty()) {
       auto applied = co_await kernel_.apply(std::move(transaction));
       if (!applied) {
         full_ = true;
         ++failures_;
+        health_.setHealthy(false);
         logError("kube-proxy", "the rules of services could not be changed: {}", applied.error().describe());
         co_return false;
       }
@@ -123,9 +140,21 @@ class KubeProxy::Impl {
     if (whole) nextFull_ = env_.clock.now() + config_.fullSyncPeriod;
     full_ = false;
     failures_ = 0;
-    state_.commit(whole);
+    health_.setHealthy(true);
+    followHealthChecks();
+    state_.commit(replaced);
     if (udp) co_await forgetStaleFlows();
     co_return true;
+  }
+
+  void followHealthChecks() {
+    for (const HealthChecks::Failure& failure : health_.follow(healthChecks_)) {
+      Ref<> service = services_.get(failure.service);
+      std::string message = fmt::format("node {} failed to start healthcheck \"{}\" on port {}: {}", config_.rules.nodeName,
+                                        failure.service, failure.port, failure.error.message());
+      logWarning("kube-proxy", "{}", message);
+      if (service) recorder_.event(service, "Warning", "FailedToStartServiceHealthcheck", std::move(message));
+    }
   }
 
   // Computes what a Service contributes. True when endpoints of a UDP port changed.
@@ -137,7 +166,13 @@ class KubeProxy::Impl {
     if (service) ports = servicePortsOf(*service, v6);
     std::vector<Ref<EndpointSlice>> slices;
     for (const Ref<>& slice : slices_.byIndex(kServiceIndex, key)) slices.emplace_back(slice);
-    state_.put(key, fragmentOf(ports, endpointsOf(key, slices, v6, config_.rules.nodeName), config_.rules, zone_));
+    auto endpoints = endpointsOf(key, slices, v6, config_.rules.nodeName);
+    state_.put(key, fragmentOf(ports, endpoints, config_.rules, zone_));
+    HealthCheck check = service && !ports.empty() ? healthCheckOf(*service, endpoints) : HealthCheck();
+    if (check.port != 0)
+      healthChecks_[key] = check;
+    else
+      healthChecks_.erase(key);
     bool hasUdp = std::any_of(ports.begin(), ports.end(), [](const ServicePort& port) { return port.name.protocol == "udp"; });
     if (hasUdp)
       udpServices_.insert(key);
@@ -172,6 +207,9 @@ class KubeProxy::Impl {
   client::Informer& slices_;
   client::Informer& nodes_;
   RuleState state_;
+  std::map<std::string, HealthCheck> healthChecks_;  // by Service, of those that have a port
+  HealthChecks health_;
+  client::EventRecorder recorder_;
   async::Event wake_;
   std::string zone_;
   std::set<std::string> dirty_;

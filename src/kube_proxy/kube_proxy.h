@@ -2,7 +2,8 @@
 //
 // Watches Services, EndpointSlices and its own Node; holds one nftables table per family (rule_set.h). Changes within a second
 // are one transaction, and a transaction carries only what changed. The rules stay when the proxy stops: pods and connections go
-// on, and the next start replaces the table in one step. Upstream counterpart: cmd/kube-proxy, pkg/proxy/nftables.
+// on, and the next start repairs the table in one step; who is remembered for session affinity stays so. Upstream counterpart:
+// cmd/kube-proxy, pkg/proxy/nftables.
 #pragma once
 
 #include <memory>
@@ -22,7 +23,7 @@ struct KubeProxyConfig {
   // ours writes what changed, so a pod that became ready is reached, and one that goes is left, twenty times sooner.
   env::Duration minSyncPeriod = std::chrono::milliseconds(50);
   env::Duration syncPeriod = std::chrono::seconds(30);   // a failed one is tried again by then
-  env::Duration fullSyncPeriod = std::chrono::hours(1);  // the table is made anew this often
+  env::Duration fullSyncPeriod = std::chrono::hours(1);  // the whole table is looked at this often
 };
 
 class KubeProxy {

@@ -29,16 +29,30 @@ class KubeProxyTest : public ::testing::Test {
     run(start(server_.get()));
     admin_ = server_->clientFor({"admin", "", {"system:masters"}, {}});
     client_ = server_->clientFor({"system:kube-proxy", "", {}, {}});
-    KubeProxyConfig proxyConfig;
-    proxyConfig.rules.nodeName = "n1";
-    proxyConfig.rules.nodePortAddresses = {*IpAddress::parse("10.0.0.1")};
-    proxy_ = std::make_unique<KubeProxy>(sim_.env(), *client_, kernel_, proxyConfig);
-    gate_.spawn(proxy_->run(stop_.token()));
+    begin();
   }
   ~KubeProxyTest() override {
-    stop_.requestStop();
-    EXPECT_TRUE(sim_.runUntil([&] { return gate_.running() == 0; }, 1min)) << "the proxy does not stop";
+    end();
     run(stop(server_.get()));
+  }
+  void begin() {
+    KubeProxyConfig config;
+    config.rules.nodeName = "n1";
+    config.rules.nodePortAddresses = {*IpAddress::parse("10.0.0.1")};
+    proxy_ = std::make_unique<KubeProxy>(sim_.env(), *client_, kernel_, config);
+    gate_.spawn(proxy_->run(stop_->token()));
+  }
+  void end() {
+    stop_->requestStop();
+    EXPECT_TRUE(sim_.runUntil([&] { return gate_.running() == 0; }, 1min)) << "the proxy does not stop";
+    proxy_.reset();
+  }
+  // The proxy ends, something happens, and it begins anew.
+  void restart(const std::function<void()>& between) {
+    end();
+    between();
+    stop_ = std::make_unique<async::StopSource>();
+    begin();
   }
   static Task<void> start(apiserver::ApiServer* server) { EXPECT_TRUE(co_await server->start()); }
   static Task<void> stop(apiserver::ApiServer* server) { co_await server->stop(1s); }
@@ -105,7 +119,7 @@ class KubeProxyTest : public ::testing::Test {
   std::unique_ptr<apiserver::ApiServer> server_;
   std::unique_ptr<client::Client> admin_, client_;
   std::unique_ptr<KubeProxy> proxy_;
-  async::StopSource stop_;
+  std::unique_ptr<async::StopSource> stop_ = std::make_unique<async::StopSource>();
   async::Gate gate_;
 };
 
@@ -126,6 +140,24 @@ TEST_F(KubeProxyTest, followsServicesAndEndpoints) {
   run(erase<corev1::Service>(admin_.get(), "web"));
   sim_.runFor(3s);
   EXPECT_EQ(element("service-ips", "10.96.0.20 . tcp . 80"), "absent");
+}
+
+TEST_F(KubeProxyTest, aRestartRepairsTheTable) {
+  service("web", "10.96.0.20", "TCP", R"(,"sessionAffinity":"ClientIP")");
+  service("old", "10.96.0.21");
+  slice("web", {"10.244.0.1"});
+  sim_.runFor(3s);
+  restart([this] {
+    run(erase<corev1::Service>(admin_.get(), "old"));
+    slice("web", {"10.244.0.1", "10.244.0.2"}, true);
+  });
+  sim_.runFor(3s);
+  EXPECT_EQ(kernel_.replaced, 1) << "only the first start made the table";
+  EXPECT_EQ(element("cluster-ips", "10.96.0.21"), "absent");
+  EXPECT_NE(element("service-ips", "10.96.0.20 . tcp . 80"), "absent");
+  restart([this] { kernel_.failuresLeft = 1; });
+  sim_.runFor(1min);
+  EXPECT_EQ(kernel_.replaced, 2) << "a repair that fails";
 }
 
 TEST_F(KubeProxyTest, theApiServerItselfIsThere) {

@@ -27,6 +27,7 @@ std::vector<std::string> targetsOf(std::string_view rule) {
 Result<void> MemoryRuleKernel::change(Table& table, const RuleTransaction& transaction) {
   if (transaction.replace) {
     table = {};
+    table.layout = transaction.layout;
     for (const std::string& chain : fixedChains()) table.chains[chain];
   }
   for (const auto& [set, seconds] : transaction.addAffinitySets) table.affinitySets.insert(set);
@@ -68,6 +69,7 @@ async::Task<Result<void>> MemoryRuleKernel::apply(RuleTransaction transaction) {
   CO_TRY(change(next, transaction));
   table_ = std::move(next);
   ++applied;
+  replaced += transaction.replace;
   if (!transaction.replace) elementsTouched += transaction.addElements.size() + transaction.removeElements.size();
   co_return Result<void>();
 }
@@ -75,7 +77,9 @@ async::Task<Result<void>> MemoryRuleKernel::apply(RuleTransaction transaction) {
 async::Task<Result<RuleListing>> MemoryRuleKernel::list() {
   if (!table_) co_return fail(Reason::NotFound, "no table");
   RuleListing out;
+  out.layout = table_->layout;
   out.elements = table_->elements;
+  out.affinitySets = table_->affinitySets;
   for (const auto& [chain, rules] : table_->chains) out.chains.insert(chain);
   co_return out;
 }

@@ -30,7 +30,13 @@ RuleListing readListing(std::string_view text) {
     std::string_view line = trim(text.substr(at, end - at));
     at = end + 1;
     auto words = split(line, ' ');
-    if (words.size() >= 3 && words[2] == "{" && (words[0] == "set" || words[0] == "map")) set = words[1];
+    constexpr std::string_view kComment = "comment \"";
+    if (set.empty() && line.starts_with(kComment) && line.ends_with('"') && line.size() > kComment.size())
+      out.layout = std::string(line.substr(kComment.size(), line.size() - kComment.size() - 1));
+    if (words.size() >= 3 && words[2] == "{" && (words[0] == "set" || words[0] == "map")) {
+      set = words[1];
+      if (!wanted.contains(set)) out.affinitySets.insert(set);
+    }
     if (words.size() >= 3 && words[2] == "{" && words[0] == "chain") out.chains.emplace(words[1]);
     constexpr std::string_view kElements = "elements = { ";
     if (!line.starts_with(kElements)) continue;

@@ -24,12 +24,6 @@ struct UdpFlow {
   int replyPort = 0;
 };
 
-// The table as the kernel holds it: elements of the fixed sets and maps, and names of all chains.
-struct RuleListing {
-  std::map<ElementKey, std::string> elements;
-  std::set<std::string> chains;
-};
-
 class RuleKernel {
  public:
   virtual ~RuleKernel() = default;
@@ -56,10 +50,12 @@ class MemoryRuleKernel : public RuleKernel {
   std::vector<UdpFlow> udpFlows;
   int failuresLeft = 0;  // so many calls of apply fail from now on
   int applied = 0;
+  int replaced = 0;            // of those, how many made the table anew
   size_t elementsTouched = 0;  // added and removed, whole tables left out
 
  private:
   struct Table {
+    std::string layout;
     std::map<ElementKey, std::string> elements;
     std::map<std::string, std::vector<std::string>> chains;
     std::set<std::string> affinitySets;

@@ -121,6 +121,48 @@ TEST_P(KernelTest, holdsWhatItWasGiven) {
   EXPECT_EQ(run(kernel_->list()).error().reason(), Reason::NotFound);
 }
 
+// What another life of the proxy left behind is made right without making it anew.
+TEST_P(KernelTest, repairKeepsClients) {
+  ServicePort a = port("d/a", "10.96.0.1", 80), b = port("d/b", "10.96.0.2", 81), gone = port("d/gone", "10.96.0.3", 82);
+  b.affinitySeconds = gone.affinitySeconds = 600;
+  a.loadBalancerIps = {*IpAddress::parse("192.0.2.1")};
+  a.sourceRanges = {*IpPrefix::parse("10.0.0.0/8")};
+  put("d/a", fragmentOf({a}, endpoints(a, {2, 3}), state_.config(), ""));
+  put("d/b", fragmentOf({b}, endpoints(b, {4}), state_.config(), ""));
+  put("d/gone", fragmentOf({gone}, endpoints(gone, {6}), state_.config(), ""));
+  auto made = run(kernel_->apply(state_.whole()));
+  ASSERT_TRUE(made) << made.error().describe();
+  std::string set = fragmentOf({b}, endpoints(b, {4}), state_.config(), "").affinitySets.begin()->first;
+  std::string table = config().tableText();
+  auto remembers = [&] {
+    return std::system(fmt::format("nft get element {} {} '{{ 10.244.9.9 }}' >/dev/null 2>&1", table, set).c_str()) == 0;
+  };
+  if (GetParam()) {
+    ASSERT_EQ(std::system(fmt::format("nft add element {} {} '{{ 10.244.9.9 }}'", table, set).c_str()), 0);
+    ASSERT_TRUE(remembers());
+  }
+  auto listed = run(kernel_->list());
+  ASSERT_TRUE(listed) << listed.error().describe();
+  EXPECT_EQ(listed->layout, layoutOf(config()));
+  EXPECT_EQ(listed->affinitySets.size(), 2u);
+
+  state_ = RuleState(config());
+  put("d/a", fragmentOf({a}, endpoints(a, {3, 5, 7}), state_.config(), ""));
+  put("d/b", fragmentOf({b}, endpoints(b, {4}), state_.config(), ""));
+  RuleTransaction repair = state_.repair(*listed);
+  EXPECT_FALSE(repair.replace);
+  auto applied = run(kernel_->apply(std::move(repair)));
+  ASSERT_TRUE(applied) << applied.error().describe();
+  state_.commit(false);
+  EXPECT_TRUE(state_.hasStaleChains()) << "chains of the Service that is gone";
+  sync();
+  EXPECT_FALSE(state_.hasStaleChains());
+  listed = run(kernel_->list());
+  EXPECT_EQ(listed->affinitySets, std::set<std::string>{set});
+  if (GetParam()) EXPECT_TRUE(remembers());
+  EXPECT_TRUE(state_.repair(*listed).addElements.empty()) << "it is as it should be";
+}
+
 TEST_P(KernelTest, refusesAsAWhole) {
   ServicePort a = port("d/a", "10.96.0.1", 80);
   put("d/a", fragmentOf({a}, endpoints(a, {2}), state_.config(), ""));

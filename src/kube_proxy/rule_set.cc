@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/strings.h"
 
 namespace knarr::kube_proxy {
 namespace {
@@ -95,15 +96,23 @@ std::map<std::string, std::vector<std::string>> fixedRules(const RuleConfig& con
   return rules;
 }
 
-std::string newTableText(const RuleConfig& config) {
-  std::string table = config.tableText();
-  std::string out = fmt::format("add table {0}\ndelete table {0}\nadd table {0}\n", table);
+// Sets, maps and hooks; what a chain is made of comes later.
+std::string declarations(const RuleConfig& config) {
+  std::string table = config.tableText(), out;
   for (const FixedSet& set : kFixedSets)
     out += set.map ? fmt::format("add map {} {} {{ {} : {} ; }}\n", table, set.name, forFamily(set.key, config),
                                  forFamily(set.map, config))
                    : fmt::format("add set {} {} {{ {} {} }}\n", table, set.name, forFamily(set.key, config), set.flags);
   for (const BaseChain& chain : kBaseChains) out += fmt::format("add chain {} {} {{ {} }}\n", table, chain.name, chain.hook);
   for (const char* chain : kPlainChains) out += fmt::format("add chain {} {}\n", table, chain);
+  return out;
+}
+
+std::string newTableText(const RuleConfig& config) {
+  std::string table = config.tableText();
+  std::string out =
+      fmt::format("add table {0}\ndelete table {0}\nadd table {0} {{ comment \"{1}\" ; }}\n", table, layoutOf(config));
+  out += declarations(config);
   for (const auto& [chain, rules] : fixedRules(config))
     for (const std::string& rule : rules) out += fmt::format("add rule {} {} {}\n", table, chain, rule);
   return out;
@@ -135,6 +144,8 @@ void rememberIn(std::map<K, std::optional<V>>& before, const std::map<K, V>& now
 }
 
 }  // namespace
+
+std::string layoutOf(const RuleConfig& config) { return fmt::format("knarr-{:016x}", fnv64a(declarations(config))); }
 
 std::set<std::string> fixedChains() {
   std::set<std::string> out(std::begin(kPlainChains), std::end(kPlainChains));
@@ -246,6 +257,7 @@ void RuleState::put(const std::string& service, Fragment next) {
 RuleTransaction RuleState::whole() const {
   RuleTransaction out;
   out.replace = true;
+  out.layout = layoutOf(config_);
   out.addAffinitySets = affinitySets_;
   out.setChains = chains_;
   for (const std::string& chain : sharedChains_) out.setChains.emplace(chain, sharedChainRules(chain, config_));
@@ -282,6 +294,36 @@ RuleTransaction RuleState::changes() const {
   }
   for (const std::string& chain : stale_)
     if (!chains_.contains(chain)) out.removeChains.insert(chain);
+  return out;
+}
+
+RuleTransaction RuleState::repair(const RuleListing& kernel) {
+  elementsBefore_.clear();
+  chainsBefore_.clear();
+  affinityBefore_.clear();
+  sharedChainsBefore_.clear();
+  stale_.clear();
+  for (const auto& [key, value] : kernel.elements) {
+    auto wanted = elements_.find(key);
+    if (wanted == elements_.end() || wanted->second.value != value) elementsBefore_.emplace(key, value);
+  }
+  for (const auto& [key, owned] : elements_)
+    if (!kernel.elements.contains(key)) elementsBefore_.emplace(key, std::nullopt);
+  for (const auto& [chain, rules] : chains_) chainsBefore_.emplace(chain, std::nullopt);
+  std::set<std::string> fixed = fixedChains();
+  for (const std::string& chain : kernel.chains) {
+    if (fixed.contains(chain) || chains_.contains(chain)) continue;
+    if (!sharedChainRules(chain, config_).empty())
+      sharedChains_.insert(chain);
+    else
+      chainsBefore_.emplace(chain, std::vector<std::string>());
+  }
+  for (const auto& [set, seconds] : affinitySets_)
+    if (!kernel.affinitySets.contains(set)) affinityBefore_.emplace(set, std::nullopt);
+  for (const std::string& set : kernel.affinitySets)
+    if (!affinitySets_.contains(set)) affinityBefore_.emplace(set, 0);
+  RuleTransaction out = changes();
+  out.setChains.merge(fixedRules(config_));
   return out;
 }
 

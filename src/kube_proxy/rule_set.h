@@ -36,6 +36,14 @@ struct ElementKey {
   friend auto operator<=>(const ElementKey&, const ElementKey&) = default;
 };
 
+// The table as the kernel holds it: elements of the fixed sets and maps, names of all chains and of the sets of clients.
+struct RuleListing {
+  std::string layout;  // layoutOf() when the table was made; "" when it does not say
+  std::map<ElementKey, std::string> elements;
+  std::set<std::string> chains;
+  std::set<std::string> affinitySets;
+};
+
 // What one Service contributes to the table.
 struct Fragment {
   std::map<ElementKey, std::string> elements;              // to their value, "" in sets
@@ -52,6 +60,7 @@ std::vector<std::string> sharedChainRules(const std::string& name, const RuleCon
 // One atomic change of the table, in the order of its fields.
 struct RuleTransaction {
   bool replace = false;  // the table is made anew, whatever was there
+  std::string layout;    // then: layoutOf()
   std::map<std::string, int> addAffinitySets;
   std::map<std::string, std::vector<std::string>> setChains;  // made if absent, then filled with exactly these rules
   std::vector<ElementKey> removeElements;
@@ -67,6 +76,8 @@ struct RuleTransaction {
 };
 // The transaction as a script for nft.
 std::string scriptOf(const RuleTransaction& transaction, const RuleConfig& config);
+// Names the declarations of a table's fixed sets, maps and hooks; tables of one layout differ in what a transaction can change.
+std::string layoutOf(const RuleConfig& config);
 // Names of the chains that every table has.
 std::set<std::string> fixedChains();
 // Names of the sets and maps that every table has.
@@ -83,7 +94,10 @@ class RuleState {
   RuleTransaction whole() const;
   // What changed since the last commit.
   RuleTransaction changes() const;
-  // The kernel holds what changes() said, or whole() when `replaced`.
+  // What makes a table of this layout, as the kernel told it, hold what is wanted. All chains are written anew; the clients that
+  // are remembered for session affinity stay.
+  RuleTransaction repair(const RuleListing& kernel);
+  // The kernel holds what changes() or repair() said, or whole() when `replaced`.
   void commit(bool replaced);
   // Chains that are empty in the kernel and can be removed once nothing is under way that refers to them.
   bool hasStaleChains() const { return !stale_.empty(); }

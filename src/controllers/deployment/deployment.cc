@@ -16,13 +16,6 @@ constexpr int kRetriesMax = 15;  // then it waits for the next event
 constexpr size_t kRevisionHistoryBytesMax = 2000;
 constexpr size_t kNameBytesMax = 253;
 
-// Annotations that belong to the controller and are not copied from the Deployment.
-bool isOwnAnnotation(std::string_view key) {
-  return key == "kubectl.kubernetes.io/last-applied-configuration" || key == kRevisionAnnotation ||
-         key == kRevisionHistoryAnnotation || key == kDesiredReplicasAnnotation || key == kMaxReplicasAnnotation ||
-         key == "deprecated.deployment.rollback.to";
-}
-
 bool copyAnnotations(const Deployment& from, Mut<ReplicaSet>& to) {
   bool changed = false;
   for (const auto& [key, value] : from.metadata.annotations) {
@@ -142,20 +135,31 @@ class DeploymentController : public Controller {
         CO_TRY(co_await claimObjects(&context_.client, &client::resourceOf<ReplicaSet>(), d, std::move(candidates), *selector));
     ReplicaSets all;
     for (Ref<>& object : mine) all.emplace_back(std::move(object));
-    if (d->metadata.deletionTimestamp) co_return co_await writeStatus(d, all, findNewReplicaSet(*d, all));
+    if (d->metadata.deletionTimestamp) co_return co_await writeStatus(d, all, findNewReplicaSet(*d, all), false);
     d = CO_TRY(co_await checkPaused(d));
+    if (auto revision = rollbackRevision(*d); revision && !d->spec.paused)
+      co_return co_await rollBack(d, std::move(all), *revision);
     if (d->spec.paused || isScalingEvent(*d, all)) {
       Ref<ReplicaSet> newReplicaSet = findNewReplicaSet(*d, all);
       CO_TRY(co_await applySteps(d, decideProportionalScale(*d, all, newReplicaSet), &all));
       if (d->spec.paused) CO_TRY(co_await cleanUp(d, all, newReplicaSet));
-      co_return co_await writeStatus(d, all, findNewReplicaSet(*d, all));
+      co_return co_await writeStatus(d, all, findNewReplicaSet(*d, all), false);
     }
     if (d->spec.strategy.type == "Recreate") co_return co_await recreate(d, std::move(all));
     co_return co_await rollingUpdate(d, std::move(all));
   }
 
+  Task<Result<void>> rollBack(Ref<Deployment> d, ReplicaSets all, int64_t revision) {
+    CO_TRY(co_await ensureNewReplicaSet(&d, &all));
+    Rollback rollback = decideRollback(d, all, revision);
+    auto updated = co_await client::update<Deployment>(context_.client, std::move(rollback.next));
+    if (!updated) co_return Unexpected(std::move(updated).error());
+    recorder_.event(d, rollback.eventType, rollback.reason, rollback.message);
+    co_return Result<void>();
+  }
+
   Task<Result<Ref<Deployment>>> checkPaused(Ref<Deployment> d) {
-    if (!d->spec.progressDeadlineSeconds) co_return d;
+    if (!hasProgressDeadline(*d)) co_return d;
     const appsv1::DeploymentCondition* progressing = deploymentCondition(d->status, "Progressing");
     if (progressing && progressing->reason == "ProgressDeadlineExceeded") co_return d;
     bool saysPaused = progressing && progressing->reason == "DeploymentPaused";
@@ -230,8 +234,7 @@ class DeploymentController : public Controller {
                                     bool always) {
     schema::Str revision = schema::valueOf(rs->metadata.annotations, kRevisionAnnotation);
     bool sameRevision = schema::valueOf((*d)->metadata.annotations, kRevisionAnnotation) == revision;
-    bool wantsCondition =
-        (*d)->spec.progressDeadlineSeconds.present && (always || !deploymentCondition((*d)->status, "Progressing"));
+    bool wantsCondition = hasProgressDeadline(**d) && (always || !deploymentCondition((*d)->status, "Progressing"));
     if (sameRevision && !wantsCondition) co_return Result<void>();
     Mut<Deployment> next = schema::edit(*d);
     schema::set(next->metadata.annotations, next.arena(), kRevisionAnnotation, revision);
@@ -293,7 +296,7 @@ class DeploymentController : public Controller {
       if (!isNamespaceTerminating(made.error())) {
         std::string message = fmt::format("Failed to create new replica set \"{}\": {}", name, made.error().message());
         recorder_.event(*d, "Warning", "ReplicaSetCreateError", message);
-        if ((*d)->spec.progressDeadlineSeconds) {
+        if (hasProgressDeadline(**d)) {
           Mut<Deployment> next = schema::edit(*d);
           setDeploymentCondition(next, "Progressing", "False", "ReplicaSetCreateError", message, now());
           CO_TRY(co_await client::updateStatus<Deployment>(context_.client, std::move(next)));
@@ -339,20 +342,24 @@ class DeploymentController : public Controller {
     co_return Result<void>();
   }
 
-  Task<Result<void>> writeStatus(Ref<Deployment> d, ReplicaSets all, Ref<ReplicaSet> newReplicaSet) {
-    Mut<Deployment> next = calculateDeploymentStatus(d, all, newReplicaSet, now());
+  // `rollout`: with the conditions of a roll-out, and a look at its deadline.
+  Task<Result<void>> writeStatus(Ref<Deployment> d, ReplicaSets all, Ref<ReplicaSet> newReplicaSet, bool rollout = true) {
+    Mut<Deployment> next =
+        rollout ? calculateRolloutStatus(d, all, newReplicaSet, now()) : calculateDeploymentStatus(d, all, newReplicaSet, now());
     if (!schema::equal(next->status, d->status)) {
       CO_TRY(co_await client::updateStatus<Deployment>(context_.client, std::move(next)));
       co_return Result<void>();
     }
-    // Nothing moved: look again when the deadline has passed.
+    // Nothing moved: look again when the deadline has passed. Source: progress.go, requeueStuckDeployment.
     const appsv1::DeploymentCondition* progressing = deploymentCondition(d->status, "Progressing");
-    bool waiting = d->spec.progressDeadlineSeconds && progressing && progressing->reason != "NewReplicaSetAvailable" &&
-                   progressing->reason != "ProgressDeadlineExceeded" && progressing->reason != "DeploymentPaused";
-    if (waiting) {
-      int64_t left = progressing->lastUpdateTime.unixSeconds() + *d->spec.progressDeadlineSeconds - now();
-      queue_->addAfter(client::keyOf(d), std::chrono::seconds(std::max<int64_t>(left, 0) + 1));
-    }
+    bool waiting = rollout && hasProgressDeadline(*d) && progressing && !isComplete(*d, d->status) &&
+                   progressing->reason != "ProgressDeadlineExceeded";
+    if (!waiting) co_return Result<void>();
+    int64_t left = progressing->lastUpdateTime.unixSeconds() + *d->spec.progressDeadlineSeconds - now();
+    if (left < 1)
+      queue_->addRateLimited(client::keyOf(d));
+    else
+      queue_->addAfter(client::keyOf(d), std::chrono::seconds(left + 1));
     co_return Result<void>();
   }
 

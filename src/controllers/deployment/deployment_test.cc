@@ -299,8 +299,8 @@ std::string conditionText(const appsv1::DeploymentStatus& status, std::string_vi
 
 TEST(DeploymentStatus, sums) {
   auto fresh = setOf({.name = "new", .spec = 4, .available = 2, .image = "v2", .ready = 3});
-  auto next = calculateDeploymentStatus(deploymentOf({.replicas = 6, .unavailable = "1"}),
-                                        {setOf({.name = "old", .spec = 3, .available = 3}), fresh}, fresh, kNow);
+  auto next = calculateRolloutStatus(deploymentOf({.replicas = 6, .unavailable = "1"}),
+                                     {setOf({.name = "old", .spec = 3, .available = 3}), fresh}, fresh, kNow);
   EXPECT_EQ(next->status.observedGeneration, 2);
   EXPECT_EQ(next->status.replicas, 7);
   EXPECT_EQ(next->status.updatedReplicas, 4);
@@ -308,7 +308,7 @@ TEST(DeploymentStatus, sums) {
   EXPECT_EQ(next->status.availableReplicas, 5);
   EXPECT_EQ(next->status.unavailableReplicas, 2);
   EXPECT_EQ(conditionText(next->status, "Available"), "True MinimumReplicasAvailable Deployment has minimum availability.");
-  auto fewer = calculateDeploymentStatus(deploymentOf({.replicas = 6, .surge = "1", .unavailable = "0"}), {fresh}, fresh, kNow);
+  auto fewer = calculateRolloutStatus(deploymentOf({.replicas = 6, .surge = "1", .unavailable = "0"}), {fresh}, fresh, kNow);
   EXPECT_EQ(conditionText(fewer->status, "Available"),
             "False MinimumReplicasUnavailable Deployment does not have minimum availability.");
 }
@@ -347,8 +347,8 @@ TEST(DeploymentStatus, progressing) {
             R"(,"progressDeadlineSeconds":2147483647)", "none"},
        }) {
     auto fresh = setOf({.name = "new", .spec = 4, .available = c.available, .image = "v2"});
-    auto next = calculateDeploymentStatus(deploymentOf({.replicas = 4, .unavailable = "4", .extra = c.extra, .status = c.status}),
-                                          {fresh}, fresh, kNow);
+    auto next = calculateRolloutStatus(deploymentOf({.replicas = 4, .unavailable = "4", .extra = c.extra, .status = c.status}),
+                                       {fresh}, fresh, kNow);
     EXPECT_EQ(conditionText(next->status, "Progressing"), c.text) << c.what;
   }
 }
@@ -361,10 +361,10 @@ TEST(DeploymentStatus, copiesReplicaFailure) {
   condition.reason = "FailedCreate";
   condition.message = "no quota";
   Ref<ReplicaSet> fresh = std::move(broken).publish();
-  auto next = calculateDeploymentStatus(deploymentOf({}), {fresh}, fresh, kNow);
+  auto next = calculateRolloutStatus(deploymentOf({}), {fresh}, fresh, kNow);
   EXPECT_EQ(conditionText(next->status, "ReplicaFailure"), "True FailedCreate no quota");
   auto well = setOf({.name = "new", .spec = 4, .image = "v2"});
-  auto later = calculateDeploymentStatus(std::move(next).publish(), {well}, well, kNow);
+  auto later = calculateRolloutStatus(std::move(next).publish(), {well}, well, kNow);
   EXPECT_EQ(conditionText(later->status, "ReplicaFailure"), "none");
 }
 
@@ -379,6 +379,78 @@ TEST(DeploymentCondition, keepsTheTransitionTimeOfTheSameStatus) {
   setDeploymentCondition(d, "Available", "False", "C", "four", kNow + 20);
   EXPECT_EQ(deploymentCondition(d->status, "Available")->lastTransitionTime.unixSeconds(), kNow + 20);
   EXPECT_EQ(d->status.conditions.size(), 1u);
+}
+
+// While paused, or resized, a roll-out says nothing: else the condition would go back and forth with DeploymentPaused.
+TEST(DeploymentStatus, pausedKeepsItsProgress) {
+  auto d = deploymentOf({.replicas = 2,
+                         .extra = R"(,"paused":true,"progressDeadlineSeconds":600)",
+                         .status = R"("conditions":[{"type":"Progressing","status":"Unknown","reason":"DeploymentPaused"}])"});
+  auto fresh = setOf({.name = "new", .spec = 2, .available = 2, .image = "v2"});
+  auto paused = calculateDeploymentStatus(d, {fresh}, fresh, kNow);
+  EXPECT_EQ(deploymentCondition(paused->status, "Progressing")->reason, "DeploymentPaused");
+  EXPECT_EQ(deploymentCondition(paused->status, "Available")->status, "True");
+  auto rolling = calculateRolloutStatus(d, {fresh}, fresh, kNow);
+  EXPECT_EQ(deploymentCondition(rolling->status, "Progressing")->reason, "NewReplicaSetAvailable");
+}
+
+TEST(DeploymentStatus, terminatingIsUnknownUntilAllTell) {
+  auto with = [](int64_t observed, std::optional<int32_t> terminating) {
+    auto rs = schema::edit(setOf({.name = "a", .spec = 1}));
+    rs->status.observedGeneration = observed;
+    if (terminating) rs->status.terminatingReplicas = *terminating;
+    return std::move(rs).publish();
+  };
+  auto of = [&](ReplicaSets all) {
+    return calculateDeploymentStatus(deploymentOf({}), all, nullptr, kNow)->status.terminatingReplicas;
+  };
+  EXPECT_EQ(of({with(1, 2), with(1, 3)}).valueOr(-1), 5);
+  EXPECT_EQ(of({with(1, 2), with(0, std::nullopt)}).valueOr(-1), 2);
+  EXPECT_FALSE(of({with(1, 2), with(1, std::nullopt)}).present);
+}
+
+TEST(Rollback, byTable) {
+  auto revised = [](const char* name, int revision, const char* image) {
+    return setOf({.name = name,
+                  .image = image,
+                  .annotations = fmt::format(R"("deployment.kubernetes.io/revision":"{}","note":"{}")", revision, name)});
+  };
+  auto asking = [](const char* revision) {
+    auto d = schema::edit(deploymentOf({.image = "v3"}));
+    schema::set(d->metadata.annotations, d.arena(), kRollbackAnnotation, revision);
+    schema::set(d->metadata.annotations, d.arena(), kRevisionAnnotation, "3");
+    schema::set(d->metadata.annotations, d.arena(), "mine", "yes");
+    return std::move(d).publish();
+  };
+  ReplicaSets all{revised("a", 1, "v1"), revised("c", 3, "v3"), revised("b", 2, "v2")};
+  struct Row {
+    const char *revision, *reason, *message, *image;
+    ReplicaSets sets;
+  };
+  for (const Row& row : std::initializer_list<Row>{
+           {"1", "DeploymentRollback", "Rolled back deployment \"web\" to revision 1", "v1", all},
+           {"0", "DeploymentRollback", "Rolled back deployment \"web\" to revision 2", "v2", all},
+           {"3", "DeploymentRollbackTemplateUnchanged",
+            "The rollback revision contains the same template as current deployment \"web\"", "v3", all},
+           {"9", "DeploymentRollbackRevisionNotFound", "Unable to find the revision to rollback to.", "v3", all},
+           {"0", "DeploymentRollbackRevisionNotFound", "Unable to find last revision.", "v3", {all[1]}},
+       }) {
+    auto d = asking(row.revision);
+    auto revision = rollbackRevision(*d);
+    ASSERT_TRUE(revision);
+    Rollback rollback = decideRollback(d, row.sets, *revision);
+    EXPECT_EQ(rollback.reason, row.reason) << row.revision;
+    EXPECT_EQ(rollback.message, row.message);
+    EXPECT_EQ(rollback.next->spec.template_.spec.containers[0].image, row.image);
+    EXPECT_FALSE(rollback.next->metadata.annotations.contains(kRollbackAnnotation));
+    EXPECT_FALSE(rollback.next->spec.template_.metadata.labels.contains(kPodTemplateHashLabel));
+    EXPECT_EQ(schema::valueOf(rollback.next->metadata.annotations, kRevisionAnnotation), "3");
+    bool rolledBack = rollback.reason == "DeploymentRollback";
+    EXPECT_EQ(rollback.next->metadata.annotations.contains("note"), rolledBack) << "the annotations of the former revision";
+    EXPECT_EQ(rollback.next->metadata.annotations.contains("mine"), !rolledBack);
+  }
+  EXPECT_FALSE(rollbackRevision(*asking("x")));
+  EXPECT_FALSE(rollbackRevision(*deploymentOf({})));
 }
 
 }  // namespace

@@ -18,6 +18,10 @@ const DeploymentCondition* deploymentCondition(const DeploymentStatus& status, s
   return nullptr;
 }
 
+bool hasProgressDeadline(const Deployment& d) {
+  return d.spec.progressDeadlineSeconds && *d.spec.progressDeadlineSeconds != std::numeric_limits<int32_t>::max();
+}
+
 namespace {
 
 void removeCondition(DeploymentStatus& status, std::string_view type) {
@@ -26,10 +30,6 @@ void removeCondition(DeploymentStatus& status, std::string_view type) {
       status.conditions.eraseAt(i);
       return;
     }
-}
-
-bool hasProgressDeadline(const Deployment& d) {
-  return d.spec.progressDeadlineSeconds && *d.spec.progressDeadlineSeconds != std::numeric_limits<int32_t>::max();
 }
 
 bool isProgressing(const DeploymentStatus& before, const DeploymentStatus& now) {
@@ -116,12 +116,15 @@ Mut<Deployment> calculateDeploymentStatus(const Ref<Deployment>& d, const Replic
                                           int64_t now) {
   Mut<Deployment> next = schema::edit(d);
   int32_t replicas = 0, ready = 0, available = 0, wanted = 0, terminating = 0;
+  bool terminatingKnown = true;
   for (const auto& rs : all) {
     replicas += rs->status.replicas;
     ready += rs->status.readyReplicas;
     available += rs->status.availableReplicas;
     wanted += rs->spec.replicas.valueOr(0);
     terminating += rs->status.terminatingReplicas.valueOr(0);
+    // One that its controller has looked at and that yet tells no number.
+    terminatingKnown = terminatingKnown && (rs->status.terminatingReplicas || rs->status.observedGeneration == 0);
   }
   next->status.observedGeneration = d->metadata.generation;
   next->status.replicas = replicas;
@@ -129,13 +132,20 @@ Mut<Deployment> calculateDeploymentStatus(const Ref<Deployment>& d, const Replic
   next->status.readyReplicas = ready;
   next->status.availableReplicas = available;
   next->status.unavailableReplicas = std::max(0, wanted - available);
-  next->status.terminatingReplicas = terminating;
+  next->status.terminatingReplicas.clear();
+  if (terminatingKnown) next->status.terminatingReplicas = terminating;
   int least = d->spec.replicas.valueOr(0) - rollingBounds(*d).unavailable;
   if (available >= least)
     setDeploymentCondition(next, "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", now);
   else
     setDeploymentCondition(next, "Available", "False", "MinimumReplicasUnavailable",
                            "Deployment does not have minimum availability.", now);
+  return next;
+}
+
+Mut<Deployment> calculateRolloutStatus(const Ref<Deployment>& d, const ReplicaSets& all, const Ref<ReplicaSet>& newReplicaSet,
+                                       int64_t now) {
+  Mut<Deployment> next = calculateDeploymentStatus(d, all, newReplicaSet, now);
   updateProgressing(d, next, newReplicaSet, now);
   copyReplicaFailure(next, all, newReplicaSet, now);
   return next;

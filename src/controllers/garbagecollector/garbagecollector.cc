@@ -15,15 +15,20 @@ constexpr size_t kAbsentMax = 500;
 class GarbageCollector : public Controller {
  public:
   GarbageCollector(ControllerContext context, const std::vector<const client::ResourceInfo*>& resources)
-      : context_(context), queue_(std::make_shared<client::WorkQueue>(context.env, "garbage-collector")) {
+      : context_(context),
+        queue_(std::make_shared<client::WorkQueue>(context.env, "garbage-collector")),
+        absent_(kAbsentMax),
+        recorder_(context.env, context.client, "garbage-collector-controller", "") {
     for (const client::ResourceInfo* resource : resources) {
       client::Informer& informer = context.informers.informer(*resource);
-      auto upsert = [this, resource](const Ref<>& object) { enqueue(graph_.upsert(*resource, object)); };
+      auto upsert = [this, resource](const Ref<>& object) {
+        enqueue(graph_.upsert(*resource, object));
+        reportForeignOwners(std::string(schema::metadataOf(object).uid));
+      };
       informer.addHandler({upsert, [upsert](const Ref<>&, const Ref<>& object) { upsert(object); },
                            [this](const Ref<>& object) {
                              std::string uid(schema::metadataOf(object).uid);
-                             rememberAbsent(uid);
-                             enqueue(graph_.remove(uid));
+                             forgetObject(uid);
                            }});
     }
   }
@@ -32,19 +37,30 @@ class GarbageCollector : public Controller {
 
   Task<void> run(StopToken stop) override {
     auto registration = stop.onStop([this] { queue_->shutDown(); });
+    async::Gate gate(context_.env.executor);
+    gate.spawn(recorder_.run(stop));
     co_await client::runWorkers(context_.env, queue_, kWorkers,
                                 [this](std::string uid) { return attemptToDelete(std::move(uid)); });
+    co_await gate.close();
   }
 
  private:
-  enum class Owner : uint8_t { Solid, Dangling, Waiting };
+  enum class Owner : uint8_t { Solid, Dangling, Waiting, Misplaced };
 
   void enqueue(const OwnerGraph::Affected& uids) {
     for (const std::string& uid : uids) queue_->add(uid);
   }
-  void rememberAbsent(const std::string& uid) {
-    if (absent_.size() >= kAbsentMax) absent_.erase(absent_.begin());
-    absent_.insert(uid);
+  // The object is gone; what it owned is looked at.
+  void forgetObject(const std::string& uid) {
+    if (const GraphNode* node = graph_.find(uid); node && !node->dependents.empty()) absent_.add(coordinatesOf(node->identity));
+    enqueue(graph_.remove(uid));
+  }
+  // Nobody in another namespace owns an object; its user is told. Source: graph_builder.go, reportInvalidNamespaceOwnerRef.
+  void reportForeignOwners(const std::string& uid) {
+    const GraphNode* node = graph_.find(uid);
+    for (const ObjectIdentity& owner : foreignOwners(graph_, *node))
+      recorder_.event(node->object, "Warning", "OwnerRefInvalidNamespace",
+                      fmt::format("ownerRef {} does not exist in namespace \"{}\"", coordinatesOf(owner), owner.nameSpace));
   }
 
   Task<Result<void>> attemptToDelete(std::string uid) {
@@ -62,6 +78,8 @@ class GarbageCollector : public Controller {
     for (size_t i = 0; i < owners.size(); ++i) {
       metav1::OwnerReference owner = owners[i];
       Owner state = CO_TRY(co_await classify(item, owner));
+      // A cluster-scoped object cannot be owned by something inside a namespace; nothing is done about it.
+      if (state == Owner::Misplaced) co_return Result<void>();
       if (state == Owner::Solid)
         solid.emplace_back(owner.uid);
       else
@@ -75,6 +93,14 @@ class GarbageCollector : public Controller {
     }
     const GraphNode* node = graph_.find(uid);
     bool foreground = waiting && node && !node->dependents.empty();
+    // Its own dependents wait for theirs: were they a circle, each would wait for the other.
+    if (foreground && anyDeletesDependents(graph_, *node)) {
+      std::string patch = unblockingPatch(schema::metadataOf(live));
+      if (!patch.empty()) {
+        live = CO_TRY(
+            co_await context_.client.patch(*item.resource, item.nameSpace, item.name, client::PatchType::StrategicMerge, patch));
+      }
+    }
     co_return co_await removeItem(live, item, foreground);
   }
 
@@ -83,26 +109,27 @@ class GarbageCollector : public Controller {
     auto live = co_await context_.client.get(*item.resource, item.nameSpace, item.name);
     if (!live && !isNotFound(live.error())) co_return live;
     if (live && schema::metadataOf(*live).uid == item.uid) co_return live;
-    rememberAbsent(item.uid);
-    enqueue(graph_.remove(item.uid));
+    forgetObject(item.uid);
     co_return Ref<>();
   }
 
   Task<Result<Owner>> classify(ObjectIdentity item, metav1::OwnerReference owner) {
     std::string uid(owner.uid), name(owner.name), apiVersion(owner.apiVersion), kind(owner.kind);
-    if (absent_.contains(uid)) co_return Owner::Dangling;
     size_t slash = apiVersion.find('/');
     const client::ResourceInfo* resource = slash == std::string::npos
                                                ? schema::findResourceOfKind("", apiVersion, kind)
                                                : schema::findResourceOfKind(std::string_view(apiVersion).substr(0, slash),
                                                                             std::string_view(apiVersion).substr(slash + 1), kind);
     if (!resource) co_return fail(Reason::InternalError, fmt::format("unable to get REST mapping for {}/{}.", apiVersion, kind));
-    // A cluster-scoped object cannot be owned by something inside a namespace; nothing is done about it.
-    if (resource->namespaced && item.nameSpace.empty()) co_return Owner::Solid;
-    auto live = co_await context_.client.get(*resource, resource->namespaced ? item.nameSpace : "", name);
+    if (resource->namespaced && item.nameSpace.empty()) co_return Owner::Misplaced;
+    std::string nameSpace = resource->namespaced ? item.nameSpace : "";
+    // Remembered with all coordinates: a reference that names the wrong object says nothing about the right one.
+    std::string coordinates = coordinatesOf({resource, apiVersion, kind, nameSpace, name, uid});
+    if (absent_.contains(coordinates)) co_return Owner::Dangling;
+    auto live = co_await context_.client.get(*resource, nameSpace, name);
     if (!live && !isNotFound(live.error())) co_return Unexpected(std::move(live).error());
     if (!live || schema::metadataOf(*live).uid != uid) {
-      rememberAbsent(uid);
+      absent_.add(coordinates);
       co_return Owner::Dangling;
     }
     const metav1::ObjectMeta& metadata = schema::metadataOf(*live);
@@ -184,7 +211,8 @@ class GarbageCollector : public Controller {
   ControllerContext context_;
   std::shared_ptr<client::WorkQueue> queue_;
   OwnerGraph graph_;
-  std::set<std::string> absent_;
+  AbsentOwners absent_;
+  client::EventRecorder recorder_;
 };
 
 }  // namespace

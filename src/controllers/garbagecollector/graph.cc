@@ -4,6 +4,28 @@
 
 namespace knarr::controllers {
 
+std::string coordinatesOf(const ObjectIdentity& identity) {
+  return fmt::format("[{}/{}, namespace: {}, name: {}, uid: {}]", identity.apiVersion, identity.kind, identity.nameSpace,
+                     identity.name, identity.uid);
+}
+
+void AbsentOwners::add(const std::string& coordinates) {
+  if (contains(coordinates)) return;
+  if (known_.size() >= most_) {
+    known_.erase(byUse_.back());
+    byUse_.pop_back();
+  }
+  byUse_.push_front(coordinates);
+  known_.emplace(coordinates, byUse_.begin());
+}
+
+bool AbsentOwners::contains(const std::string& coordinates) {
+  auto found = known_.find(coordinates);
+  if (found == known_.end()) return false;
+  byUse_.splice(byUse_.begin(), byUse_, found->second);
+  return true;
+}
+
 bool GraphNode::hasFinalizer(std::string_view finalizer) const {
   if (!object) return false;
   for (schema::Str one : schema::metadataOf(object).finalizers)
@@ -102,6 +124,33 @@ std::vector<std::string> blockingDependents(const OwnerGraph& graph, const Graph
         blocking.push_back(uid);
   }
   return blocking;
+}
+
+bool anyDeletesDependents(const OwnerGraph& graph, const GraphNode& node) {
+  for (const std::string& uid : node.dependents)
+    if (const GraphNode* dependent = graph.find(uid); dependent && dependent->deletingDependents()) return true;
+  return false;
+}
+
+std::vector<ObjectIdentity> foreignOwners(const OwnerGraph& graph, const GraphNode& node) {
+  std::vector<ObjectIdentity> foreign;
+  for (const metav1::OwnerReference& reference : node.owners) {
+    const GraphNode* owner = graph.find(std::string(reference.uid));
+    if (!owner || owner->isVirtual() || owner->identity.nameSpace.empty() || owner->identity.nameSpace == node.identity.nameSpace)
+      continue;
+    foreign.push_back({nullptr, std::string(reference.apiVersion), std::string(reference.kind), node.identity.nameSpace,
+                       std::string(reference.name), std::string(reference.uid)});
+  }
+  return foreign;
+}
+
+std::string unblockingPatch(const metav1::ObjectMeta& metadata) {
+  std::string references;
+  for (const metav1::OwnerReference& owner : metadata.ownerReferences)
+    if (owner.blockOwnerDeletion && *owner.blockOwnerDeletion)
+      references += fmt::format(R"({}{{"uid":"{}","blockOwnerDeletion":false}})", references.empty() ? "" : ",", owner.uid);
+  if (references.empty()) return "";
+  return fmt::format(R"({{"metadata":{{"ownerReferences":[{}],"uid":"{}"}}}})", references, metadata.uid);
 }
 
 }  // namespace knarr::controllers

@@ -1,6 +1,7 @@
 // The graph of owners and dependents, by uid. Plain data: no I/O, no clock.
 #pragma once
 
+#include <list>
 #include <map>
 #include <set>
 #include <string>
@@ -13,6 +14,23 @@ namespace knarr::controllers {
 struct ObjectIdentity {
   const client::ResourceInfo* resource = nullptr;  // null when the kind is not known
   std::string apiVersion, kind, nameSpace, name, uid;
+};
+
+// "[apps/v1/Deployment, namespace: default, name: web, uid: 1]", upstream's text of an object.
+std::string coordinatesOf(const ObjectIdentity& identity);
+
+// Owners found missing, by all their coordinates; the least recently used give way.
+class AbsentOwners {
+ public:
+  explicit AbsentOwners(size_t most) : most_(most) {}
+  void add(const std::string& coordinates);
+  // A hit makes it the most recently used.
+  bool contains(const std::string& coordinates);
+
+ private:
+  size_t most_;
+  std::list<std::string> byUse_;  // the latest first
+  std::map<std::string, std::list<std::string>::iterator> known_;
 };
 
 struct GraphNode {
@@ -44,5 +62,11 @@ class OwnerGraph {
 
 // The uids of dependents that hold their owner back (blockOwnerDeletion).
 std::vector<std::string> blockingDependents(const OwnerGraph& graph, const GraphNode& owner);
+// Whether a dependent of the node is itself waiting for its dependents to go.
+bool anyDeletesDependents(const OwnerGraph& graph, const GraphNode& node);
+// Owners that the node names in its own namespace and that are known to be in another.
+std::vector<ObjectIdentity> foreignOwners(const OwnerGraph& graph, const GraphNode& node);
+// The strategic merge patch after which the object holds back none of its owners; "" when it holds back none.
+std::string unblockingPatch(const metav1::ObjectMeta& metadata);
 
 }  // namespace knarr::controllers

@@ -15,6 +15,7 @@ struct ObjectShape {
   std::string finalizer = "";
   bool going = false;
   bool blocks = true;
+  std::string nameSpace = "default";
 };
 
 class GraphTest : public ::testing::Test {
@@ -22,7 +23,7 @@ class GraphTest : public ::testing::Test {
   static Ref<> objectOf(const ObjectShape& shape) {
     Mut<appsv1::ReplicaSet> rs = schema::newObject<appsv1::ReplicaSet>();
     rs->metadata.name = rs.str("name-" + shape.uid);
-    rs->metadata.namespace_ = "default";
+    rs->metadata.namespace_ = rs.str(shape.nameSpace);
     rs->metadata.uid = rs.str(shape.uid);
     for (const std::string& owner : shape.owners) {
       auto& reference = rs->metadata.ownerReferences.append(rs.arena());
@@ -102,6 +103,43 @@ TEST_F(GraphTest, anObjectThatOwnsItself) {
   EXPECT_EQ(upsert({"self", {"self"}}), Uids{"self"});
   remove("self");
   EXPECT_EQ(graph_.size(), 0u);
+}
+
+TEST_F(GraphTest, ownersInAnotherNamespace) {
+  upsert({"child", {"owner"}});
+  EXPECT_TRUE(foreignOwners(graph_, *graph_.find("child")).empty()) << "nobody has seen the owner";
+  ObjectShape owner{"owner"};
+  owner.nameSpace = "other";
+  upsert(owner);
+  auto foreign = foreignOwners(graph_, *graph_.find("child"));
+  ASSERT_EQ(foreign.size(), 1u);
+  EXPECT_EQ(coordinatesOf(foreign[0]), "[apps/v1/Deployment, namespace: default, name: name-owner, uid: owner]");
+  ObjectShape neighbour{"neighbour", {"owner"}};
+  neighbour.nameSpace = "other";
+  upsert(neighbour);
+  EXPECT_TRUE(foreignOwners(graph_, *graph_.find("neighbour")).empty());
+}
+
+TEST_F(GraphTest, aCircleOfForegroundDeletions) {
+  upsert({"a", {"b"}});
+  upsert({"b", {"a"}, "foregroundDeletion", true});
+  EXPECT_TRUE(anyDeletesDependents(graph_, *graph_.find("a")));
+  EXPECT_FALSE(anyDeletesDependents(graph_, *graph_.find("b")));
+  EXPECT_EQ(
+      unblockingPatch(schema::metadataOf(objectOf({"a", {"x", "y"}}))),
+      R"({"metadata":{"ownerReferences":[{"uid":"x","blockOwnerDeletion":false},{"uid":"y","blockOwnerDeletion":false}],"uid":"a"}})");
+  EXPECT_EQ(unblockingPatch(schema::metadataOf(objectOf({"a", {"x"}, "", false, false}))), "");
+}
+
+TEST(AbsentOwners, leastRecentlyUsedGiveWay) {
+  AbsentOwners absent(2);
+  absent.add("a");
+  absent.add("b");
+  EXPECT_TRUE(absent.contains("a"));
+  absent.add("c");
+  EXPECT_FALSE(absent.contains("b"));
+  EXPECT_TRUE(absent.contains("a"));
+  EXPECT_TRUE(absent.contains("c"));
 }
 
 TEST_F(GraphTest, twoOwners) {

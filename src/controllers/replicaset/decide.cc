@@ -135,4 +135,13 @@ Mut<appsv1::ReplicaSet> calculateStatus(const Ref<appsv1::ReplicaSet>& rs, const
   return next;
 }
 
+int64_t secondsUntilAvailable(const appsv1::ReplicaSet& rs, const std::vector<Ref<corev1::Pod>>& active, int64_t now) {
+  int64_t soonest = rs.spec.minReadySeconds;
+  for (const Ref<corev1::Pod>& pod : active) {
+    if (!isPodReady(*pod) || isPodAvailable(*pod, rs.spec.minReadySeconds, now)) continue;
+    soonest = std::min(soonest, readySince(*pod) + rs.spec.minReadySeconds - now);
+  }
+  return std::max<int64_t>(soonest, 1);
+}
+
 }  // namespace knarr::controllers

@@ -24,7 +24,12 @@ class ReplicaSetController : public Controller {
     addControllerUidIndex(pods_);
     addControllerUidIndex(replicaSets_);
     replicaSets_.addHandler({[this](const Ref<>& rs) { queue_->add(client::keyOf(rs)); },
-                             [this](const Ref<>&, const Ref<>& rs) { queue_->add(client::keyOf(rs)); },
+                             [this](const Ref<>& before, const Ref<>& rs) {
+                               // Another object under the same name owes nothing of what the former one expected.
+                               if (schema::metadataOf(before).uid != schema::metadataOf(rs).uid)
+                                 expectations_.forget(client::keyOf(rs));
+                               queue_->add(client::keyOf(rs));
+                             },
                              [this](const Ref<>& rs) {
                                expectations_.forget(client::keyOf(rs));
                                queue_->add(client::keyOf(rs));
@@ -138,7 +143,8 @@ class ReplicaSetController : public Controller {
     }
     Ref<ReplicaSet> updated = CO_TRY(co_await writeStatus(rs, claimed, failureReason, changed ? "" : changed.error().message()));
     bool waiting = updated->spec.minReadySeconds > 0 && updated->status.readyReplicas != updated->status.availableReplicas;
-    if (waiting) queue_->addAfter(key, std::chrono::seconds(updated->spec.minReadySeconds));
+    if (waiting)
+      queue_->addAfter(key, std::chrono::seconds(secondsUntilAvailable(*updated, active, context_.env.clock.unixSeconds())));
     co_return changed;
   }
 
@@ -184,7 +190,7 @@ class ReplicaSetController : public Controller {
     expectations_.deletionObserved(key, podKey);
     if (isNotFound(gone.error())) co_return;
     recorder_.event(rs, "Warning", "FailedDelete", fmt::format("Error deleting: {}", gone.error().message()));
-    *failure = std::move(gone);
+    *failure = fail(gone.error().reason(), fmt::format("unable to delete pods: {}", gone.error().message()));
   }
 
   // Batches of 1, 2, 4, ... so that a refusal costs one request and not hundreds.
@@ -221,7 +227,17 @@ class ReplicaSetController : public Controller {
                                             std::string failure) {
     Mut<ReplicaSet> next = calculateStatus(rs, claimed, reason, failure, context_.env.clock.unixSeconds());
     if (schema::equal(next->status, rs->status)) co_return rs;
-    co_return co_await client::updateStatus<ReplicaSet>(context_.client, std::move(next));
+    Mut<ReplicaSet> again = schema::newObject<ReplicaSet>();
+    schema::deepCopy(schema::typeInfoOf<appsv1::ReplicaSetStatus>(), &again->status, &next->status, again.arena());
+    auto written = co_await client::updateStatus<ReplicaSet>(context_.client, std::move(next));
+    if (written || isNotFound(written.error())) co_return written;
+    // Once more on the object as it is now. Source: replica_set_utils.go, updateReplicaSetStatus.
+    auto live = CO_TRY(
+        co_await client::get<ReplicaSet>(context_.client, std::string(rs->metadata.namespace_), std::string(rs->metadata.name)));
+    if (live->metadata.uid != rs->metadata.uid) co_return written;
+    Mut<ReplicaSet> retry = schema::edit(live);
+    schema::deepCopy(schema::typeInfoOf<appsv1::ReplicaSetStatus>(), &retry->status, &again->status, retry.arena());
+    co_return co_await client::updateStatus<ReplicaSet>(context_.client, std::move(retry));
   }
 
   ControllerContext context_;

@@ -25,5 +25,7 @@ ReplicaSetPlan decideReplicas(const appsv1::ReplicaSet& rs, const std::vector<Re
 // The status that the claimed pods make. `failure` is the error of the last change, "" for none.
 Mut<appsv1::ReplicaSet> calculateStatus(const Ref<appsv1::ReplicaSet>& rs, const std::vector<Ref<corev1::Pod>>& claimed,
                                         const std::string& failureReason, const std::string& failure, int64_t nowUnixSeconds);
+// When the next of the pods that are ready will have been so for minReadySeconds; at least 1.
+int64_t secondsUntilAvailable(const appsv1::ReplicaSet& rs, const std::vector<Ref<corev1::Pod>>& active, int64_t nowUnixSeconds);
 
 }  // namespace knarr::controllers

@@ -151,5 +151,13 @@ TEST(CalculateStatus, failureCondition) {
   EXPECT_TRUE(well->status.conditions.empty());
 }
 
+TEST(SecondsUntilAvailable, isTheSoonestOfThoseThatWait) {
+  auto rs = replicaSet(3, 30);
+  auto ready = [](int secondsAgo) { return podOf({.name = "p", .readySecondsAgo = secondsAgo}); };
+  EXPECT_EQ(secondsUntilAvailable(*rs, {ready(10), ready(25), ready(40)}, kNow), 5);
+  EXPECT_EQ(secondsUntilAvailable(*rs, {ready(40), podOf({.name = "q", .ready = false})}, kNow), 30);
+  EXPECT_EQ(secondsUntilAvailable(*rs, {ready(30), ready(29)}, kNow), 1);
+}
+
 }  // namespace
 }  // namespace knarr::controllers
