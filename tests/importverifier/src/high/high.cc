@@ -1,2 +1,2 @@
-#include "low/inner.h"
 #include "low/low.h"
+#include "low/inner.h"

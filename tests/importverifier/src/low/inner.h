@@ -1,3 +1,2 @@
-#include <vector>
-
 #include "low/low.h"
+#include <vector>

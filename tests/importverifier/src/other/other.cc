@@ -1,3 +1,3 @@
-#include "fmt/format.h"
 #include "high/high.h"
 #include "low/low.h"
+#include "fmt/format.h"
