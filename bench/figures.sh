@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the project's figures on this machine: bench/figures.sh [BUILD_DIRECTORY]   (as root; takes about two minutes)
+# Prints the project's figures on this machine: bench/figures.sh [BUILD_DIRECTORY]   (as root; takes about four minutes)
 # Builds the release benchmarks, measures the codec and the store, then a cluster of its own from `up` to `down`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ echo "== store (bench/store_bench.cc)"
 "$build/bench/store_bench" 2>/dev/null
 echo "== cluster"
 root=$(mktemp -d /tmp/knarr-figures.XXXX)
-flags=(--root "$root" --name figures --node-name figures --api-port 27443 --kubelet-port 27250 --bridge knfig --pod-subnet 10.99.8.0/24 --kubeconfig "$root/kubeconfig")
+flags=(--root "$root" --name figures --node-name figures --api-port 27443 --kubelet-port 27250 --bridge knfig --pod-subnet 10.199.8.0/24 --service-subnet 10.198.8.0/24 --dns-port 27053 --kubeconfig "$root/kubeconfig")
 export KUBECONFIG=$root/kubeconfig
 trap '"$build/knarr" down "${flags[@]}" >/dev/null 2>&1; rm -rf "$root"' EXIT
 echo "program: $(stat -c %s "$build/knarr") bytes, stripped $(strip -o "$root/stripped" "$build/knarr" && stat -c %s "$root/stripped") bytes"
@@ -36,8 +36,13 @@ sleep 5
 rss() { awk '/VmRSS/{print $2}' "/proc/$1/status"; }
 echo "resident memory, idle: knarr $(rss "$(pid)") KiB, containerd $(rss "$(cat "$root/run/knarr/containerd.pid")") KiB"
 cpu() { awk '{print $14+$15}' "/proc/$1/stat"; }
-before=$(cpu "$(pid)"); wrote=$(awk '/^write_bytes/{print $2}' "/proc/$(pid)/io")
-sleep 30
-echo "idle CPU of knarr: $(($(cpu "$(pid)") - before)) ticks of 10 ms in 30 s; disk writes $(($(awk '/^write_bytes/{print $2}' "/proc/$(pid)/io") - wrote)) bytes in 30 s"
+wrote() { awk '/^write_bytes/{print $2}' "/proc/$1/io"; }
+containerd=$(cat "$root/run/knarr/containerd.pid")
+began=("$(cpu "$(pid)")" "$(wrote "$(pid)")" "$(cpu "$containerd")" "$(wrote "$containerd")")
+sleep 120
+ended=("$(cpu "$(pid)")" "$(wrote "$(pid)")" "$(cpu "$containerd")" "$(wrote "$containerd")")
+# Ticks are 10 ms.
+echo "idle for 120 s: knarr $(awk "BEGIN{printf \"%.3f\", (${ended[0]}-${began[0]})/120}") % of a core and $(((ended[1] - began[1]) * 30 / 1024)) KiB written an hour," \
+     "containerd $(awk "BEGIN{printf \"%.3f\", (${ended[2]}-${began[2]})/120}") % and $(((ended[3] - began[3]) * 30 / 1024)) KiB"
 "$build/bench/api_bench" 127.0.0.1:27443 "$root/etc/knarr/pki" "$(pid)"
 echo "resident memory of knarr after the load: $(rss "$(pid)") KiB"

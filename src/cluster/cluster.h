@@ -71,6 +71,9 @@ async::Task<Result<void>> down(env::Env environment, ClusterConfig config, Progr
 // Runs the cluster until stop. `report` tells each step ("API server is ready") and is called once with "ready".
 async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, Progress report, async::StopToken stop);
 
+// Invalid when the subnets are no IPv4 prefixes, overlap, or hold the node's own address; says which flag to change. An
+// overlap would leave nodes without pod addresses, or send the host's own traffic to Services.
+Result<void> checkAddresses(const ClusterConfig& config);
 // What is missing on this machine, in words that say what to do; empty when nothing is.
 Result<void> checkMachine(env::Env environment, const ClusterConfig& config);
 

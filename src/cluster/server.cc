@@ -131,6 +131,7 @@ Task<void> prepareNodeInto(env::Env environment, ClusterConfig config, Progress 
 }  // namespace
 
 async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, Progress report, StopToken stop) {
+  CO_TRY(checkAddresses(config));
   for (const std::string& directory : {config.dataDirectory, config.runDirectory, config.configDirectory, config.logDirectory})
     CO_TRY(environment.files.makeDirectories(directory));
   Certificates certificates = CO_TRY(ensureCertificates(environment, config));

@@ -2,6 +2,7 @@
 
 #include <csignal>
 
+#include "base/ip.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "cluster/certificates.h"
@@ -150,6 +151,32 @@ Task<void> removeEmptyTables(env::Env environment) {
 
 }  // namespace
 
+Result<void> checkAddresses(const ClusterConfig& config) {
+  struct Range {
+    std::string_view flag;
+    const std::string& text;
+  };
+  std::vector<std::pair<Range, IpPrefix>> ranges;
+  for (const Range& range : {Range{"--pod-subnet", config.podSubnet}, Range{"--service-subnet", config.serviceSubnet}}) {
+    auto prefix = IpPrefix::parse(range.text);
+    if (!prefix || prefix->address.v6)
+      return fail(Reason::Invalid,
+                  fmt::format("{} {} is no IPv4 subnet; one looks like 10.244.0.0/24", range.flag, quote(range.text)));
+    ranges.emplace_back(range, *prefix);
+  }
+  if (ranges[0].second.overlaps(ranges[1].second))
+    return fail(Reason::Invalid, fmt::format("--pod-subnet {} and --service-subnet {} overlap: choose another for one of them",
+                                             config.podSubnet, config.serviceSubnet));
+  auto node = IpAddress::parse(config.nodeIp);
+  for (const auto& [range, prefix] : ranges)
+    if (node && prefix.contains(*node))
+      return fail(
+          Reason::Invalid,
+          fmt::format("the node's address {} lies in {} {}: choose another subnet with {}, or another address with --node-ip",
+                      config.nodeIp, range.flag, range.text, range.flag));
+  return {};
+}
+
 Result<void> checkMachine(env::Env environment, const ClusterConfig& config) {
   if (!isRoot(environment))
     return fail(Reason::Forbidden, "containers and their networks can only be made by root. Run it again as root: sudo knarr up");
@@ -174,6 +201,7 @@ async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::st
     progress("the cluster runs already");
     co_return Result<void>();
   }
+  CO_TRY(checkAddresses(config));
   CO_TRY(checkMachine(environment, config));
   // A port in use is found before anything is made.
   for (int port : {config.apiPort, config.kubeletPort, config.dnsPort}) {
