@@ -36,6 +36,7 @@ sleep 5
 rss() { awk '/VmRSS/{print $2}' "/proc/$1/status"; }
 echo "resident memory, idle: knarr $(rss "$(pid)") KiB, containerd $(rss "$(cat "$root/run/knarr/containerd.pid")") KiB"
 cpu() { awk '{print $14+$15}' "/proc/$1/stat"; }
+sleep 60  # what the pod left behind is written away
 wrote() { awk '/^write_bytes/{print $2}' "/proc/$1/io"; }
 containerd=$(cat "$root/run/knarr/containerd.pid")
 began=("$(cpu "$(pid)")" "$(wrote "$(pid)")" "$(cpu "$containerd")" "$(wrote "$containerd")")
