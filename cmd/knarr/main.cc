@@ -1,5 +1,6 @@
 // knarr: a whole Kubernetes on this machine.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
@@ -28,7 +29,7 @@ Flags:
   --root DIR            put all state, logs and run-time files below DIR instead of the system's folders
   --name NAME           name of the cluster and of its context in kubeconfigs (default knarr)
   --node-name NAME      name of the node (default: the host's name)
-  --node-ip IP          address of the node (default: the first one that is not loopback)
+  --node-ip IP          address of the node (default: the one towards the default route)
   --api-port PORT       port of the API server (default 6443)
   --kubelet-port PORT   port of the kubelet (default 10250)
   --dns-port PORT       port of the cluster's name server, on the node's address (default 10053)
@@ -171,6 +172,21 @@ cluster::Progress printer(env::Env environment) {
   };
 }
 
+// A while after the start, so that what is used all the time has been used and comes back at once.
+constexpr env::Duration kStartIsOver = std::chrono::seconds(5);
+
+void releaseMemoryOfTheStart(env::Env environment, const ClusterConfig& config) {
+  auto release = [environment, pidFile = config.containerdPidFile()] {
+    auto text = environment.files.readFile(pidFile, 64);
+    auto containerd = text ? parseInt(trim(*text)) : std::nullopt;
+    for (int process : {static_cast<int>(containerd.value_or(0)), static_cast<int>(::getpid())})
+      if (process > 0)
+        if (auto released = env::releaseFilePages(process); !released) logInfo("knarr", "{}", released.error().describe());
+  };
+  environment.executor.at(environment.clock.now() + kStartIsOver,
+                          [environment, release] { environment.executor.block(release, [] {}); });
+}
+
 async::Task<void> runCommand(env::PosixEnv* loop, std::string command, ClusterConfig config, std::vector<std::string> arguments,
                              async::StopToken stop, Outcome* outcome) {
   env::Env environment = loop->env();
@@ -191,7 +207,8 @@ async::Task<void> runCommand(env::PosixEnv* loop, std::string command, ClusterCo
     auto connected = co_await async::connect(environment, "unix:" + config.reportSocket(), std::chrono::seconds(1));
     if (connected) parent = std::move(*connected);
     env::Stream* report = parent.get();
-    auto tell = [report](std::string line) {
+    auto tell = [report, environment, config](std::string line) {
+      if (line == "ready") releaseMemoryOfTheStart(environment, config);
       logInfo("knarr", "{}", line);
       line += "\n";
       if (report) (void)report->write(line);

@@ -31,4 +31,9 @@ class PosixEnv {
 // Ignores SIGPIPE for the whole process and gives the logger a clock.
 std::unique_ptr<PosixEnv> makePosixEnv();
 
+// Lets go of the pages of program files and libraries that a process (or we ourselves) has in memory: most of them were needed
+// for starting only, and the kernel reads back what is used again. Needs the rights to trace the process; an error changes
+// nothing. Source: process_madvise(2), MADV_PAGEOUT.
+Result<void> releaseFilePages(int processId);
+
 }  // namespace knarr::env

@@ -106,5 +106,22 @@ TEST_F(PosixProcessesTest, entersANetworkNamespace) {
   EXPECT_EQ(exit.standardOutput, *real->env().files.readLink("/proc/self/ns/net") + "\n");
 }
 
+// After it the process runs as before, whatever of it the kernel has to read back.
+TEST_F(PosixProcessesTest, filePagesComeBackWhenTheyAreUsed) {
+  int child = 0;
+  auto started = processes.spawn(shell("exec sleep 60"), [](ProcessExit) {});
+  ASSERT_TRUE(started);
+  child = *started;
+  if (auto released = releaseFilePages(child); !released) GTEST_SKIP() << released.error().message();
+  EXPECT_TRUE(processes.alive(child));
+  EXPECT_TRUE(releaseFilePages(static_cast<int>(::getpid())));
+  EXPECT_EQ(runToEnd(shell("exit 4")).exitCode, 4);
+  EXPECT_TRUE(processes.kill(child, SIGKILL));
+  constexpr int kNobody = 1 << 30;
+  auto nobody = releaseFilePages(kNobody);
+  ASSERT_FALSE(nobody);
+  EXPECT_NE(nobody.error().message().find("process 1073741824"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace knarr::env
