@@ -1,5 +1,5 @@
-// What a client says before its body is read: the URL, its query, a bearer token, a certificate. No input harms; a resource
-// path that was understood names a resource; a token that was taken apart is never verified without its signature.
+// What a client says before its body is read: the URL, its query, a bearer token, a certificate. No input harms; what was
+// understood has a verb; a token that was taken apart is never verified without its signature.
 #include <cstdint>
 #include <string_view>
 
@@ -21,7 +21,7 @@ void checkUrl(std::string_view method, std::string_view target) {
   auto query = apiserver::Query::parse(mark == std::string_view::npos ? "" : target.substr(mark + 1));
   if (!query) return;
   auto info = apiserver::resolveRequestInfo(method, target.substr(0, mark), *query);
-  if (info && info->isResourceRequest) ASSERT(!info->apiVersion.empty());
+  if (info) ASSERT(!info->verb.empty());
   (void)query->flag("watch");
 }
 

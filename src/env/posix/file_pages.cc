@@ -20,7 +20,8 @@ constexpr size_t kMapsBytesMax = 16 << 20;
 // back: they hold what was never in a file.
 bool parseFileMapping(std::string_view line, iovec* out) {
   auto words = split(line, ' ');
-  if (words.size() < 6 || words[1].size() != 4 || words[1][1] == 'w' || words.back().empty() || words.back()[0] != '/') return false;
+  if (words.size() < 6 || words[1].size() != 4 || words[1][1] == 'w' || words.back().empty() || words.back()[0] != '/')
+    return false;
   size_t dash = words[0].find('-');
   uint64_t begin = 0, end = 0;
   auto first = std::from_chars(words[0].data(), words[0].data() + std::min(dash, words[0].size()), begin, 16);
