@@ -26,10 +26,10 @@ using async::StopToken;
 using async::Task;
 
 // The kubelet and the controller that watches over it are one process here: a silence of the one says nothing that the other
-// could act on, and every renewal of the lease is a write that must reach the disk. So it is renewed every 50 s instead of
+// could act on, and every renewal of the lease is a write that must reach the disk. So it is renewed every 60 s instead of
 // every 10 s; the grace period keeps upstream's proportion to it.
-constexpr int32_t kNodeLeaseDurationSeconds = 200;
-constexpr env::Duration kNodeMonitorGracePeriod = std::chrono::seconds(250);
+constexpr int32_t kNodeLeaseDurationSeconds = 240;
+constexpr env::Duration kNodeMonitorGracePeriod = std::chrono::seconds(300);
 
 // How long requests may take to end when the server stops.
 constexpr env::Duration kShutdownGrace = std::chrono::seconds(2);
