@@ -124,6 +124,8 @@ async::Task<void> runWorker(std::shared_ptr<WorkQueue> queue,
     if (synced) {
       queue->forget(*key);
     } else {
+      // A key is never dropped, as some of upstream's controllers do after fifteen failures: a server that was away for long
+      // would leave its object as it is until something else changes it.
       // A conflict is the ordinary race with another writer; the retry sees the newer object.
       if (!isConflict(synced.error()))
         logWarning("client", "sync of {} failed, will be tried again: {}", *key, synced.error().describe());

@@ -11,8 +11,7 @@ namespace {
 using appsv1::Deployment;
 using appsv1::ReplicaSet;
 
-constexpr int kWorkers = 5;      // --concurrent-deployment-syncs
-constexpr int kRetriesMax = 15;  // then it waits for the next event
+constexpr int kWorkers = 5;  // --concurrent-deployment-syncs
 constexpr size_t kRevisionHistoryBytesMax = 2000;
 constexpr size_t kNameBytesMax = 253;
 
@@ -78,8 +77,7 @@ class DeploymentController : public Controller {
     auto registration = stop.onStop([this] { queue_->shutDown(); });
     async::Gate gate(context_.env.executor);
     gate.spawn(recorder_.run(stop));
-    co_await client::runWorkers(context_.env, queue_, kWorkers,
-                                [this](std::string key) { return syncBounded(this, std::move(key)); });
+    co_await client::runWorkers(context_.env, queue_, kWorkers, [this](std::string key) { return sync(std::move(key)); });
     co_await gate.close();
   }
 
@@ -103,14 +101,6 @@ class DeploymentController : public Controller {
     const metav1::OwnerReference* owner = controllerOf(metadata);
     Ref<> rs = owner && owner->kind == "ReplicaSet" ? replicaSets_.get(metadata.namespace_, owner->name) : Ref<>();
     if (rs) replicaSetChanged(rs);
-  }
-
-  static Task<Result<void>> syncBounded(DeploymentController* self, std::string key) {
-    Result<void> done = co_await self->sync(key);
-    if (done || isConflict(done.error()) || self->queue_->retries(key) < kRetriesMax) co_return done;
-    // Upstream drops the key here; a server that was away for long would then leave the deployment as it is.
-    if (self->queue_->retries(key) == kRetriesMax) logError("deployment", "{} keeps failing: {}", key, done.error().describe());
-    co_return done;
   }
 
   int64_t now() const { return context_.env.clock.unixSeconds(); }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include "base/log.h"
 #include "base/strings.h"
 #include "controllers/pod_endpoints/pod_endpoints.h"
@@ -13,8 +15,7 @@ using corev1::Endpoints;
 using corev1::Pod;
 using corev1::Service;
 
-constexpr int kWorkers = 5;      // --concurrent-endpoint-syncs
-constexpr int kRetriesMax = 15;  // Source: endpoints_controller.go, maxRetries.
+constexpr int kWorkers = 5;  // --concurrent-endpoint-syncs
 // Leader election used to keep its record in an Endpoints object.
 constexpr std::string_view kLeaderAnnotation = "control-plane.alpha.kubernetes.io/leader";
 
@@ -33,7 +34,9 @@ class EndpointController : public Controller {
     pods_.addHandler({[this](const Ref<>& pod) { podChanged(nullptr, pod); },
                       [this](const Ref<>& before, const Ref<>& pod) { podChanged(before, pod); },
                       [this](const Ref<>& pod) { podChanged(pod, nullptr); }});
-    endpoints_.addHandler({{}, {}, [this](const Ref<>& endpoints) { queue_->add(client::keyOf(endpoints)); }});
+    endpoints_.addHandler({[this](const Ref<>& endpoints) { cacheMoved(endpoints); },
+                           [this](const Ref<>&, const Ref<>& endpoints) { cacheMoved(endpoints); },
+                           [this](const Ref<>& endpoints) { queue_->add(client::keyOf(endpoints)); }});
   }
 
   std::string_view name() const override { return "endpoints-controller"; }
@@ -45,7 +48,7 @@ class EndpointController : public Controller {
     // Leftovers of Services that went while nobody looked.
     for (const Ref<>& endpoints : endpoints_.list())
       if (!schema::metadataOf(endpoints).annotations.contains(kLeaderAnnotation)) queue_->add(client::keyOf(endpoints));
-    co_await client::runWorkers(context_.env, queue_, kWorkers, [this](std::string key) { return syncAndCount(std::move(key)); });
+    co_await client::runWorkers(context_.env, queue_, kWorkers, [this](std::string key) { return sync(std::move(key)); });
     co_await gate.close();
   }
 
@@ -54,17 +57,9 @@ class EndpointController : public Controller {
     for (const std::string& key : servicesToSync(services_, Ref<Pod>(before), Ref<Pod>(after))) queue_->add(key);
   }
 
-  // Gives up after fifteen failures in a row until the next event.
-  Task<Result<void>> syncAndCount(std::string key) {
-    Result<void> done = co_await sync(key);
-    if (done) {
-      failures_.erase(key);
-      co_return done;
-    }
-    if (++failures_[key] <= kRetriesMax) co_return done;
-    failures_.erase(key);
-    logWarning("endpoint", "giving up on the endpoints of {}: {}", key, done.error().describe());
-    co_return Result<void>();
+  // A sync that found the cache behind its own write goes on as soon as the cache has moved: its back-off may be long by then.
+  void cacheMoved(const Ref<>& endpoints) {
+    if (stale_.erase(client::keyOf(endpoints)) != 0) queue_->add(client::keyOf(endpoints));
   }
 
   Task<Result<void>> removeLeftover(client::NamespacedName key) {
@@ -80,16 +75,20 @@ class EndpointController : public Controller {
     if (!service) {
       times_.forget(key);
       written_.erase(key);
+      stale_.erase(key);
       co_return co_await removeLeftover(client::splitKey(key));
     }
     if (service->spec.type == "ExternalName" || service->spec.selector.empty()) co_return Result<void>();
     Ref<Endpoints> current(endpoints_.get(key));
     uint64_t version = current ? parseUint(current->metadata.resourceVersion).value_or(0) : 0;
-    if (auto written = written_.find(key); current && written != written_.end() && version < written->second)
+    if (auto written = written_.find(key); current && written != written_.end() && version < written->second) {
+      stale_.insert(key);
       co_return fail(
           Reason::ServiceUnavailable,
           fmt::format("endpoints informer cache is out of date, resource version {} already processed for endpoints {}", version,
                       key));
+    }
+    stale_.erase(key);
     std::vector<Ref<Pod>> pods = podsSelected(pods_, *service);
     Mut<Endpoints> next = decideEndpoints(service, pods, current, times_.computeLastChange(key, *service, pods));
     if (!next) co_return Result<void>();
@@ -118,7 +117,7 @@ class EndpointController : public Controller {
   client::EventRecorder recorder_;
   TriggerTimeTracker times_;
   std::map<std::string, uint64_t> written_;  // newest version written, by Service
-  std::map<std::string, int> failures_;
+  std::set<std::string> stale_;              // keys whose last sync found the cache behind written_
 };
 
 }  // namespace

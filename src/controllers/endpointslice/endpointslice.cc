@@ -14,8 +14,7 @@ using corev1::Pod;
 using corev1::Service;
 using discoveryv1::EndpointSlice;
 
-constexpr int kWorkers = 5;      // --concurrent-service-endpoint-syncs
-constexpr int kRetriesMax = 15;  // Source: endpointslice_controller.go, maxRetries.
+constexpr int kWorkers = 5;  // --concurrent-service-endpoint-syncs
 // A change of a slice by somebody else is looked at after this. Source: endpointslice_controller.go,
 // endpointSliceChangeMinSyncDelay.
 constexpr env::Duration kSliceChangeDelay = std::chrono::seconds(1);
@@ -100,7 +99,7 @@ class EndpointSliceController : public Controller {
     auto registration = stop.onStop([this] { queue_->shutDown(); });
     async::Gate gate(context_.env.executor);
     gate.spawn(recorder_.run(stop));
-    co_await client::runWorkers(context_.env, queue_, kWorkers, [this](std::string key) { return syncAndCount(std::move(key)); });
+    co_await client::runWorkers(context_.env, queue_, kWorkers, [this](std::string key) { return sync(std::move(key)); });
     co_await gate.close();
   }
 
@@ -112,19 +111,8 @@ class EndpointSliceController : public Controller {
   void sliceChanged(const Ref<>& slice, bool deleted) {
     std::string service = serviceKeyOf(slice);
     if (!service.empty() && !written_.observed(service, slice, deleted)) queue_->addAfter(service, kSliceChangeDelay);
-  }
-
-  // Gives up after fifteen failures in a row until the next event.
-  Task<Result<void>> syncAndCount(std::string key) {
-    Result<void> done = co_await sync(key);
-    if (done) {
-      failures_.erase(key);
-      co_return done;
-    }
-    if (++failures_[key] <= kRetriesMax) co_return done;
-    failures_.erase(key);
-    logWarning("endpointslice", "giving up on the slices of {}: {}", key, done.error().describe());
-    co_return Result<void>();
+    // A sync that found the cache behind its own writes goes on as soon as the cache has moved: its back-off may be long by then.
+    if (stale_.erase(service) != 0) queue_->add(service);
   }
 
   Task<Result<void>> sync(std::string key) {
@@ -132,6 +120,7 @@ class EndpointSliceController : public Controller {
     if (!service) {
       // The slices go with their owner.
       written_.forget(key);
+      stale_.erase(key);
       times_.forget(key);
       co_return Result<void>();
     }
@@ -140,8 +129,11 @@ class EndpointSliceController : public Controller {
     inputs.service = service;
     for (const Ref<>& slice : slices_.byIndex(kServiceIndex, key))
       if (!schema::metadataOf(slice).deletionTimestamp) inputs.slices.emplace_back(slice);
-    if (written_.isStale(key, inputs.slices))
+    if (written_.isStale(key, inputs.slices)) {
+      stale_.insert(key);
       co_return fail(Reason::ServiceUnavailable, "EndpointSlice informer cache is out of date");
+    }
+    stale_.erase(key);
     inputs.pods = podsSelected(pods_, *service);
     for (const Ref<Pod>& pod : inputs.pods)
       if (Ref<Node> node(nodes_.get(pod->spec.nodeName)); node) inputs.nodes.emplace(pod->spec.nodeName, node);
@@ -187,8 +179,8 @@ class EndpointSliceController : public Controller {
   std::shared_ptr<client::WorkQueue> queue_;
   client::EventRecorder recorder_;
   WrittenSlices written_;
+  std::set<std::string> stale_;  // Services whose last sync found the cache behind written_
   TriggerTimeTracker times_;
-  std::map<std::string, int> failures_;
 };
 
 }  // namespace
