@@ -15,6 +15,8 @@ using corev1::Endpoints;
 using corev1::Pod;
 using corev1::Service;
 
+// A sync on a cache that is behind is tried again then, unless the cache moves first.
+constexpr env::Duration kStaleDelay = std::chrono::seconds(1);
 constexpr int kWorkers = 5;  // --concurrent-endpoint-syncs
 // Leader election used to keep its record in an Endpoints object.
 constexpr std::string_view kLeaderAnnotation = "control-plane.alpha.kubernetes.io/leader";
@@ -57,7 +59,7 @@ class EndpointController : public Controller {
     for (const std::string& key : servicesToSync(services_, Ref<Pod>(before), Ref<Pod>(after))) queue_->add(key);
   }
 
-  // A sync that found the cache behind its own write goes on as soon as the cache has moved: its back-off may be long by then.
+  // A sync that found the cache behind its own write goes on as soon as the cache has moved.
   void cacheMoved(const Ref<>& endpoints) {
     if (stale_.erase(client::keyOf(endpoints)) != 0) queue_->add(client::keyOf(endpoints));
   }
@@ -82,11 +84,10 @@ class EndpointController : public Controller {
     Ref<Endpoints> current(endpoints_.get(key));
     uint64_t version = current ? parseUint(current->metadata.resourceVersion).value_or(0) : 0;
     if (auto written = written_.find(key); current && written != written_.end() && version < written->second) {
+      // No failure: counted as one, a burst of pod events would earn the key a back-off of minutes.
       stale_.insert(key);
-      co_return fail(
-          Reason::ServiceUnavailable,
-          fmt::format("endpoints informer cache is out of date, resource version {} already processed for endpoints {}", version,
-                      key));
+      queue_->addAfter(key, kStaleDelay);
+      co_return Result<void>();
     }
     stale_.erase(key);
     std::vector<Ref<Pod>> pods = podsSelected(pods_, *service);

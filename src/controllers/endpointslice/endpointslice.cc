@@ -111,7 +111,7 @@ class EndpointSliceController : public Controller {
   void sliceChanged(const Ref<>& slice, bool deleted) {
     std::string service = serviceKeyOf(slice);
     if (!service.empty() && !written_.observed(service, slice, deleted)) queue_->addAfter(service, kSliceChangeDelay);
-    // A sync that found the cache behind its own writes goes on as soon as the cache has moved: its back-off may be long by then.
+    // A sync that found the cache behind its own writes goes on as soon as the cache has moved.
     if (stale_.erase(service) != 0) queue_->add(service);
   }
 
@@ -130,8 +130,10 @@ class EndpointSliceController : public Controller {
     for (const Ref<>& slice : slices_.byIndex(kServiceIndex, key))
       if (!schema::metadataOf(slice).deletionTimestamp) inputs.slices.emplace_back(slice);
     if (written_.isStale(key, inputs.slices)) {
+      // No failure: counted as one, a burst of pod events would earn the key a back-off of minutes.
       stale_.insert(key);
-      co_return fail(Reason::ServiceUnavailable, "EndpointSlice informer cache is out of date");
+      queue_->addAfter(key, kSliceChangeDelay);
+      co_return Result<void>();
     }
     stale_.erase(key);
     inputs.pods = podsSelected(pods_, *service);
