@@ -149,9 +149,7 @@ Task<Result<Ref<>>> Api::create(ContextPtr context, const schema::ResourceInfo& 
                                      std::move(options));
   }
   if (info.subresource.empty()) {
-    if (Mut<> managed = CO_TRY(trackCreate(*resource, std::move(object), fieldManagerOf(*context, options), registry_.env()));
-        managed)
-      object = std::move(managed);
+    object = CO_TRY(trackCreate(*resource, std::move(object), fieldManagerOf(*context, options), registry_.env()));
     object = CO_TRY(toStored(*resource, std::move(object)));
     Ref<> made =
         CO_TRY(co_await registry_.create(context, *resource, std::move(nameSpace), std::move(object), std::move(options)));

@@ -58,14 +58,16 @@ class NearClient : public client::Client {
                              client::WriteOptions options) override {
     CO_TRY(allow("update", resource, nameSpace, name));
     setDefaults(object);
-    co_return co_await api_.update(writing(resource, nameSpace, name), resource, std::move(nameSpace), std::move(name),
-                                   std::move(object), std::move(options), nullptr);
+    ContextPtr writer = writing(resource, nameSpace, name);
+    co_return co_await api_.update(std::move(writer), resource, std::move(nameSpace), std::move(name), std::move(object),
+                                   std::move(options), nullptr);
   }
   Task<Result<Ref<>>> patch(const schema::ResourceInfo& resource, std::string nameSpace, std::string name, client::PatchType type,
                             std::string body, client::WriteOptions options) override {
     CO_TRY(allow("patch", resource, nameSpace, name));
-    co_return co_await api_.patch(writing(resource, nameSpace, name), resource, std::move(nameSpace), std::move(name), type,
-                                  std::move(body), std::move(options), nullptr);
+    ContextPtr writer = writing(resource, nameSpace, name);
+    co_return co_await api_.patch(std::move(writer), resource, std::move(nameSpace), std::move(name), type, std::move(body),
+                                  std::move(options), nullptr);
   }
   Task<Result<Ref<>>> remove(const schema::ResourceInfo& resource, std::string nameSpace, std::string name,
                              client::DeleteOptions options) override {

@@ -143,7 +143,8 @@ Result<std::string> mergeKubeconfig(const std::string& existing, const std::stri
   Arena arena;
   Value config = TRY(parseKubeconfig(existing, arena));
   Value from = TRY(parseKubeconfig(ours, arena));
-  for (auto [list, entryName] : {std::pair{"clusters", name}, std::pair{"contexts", name}, std::pair{"users", userOf(name)}}) {
+  for (const auto& [list, entryName] :
+       {std::pair{"clusters", name}, std::pair{"contexts", name}, std::pair{"users", userOf(name)}}) {
     removeNamed(config, list, entryName);
     Value* into = config.find(list);
     if (!into || !into->isArray()) into = &config.set(arena, list, Value::emptyArray());

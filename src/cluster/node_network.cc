@@ -24,7 +24,8 @@ constexpr std::string_view kDnsAccount = "coredns";
 
 template <class T>
 async::Task<Result<void>> createIfMissing(Client& client, Mut<T> object) {
-  auto made = co_await client::create<T>(client, std::string(object->metadata.namespace_), std::move(object));
+  std::string nameSpace(object->metadata.namespace_);
+  auto made = co_await client::create<T>(client, std::move(nameSpace), std::move(object));
   if (!made && !isAlreadyExists(made.error())) co_return Unexpected(std::move(made).error());
   co_return Result<void>();
 }

@@ -293,7 +293,7 @@ class JsonDecoder {
       char* entry = static_cast<char*>(appendElement(out, size, arena_));
       // The text may go away before the object does.
       as<Str>(entry) = arena_.copy(key);
-      if (key.empty()) as<Str>(entry) = Str(emptyListData(), 0);
+      if (key.empty()) as<Str>(entry) = emptyStr();
       Step step{path_, Step::Is::Key, as<Str>(entry), 0, nullptr};
       path_ = &step;
       bool good = value(field, entry + kEntryValueOffset, depth - 1);
@@ -392,7 +392,7 @@ class JsonDecoder {
     }
     auto decoded = base64Decode(text);
     if (!decoded) return fails(fmt::format("illegal base64 data at input byte {}", badBase64At(text)));
-    out.bytes = decoded->empty() ? Str(emptyListData(), 0) : arena_.copy(*decoded);
+    out.bytes = decoded->empty() ? emptyStr() : arena_.copy(*decoded);
     return true;
   }
   static size_t badBase64At(std::string_view text) {

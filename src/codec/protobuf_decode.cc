@@ -18,9 +18,6 @@ namespace {
 
 using namespace schema;
 
-// An empty text that is not nil.
-Str emptyText() { return Str(emptyListData(), 0); }
-
 class ProtobufDecoder {
  public:
   explicit ProtobufDecoder(Arena& arena) : arena_(arena) {}
@@ -191,7 +188,7 @@ class ProtobufDecoder {
         as<Str>(target) = arena_.copy(bytes);
         return true;
       case Kind::Bytes:
-        as<Bytes>(target).bytes = bytes.empty() ? emptyText() : arena_.copy(bytes);
+        as<Bytes>(target).bytes = bytes.empty() ? emptyStr() : arena_.copy(bytes);
         return true;
       case Kind::Time:
       case Kind::MicroTime:

@@ -16,7 +16,7 @@ void copyList(const FieldInfo& field, AnyList& list, size_t elementSize, size_t 
 void copyText(Str& text, Arena& arena) {
   bool isNil = text.data() == nullptr;
   text = arena.copy(text);
-  if (!isNil && text.empty()) text = Str(kEmptyListData, 0);
+  if (!isNil && text.empty()) text = emptyStr();
 }
 
 // `value` holds a shallow copy; replaces everything it points to.

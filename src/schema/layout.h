@@ -117,6 +117,10 @@ void copyField(const FieldInfo& field, void* toRoot, const void* fromRoot, Arena
 bool equalField(const FieldInfo& field, const void* a, const void* b);
 // What an empty list that is not nil points to.
 char* emptyListData();
+// Text or bytes that are there and empty, which is not the same as none (Str()).
+inline Str emptyStr() {
+  return Str(emptyListData(), 0);  // NOLINT(bugprone-string-constructor): the address is what tells it from none.
+}
 // Orders the entries of a map by key; of equal keys the last one stays. Returns the keys that stood
 // more than once.
 std::vector<Str> sortMapEntries(AnyList& entries, size_t entrySize, Arena& arena);

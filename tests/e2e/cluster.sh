@@ -36,9 +36,9 @@ check() {
   local what=$1 out
   shift
   if out=$("$@" 2>&1); then
-    echo "ok    $what"
+    printf 'ok    %3d s  %s\n' "$SECONDS" "$what"
   else
-    echo "e2e: FAILED: $what"
+    echo "e2e: FAILED: $what (at $SECONDS s)"
     echo "$out" | tail -15 | sed 's/^/      /'
     failed=1
   fi
@@ -72,6 +72,11 @@ wants_not() {
   out=$("$@" 2>&1) || { echo "$out"; return 1; }
   echo "$out"
   ! grep -qF -- "$text" <<<"$out"
+}
+# staying_pod ARGUMENTS: the name of a running pod that nobody deletes; after a roll-out, old pods may be on their way out yet.
+staying_pod() {
+  k get pods --field-selector=status.phase=Running "$@" -o go-template='{{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}}{{"\n"}}{{end}}{{end}}' |
+    head -1
 }
 wants_code() { local code=$1; shift; "$@"; local got=$?; echo "exit code $got"; [ $got -eq "$code" ]; }
 # In the background, until the test ends.

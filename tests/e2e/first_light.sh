@@ -25,6 +25,7 @@ check "the token of the service account is mounted" k exec "$pod" -c reader -- t
 
 timeout 60 "$kubectl_program" --cache-dir "$root/cache" get pods -w >"$root/test/watch.txt" 2>&1 &
 watcher=$!
+check "get -w lists what is there" soon grep -q 'pair-' "$root/test/watch.txt"
 check "scale to five" k scale deployment pair --replicas=5
 check "rollout of five" k rollout status deployment/pair --timeout=60s
 check "five are there" wants "5/5" k get deployment pair
@@ -38,7 +39,7 @@ check "get -w saw pods go" grep -q 'Terminating' "$root/test/watch.txt"
 check "server-side apply" k apply --server-side --force-conflicts -f "$here/two_containers.yaml"
 check "rollout back to two" k rollout status deployment/pair --timeout=90s
 
-pod=$(k get pods -l app=pair --field-selector=status.phase=Running -o jsonpath='{.items[0].metadata.name}')
+pod=$(staying_pod -l app=pair)
 started=$(k get pod "$pod" -o jsonpath='{.status.containerStatuses[0].state.running.startedAt}')
 kill -9 "$(cat "$root/run/knarr/knarr.pid")"
 check "pods go on without the server" pgrep -f 'cat /config/greeting.txt'

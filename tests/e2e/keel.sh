@@ -32,7 +32,7 @@ check "apply, server side" k apply --server-side --force-conflicts -f "$manifest
 # shellcheck disable=SC2016
 check "logs -f follows" bash -c '[ "$(timeout 7 "$1" --cache-dir "$2/cache" logs -f deployment/store -c watcher | wc -l)" -ge 2 ]' - "$kubectl_program" "$root"
 check "exec -it has a terminal" wants "/dev/pts/" script -qec "timeout 30 '$kubectl_program' --cache-dir '$root/cache' exec -it deployment/store -c watcher -- tty" /dev/null
-pod=$(k get pods -l app=store -o jsonpath='{.items[0].metadata.name}')
+pod=$(staying_pod -l app=store)
 head -c 3000000 /dev/urandom >"$root/test/sent"
 check "cp to a pod" k cp "$root/test/sent" "$pod:/tmp/sent" -c watcher
 check "cp from a pod" k cp "$pod:/tmp/sent" "$root/test/back" -c watcher
@@ -98,7 +98,7 @@ check "helm install" h install three "$example/chart" --wait --timeout 120s
 check "helm status" wants "deployed" h status three
 check "helm upgrade" h upgrade three "$example/chart" --set message=Again --set frontend.replicas=3 --wait --timeout 120s
 check "helm history" wants "superseded" h history three
-pod=$(k get pods -l app.kubernetes.io/name=store -o jsonpath='{.items[0].metadata.name}')
+pod=$(staying_pod -l app.kubernetes.io/name=store)
 check "the upgrade is served" soon wants "Again" k exec "$pod" -c watcher -- timeout 5 wget -qO- http://three-frontend/
 check "helm rollback" h rollback three 1 --wait --timeout 120s
 check "helm get" wants "three-frontend" h get manifest three

@@ -1,5 +1,8 @@
 // JSON into several kinds and into values: no input harms, the scanner and the syntax check agree,
 // and what was accepted is encoded to JSON that gives an equal object.
+//
+// Opaque JSON (RawExtension, FieldsV1) is kept as it was written, and like Go's encoder ours writes <, >, & and the two line
+// separators as escapes: text that holds those is equal only from the second writing on.
 #include <cstdint>
 #include <string_view>
 
@@ -12,13 +15,18 @@
 using namespace knarr;
 
 namespace {
+bool holdsEscapedWhenWritten(std::string_view text) {
+  return text.find_first_of("<>&") != text.npos || text.find("\xe2\x80\xa8") != text.npos ||
+         text.find("\xe2\x80\xa9") != text.npos;
+}
+
 void check(const schema::TypeInfo& type, std::string_view text) {
   auto decoded = codec::decodeJson(type, text, {.strict = true});
   if (!decoded) return;
   std::string json = codec::encodeJson(decoded->object.object());
   auto again = codec::decodeJson(type, json);
   ASSERT(again.has_value());
-  ASSERT(schema::deepEqual(type, decoded->object.root(), again->object.root()));
+  if (!holdsEscapedWhenWritten(text)) ASSERT(schema::deepEqual(type, decoded->object.root(), again->object.root()));
   ASSERT(codec::encodeJson(again->object.object()) == json);
 }
 }  // namespace

@@ -269,7 +269,7 @@ class SimDatagramSocket final : public DatagramSocket {
 };
 
 void Fabric::setPartition(std::string a, std::string b, bool on) {
-  for (auto key : {std::pair(a, b), std::pair(b, a)}) {
+  for (const auto& key : {std::pair(a, b), std::pair(b, a)}) {
     if (on) {
       partitions_.insert(key);
     } else {
