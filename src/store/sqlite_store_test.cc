@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 #include <sys/wait.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "store/store_test_fixture.h"
@@ -52,6 +53,21 @@ TEST(SqliteStore, reopensWithRevisionsHistoryAndCompaction) {
   Loop loop;
   loop.run(writeSome(loop.env(), directory.file()));
   loop.run(expectSome(loop.env(), directory.file()));
+}
+
+Task<void> expectRoom(env::Env env, std::string path, StoreOptions options, size_t blocks) {
+  std::unique_ptr<Store> store = mustOpen(env, path, options);
+  EXPECT_EQ(std::filesystem::file_size(path + "-wal"), blocks * 4096);
+  co_await store->close();
+  EXPECT_FALSE(std::filesystem::exists(path + "-wal"));
+}
+TEST(SqliteStore, theLogHasItsRoomFromTheStart) {
+  TemporaryDirectory directory;
+  Loop loop;
+  StoreOptions options;
+  loop.run(expectRoom(loop.env(), directory.file(), options, 1023));  // 4000 pages of 1048 bytes, in whole blocks
+  options.sqliteLogPagesMax = 100;
+  loop.run(expectRoom(loop.env(), directory.file(), options, 25));
 }
 
 Task<void> writeExpiring(env::Env env, std::string path) {
