@@ -434,6 +434,8 @@ Answer<v1::ExecResponse> FakeRuntime::exec(Mut<v1::ExecRequest> request) {
 }
 Answer<v1::AttachResponse> FakeRuntime::attach(Mut<v1::AttachRequest> request) {
   CO_TRY(co_await enter("Attach", delays.other));
+  // Source: containerd, validateAttachRequest.
+  if (request->tty && request->stderr) co_return fail(Reason::Invalid, "tty and stderr cannot both be true");
   if (!containers_.contains(std::string(request->containerId))) co_return absent("container", request->containerId);
   auto answer = schema::newObject<v1::AttachResponse>();
   answer->url = "http://127.0.0.1:1/attach/token";

@@ -68,6 +68,7 @@ class Kubelet::Impl {
                                    LogSink sink);
   Task<Result<std::string>> execUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options);
   Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options);
+  Result<bool> hasTerminal(std::string_view nameSpace, std::string_view pod, std::string_view container) const;
   Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod, std::vector<int32_t> ports);
   std::string podsJson() const;
   Task<Result<NodeUsage>> usage();
@@ -231,6 +232,13 @@ Task<Result<std::string>> Kubelet::Impl::runningContainer(std::string nameSpace,
   co_return fail(Reason::NotFound, fmt::format("container not found (\"{}\")", container));
 }
 
+// Of what a runtime refuses, callers tell only absence and overload apart.
+// Source: k8s.io/kubelet/pkg/cri/streaming, WriteError.
+Unexpected refusedStream(Error error) {
+  if (error.code() == 404 || error.code() == 429) return Unexpected(std::move(error));
+  return fail(Reason::InternalError, error.message());
+}
+
 Task<Result<std::string>> Kubelet::Impl::execUrl(std::string nameSpace, std::string pod, std::string container,
                                                  ExecOptions options) {
   std::string id = CO_TRY(co_await runningContainer(nameSpace, pod, container));
@@ -241,8 +249,20 @@ Task<Result<std::string>> Kubelet::Impl::execUrl(std::string nameSpace, std::str
   request->stdin = options.standardInput;
   request->stdout = options.standardOutput;
   request->stderr = options.standardError;
-  auto answer = CO_TRY(co_await runtime_.exec(std::move(request)));
-  co_return std::string(answer->url);
+  auto answer = co_await runtime_.exec(std::move(request));
+  if (!answer) co_return refusedStream(std::move(answer).error());
+  co_return std::string((*answer)->url);
+}
+
+Result<bool> Kubelet::Impl::hasTerminal(std::string_view nameSpace, std::string_view podName, std::string_view container) const {
+  Ref<Pod> pod = TRY(podNamed(nameSpace, podName));
+  for (const auto& one : pod->spec.initContainers)
+    if (one.name == container) return one.tty;
+  for (const auto& one : pod->spec.containers)
+    if (one.name == container) return one.tty;
+  for (const auto& one : pod->spec.ephemeralContainers)
+    if (one.ephemeralContainerCommon.name == container) return one.ephemeralContainerCommon.tty;
+  return false;
 }
 
 Task<Result<std::string>> Kubelet::Impl::attachUrl(std::string nameSpace, std::string pod, std::string container,
@@ -254,8 +274,9 @@ Task<Result<std::string>> Kubelet::Impl::attachUrl(std::string nameSpace, std::s
   request->stdin = options.standardInput;
   request->stdout = options.standardOutput;
   request->stderr = options.standardError;
-  auto answer = CO_TRY(co_await runtime_.attach(std::move(request)));
-  co_return std::string(answer->url);
+  auto answer = co_await runtime_.attach(std::move(request));
+  if (!answer) co_return refusedStream(std::move(answer).error());
+  co_return std::string((*answer)->url);
 }
 
 Task<Result<std::string>> Kubelet::Impl::portForwardUrl(std::string nameSpace, std::string podName, std::vector<int32_t> ports) {
@@ -267,8 +288,9 @@ Task<Result<std::string>> Kubelet::Impl::portForwardUrl(std::string nameSpace, s
   auto request = schema::newObject<v1::PortForwardRequest>();
   request->podSandboxId = request.str(runtime.sandboxes.front().id);
   for (int32_t port : ports) request->port.append(request.arena(), port);
-  auto answer = CO_TRY(co_await runtime_.portForward(std::move(request)));
-  co_return std::string(answer->url);
+  auto answer = co_await runtime_.portForward(std::move(request));
+  if (!answer) co_return refusedStream(std::move(answer).error());
+  co_return std::string((*answer)->url);
 }
 
 std::string Kubelet::Impl::podsJson() const {
@@ -305,6 +327,9 @@ Task<Result<void>> Kubelet::containerLogs(std::string nameSpace, std::string pod
 }
 Task<Result<std::string>> Kubelet::execUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options) {
   return impl_->execUrl(std::move(nameSpace), std::move(pod), std::move(container), std::move(options));
+}
+Result<bool> Kubelet::hasTerminal(std::string_view nameSpace, std::string_view pod, std::string_view container) const {
+  return impl_->hasTerminal(nameSpace, pod, container);
 }
 Task<Result<std::string>> Kubelet::attachUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options) {
   return impl_->attachUrl(std::move(nameSpace), std::move(pod), std::move(container), std::move(options));

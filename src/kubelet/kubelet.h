@@ -113,7 +113,10 @@ class Kubelet {
                                           LogSink sink);
   // URLs of the runtime's streaming server.
   async::Task<Result<std::string>> execUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options);
+  // tty must be what hasTerminal says, and a terminal has no standardError of its own.
   async::Task<Result<std::string>> attachUrl(std::string nameSpace, std::string pod, std::string container, ExecOptions options);
+  // Whether the container was given a terminal when it was made; false for one that the pod does not have.
+  Result<bool> hasTerminal(std::string_view nameSpace, std::string_view pod, std::string_view container) const;
   // `ports`: those that the old WebSocket protocol fixes at its beginning; empty for SPDY.
   async::Task<Result<std::string>> portForwardUrl(std::string nameSpace, std::string pod, std::vector<int32_t> ports = {});
   // A v1 PodList of the node's pods with their statuses as last published, as JSON.

@@ -23,6 +23,10 @@ check "exec writes" wants "over there" bash -c "echo over there | timeout 30 '$k
 check "exec gives the exit code" wants_code 7 k exec "$pod" -c reader -- sh -c 'exit 7'
 check "the token of the service account is mounted" k exec "$pod" -c reader -- test -s /var/run/secrets/kubernetes.io/serviceaccount/token
 
+# Whoever attaches has no terminal here, the container has one.
+check "run -it --rm" wants "deleted" k run -it --rm brief --image=busybox:1.36 --restart=Never -- echo hi
+check "run -i --rm reads" wants "over there" bash -c "echo over there | timeout 30 '$kubectl_program' --cache-dir '$root/cache' run -i --rm reads --image=busybox:1.36 --restart=Never --quiet -- cat"
+
 timeout 60 "$kubectl_program" --cache-dir "$root/cache" get pods -w >"$root/test/watch.txt" 2>&1 &
 watcher=$!
 check "get -w lists what is there" soon grep -q 'pair-' "$root/test/watch.txt"

@@ -219,6 +219,12 @@ class KubeletServer::Impl {
       url = CO_TRY(co_await kubelet_.portForwardUrl(parts[1], parts[2], CO_TRY(portsOf(exchange->request(), *query))));
     } else {
       ExecOptions options = CO_TRY(execOptions(*query));
+      if (parts[0] == "attach") {
+        // What the container was made with counts, not what the caller thinks. Source: pkg/kubelet/kubelet_pods.go, GetAttach.
+        // Runtimes refuse a standardError beside a terminal; where the streams are ours to make it stays silent instead.
+        options.tty = CO_TRY(kubelet_.hasTerminal(parts[1], parts[2], parts[3]));
+        if (options.tty && wire::wantsStreamTranslation(exchange->request())) options.standardError = false;
+      }
       streams = {options.standardInput, options.standardOutput, options.standardError, options.tty};
       url = CO_TRY(parts[0] == "exec" ? co_await kubelet_.execUrl(parts[1], parts[2], parts[3], options)
                                       : co_await kubelet_.attachUrl(parts[1], parts[2], parts[3], options));

@@ -90,17 +90,17 @@ class KubeletServerTest : public testing::Test {
     caller_ = std::make_unique<wire::HttpClient>(env_, options);
   }
 
-  static Task<void> getTask(wire::HttpClient* client, std::string target, bool upgrade, Answer* answer) {
+  static Task<void> getTask(wire::HttpClient* client, std::string target, std::string webSocket, Answer* answer) {
     wire::ClientRequest request;
     request.target = std::move(target);
-    if (upgrade) {
+    if (!webSocket.empty()) {
       request.headers.add("Upgrade", "websocket");
       request.headers.add("Sec-WebSocket-Version", "13");
       request.headers.add("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
-      request.headers.add("Sec-WebSocket-Protocol", "v4.channel.k8s.io");
-      auto refused = co_await client->upgrade(std::move(request));
-      EXPECT_TRUE(refused) << refused.error().describe();
-      if (refused) *answer = {refused->status, refused->body, ""};
+      request.headers.add("Sec-WebSocket-Protocol", webSocket);
+      auto answered = co_await client->upgrade(std::move(request));
+      EXPECT_TRUE(answered) << answered.error().describe();
+      if (answered) *answer = {answered->status, answered->body, ""};
       co_return;
     }
     auto response = co_await client->send(std::move(request));
@@ -110,9 +110,10 @@ class KubeletServerTest : public testing::Test {
     answer->contentType = (*response)->headers().get("Content-Type");
     answer->body = (co_await (*response)->readAll(1 << 20)).value_or("");
   }
-  Answer get(std::string target, wire::HttpClient* client = nullptr, bool upgrade = false) {
+  // `webSocket`: the protocol to ask for, "" for a plain request.
+  Answer get(std::string target, wire::HttpClient* client = nullptr, std::string webSocket = "") {
     Answer answer;
-    run(getTask(client == nullptr ? caller_.get() : client, std::move(target), upgrade, &answer));
+    run(getTask(client == nullptr ? caller_.get() : client, std::move(target), std::move(webSocket), &answer));
     return answer;
   }
 
@@ -121,7 +122,8 @@ class KubeletServerTest : public testing::Test {
     account->metadata.name = "default";
     EXPECT_TRUE(co_await client::create<corev1::ServiceAccount>(*client, "default", std::move(account)));
     auto decoded = codec::decodeJson(schema::typeInfoOf<corev1::Pod>(), R"({"metadata":{"name":"web"},"spec":{"nodeName":"node1",
-      "automountServiceAccountToken":false,"containers":[{"name":"main","image":"busybox:1.36"}]}})");
+      "automountServiceAccountToken":false,"containers":[{"name":"main","image":"busybox:1.36"}],
+      "initContainers":[{"name":"terminal","image":"busybox:1.36","restartPolicy":"Always","tty":true,"stdin":true}]}})");
     EXPECT_TRUE(decoded);
     auto made = co_await client::create<corev1::Pod>(*client, "default", schema::Mut<corev1::Pod>(std::move(decoded->object)));
     EXPECT_TRUE(made) << made.error().describe();
@@ -163,7 +165,7 @@ TEST_F(KubeletServerTest, tellsOfItsPodsAndWhatTheyUse) {
   EXPECT_EQ(typed->items[0].status.phase, "Running") << "as last published, not as the API sent it";
   Answer metrics = get("/metrics/resource");
   EXPECT_EQ(metrics.contentType, "text/plain; version=0.0.4; charset=utf-8");
-  EXPECT_NE(metrics.body.find("pod_memory_working_set_bytes{namespace=\"default\",pod=\"web\"} 1048576 "), std::string::npos)
+  EXPECT_NE(metrics.body.find("pod_memory_working_set_bytes{namespace=\"default\",pod=\"web\"} 2097152 "), std::string::npos)
       << metrics.body;
   EXPECT_NE(metrics.body.find("resource_scrape_error 0"), std::string::npos);
   Answer summary = get("/stats/summary?only_cpu_and_memory=true");
@@ -202,10 +204,20 @@ TEST_F(KubeletServerTest, streamsAreCheckedBeforeTheRuntimeIsAsked) {
       {"/portForward/default/web?port=0", 400, "port \"0\" must be > 0\n"},
   };
   for (const Case& one : kCases) {
-    Answer answer = get(one.target, nullptr, true);
+    Answer answer = get(one.target, nullptr, "v4.channel.k8s.io");
     EXPECT_EQ(answer.status, one.status) << one.target;
     EXPECT_EQ(answer.body, one.body) << one.target;
   }
+}
+
+// The container's own terminal counts, whatever the caller asks for.
+TEST_F(KubeletServerTest, attachGoesByTheTerminalOfTheContainer) {
+  startPod();
+  Answer answer = get("/attach/default/web/terminal?output=1&error=1", nullptr, "v4.channel.k8s.io");
+  EXPECT_EQ(answer.status, 500);
+  EXPECT_EQ(answer.body, "tty and stderr cannot both be true\n");
+  // Where the streams are made here the runtime is asked for those that exist.
+  EXPECT_EQ(get("/attach/default/web/terminal?input=1&output=1&error=1", nullptr, "v5.channel.k8s.io").status, 101);
 }
 
 }  // namespace
