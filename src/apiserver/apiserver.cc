@@ -226,6 +226,10 @@ class ApiServer::Impl {
       co_await openApi_.respond(call, path.size() > 12 ? path.substr(12) : "", query);
       co_return Result<void>();
     }
+    if (path == "/openapi/v2") {
+      co_await openApi_.respondV2(call);
+      co_return Result<void>();
+    }
     std::string accept(request.headers.get("Accept"));
     std::string document;
     if (path == "/api") {
@@ -297,6 +301,7 @@ class ApiServer::Impl {
                                    "/livez/log",
                                    "/livez/ping",
                                    "/metrics",
+                                   "/openapi/v2",
                                    "/openapi/v3",
                                    "/openapi/v3/",
                                    "/readyz",

@@ -64,6 +64,27 @@ TEST_F(HttpLifeTest, openApi) {
   EXPECT_EQ(moved.headers.get("Location"), url);
 }
 
+TEST_F(HttpLifeTest, openApiV2) {
+  auto json = get("/openapi/v2");
+  EXPECT_EQ(json.status, 200);
+  EXPECT_EQ(json.headers.get("Content-Type"), "application/json");
+  EXPECT_EQ(field(json, "swagger"), "2.0");
+  std::string tag(json.headers.get("ETag"));
+  EXPECT_EQ(get("/openapi/v2", {{"If-None-Match", tag}}).status, 304);
+  for (const char* asked : {"application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+                            "application/com.github.proto-openapi.spec.v2.v1.0+protobuf, application/json;q=0.5"}) {
+    auto protobuf = get("/openapi/v2", {{"Accept", asked}});
+    EXPECT_EQ(protobuf.status, 200) << asked;
+    EXPECT_EQ(protobuf.headers.get("Content-Type"), "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    EXPECT_TRUE(
+        protobuf.body.starts_with("\n\x03"
+                                  "2.0"))
+        << asked;
+    EXPECT_NE(protobuf.headers.get("ETag"), tag);
+  }
+  EXPECT_EQ(get("/openapi/v2", {{"Accept", "text/html"}}).status, 406);
+}
+
 // ---- how objects come, change and go
 
 TEST_F(HttpLifeTest, dryRunStoresNothing) {

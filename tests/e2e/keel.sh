@@ -29,6 +29,9 @@ or_stop
 # Not the Secret: kubectl always sends its stringData anew.
 check "apply again changes nothing" wants_not "configured" k apply -f "$manifests/30-api.yaml" -f "$manifests/40-frontend.yaml"
 check "apply, server side" k apply --server-side --force-conflicts -f "$manifests"
+# kubectl checks what is inside a List by /openapi/v2.
+check "apply a List" wants "configmap/in-a-list created" k apply -f - <<<'{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"in-a-list"}}]}'
+check "a wrong field in a List is named" wants 'unknown field "dota"' k apply -f - <<<'{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"dota":{}}]}'
 # shellcheck disable=SC2016
 check "logs -f follows" bash -c '[ "$(timeout 7 "$1" --cache-dir "$2/cache" logs -f deployment/store -c watcher | wc -l)" -ge 2 ]' - "$kubectl_program" "$root"
 check "exec -it has a terminal" wants "/dev/pts/" script -qec "timeout 30 '$kubectl_program' --cache-dir '$root/cache' exec -it deployment/store -c watcher -- tty" /dev/null

@@ -82,4 +82,7 @@ class Definitions {
 // The path items of one group and version, in the form of v2.
 codec::Value buildPaths(const GroupVersion& groupVersion, Definitions& definitions, ValueMaker& make);
 
+// A whole document of v2 as the protobuf message openapi.v2.Document.
+std::string gnosticDocument(const codec::Value& document);
+
 }  // namespace knarr::apimachinery::openapi

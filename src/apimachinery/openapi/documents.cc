@@ -93,6 +93,23 @@ Value pathsV3(ValueMaker& make, const Value& paths) {
   return out;
 }
 
+Value valueV2(ValueMaker& make, std::span<const GroupVersion> groupVersions, std::string_view serverVersion) {
+  Definitions definitions(Form::V2, make);
+  Value paths = Value::emptyObject();
+  for (const GroupVersion& groupVersion : groupVersions) {
+    definitions.add(groupVersion.schemas);
+    Value built = buildPaths(groupVersion, definitions, make);
+    for (const Member& path : built.members()) paths.set(make.arena(), path.name, path.value);
+  }
+  Value schemas = definitions.take();
+  return make.object({{"swagger", make.text("2.0")},
+                      {"info", info(make, serverVersion)},
+                      {"paths", paths},
+                      {"definitions", schemas},
+                      {"security", security(make)},
+                      {"securityDefinitions", securityScheme(make)}});
+}
+
 }  // namespace
 
 GroupVersion builtInGroupVersion(std::string_view group, std::string_view version) {
@@ -120,20 +137,13 @@ std::string documentV3(const GroupVersion& groupVersion, std::string_view server
 std::string documentV2(std::span<const GroupVersion> groupVersions, std::string_view serverVersion) {
   Arena arena(kArenaBytes);
   ValueMaker make(arena);
-  Definitions definitions(Form::V2, make);
-  Value paths = Value::emptyObject();
-  for (const GroupVersion& groupVersion : groupVersions) {
-    definitions.add(groupVersion.schemas);
-    Value built = buildPaths(groupVersion, definitions, make);
-    for (const Member& path : built.members()) paths.set(arena, path.name, path.value);
-  }
-  Value schemas = definitions.take();
-  return codec::toJson(make.object({{"swagger", make.text("2.0")},
-                                    {"info", info(make, serverVersion)},
-                                    {"paths", paths},
-                                    {"definitions", schemas},
-                                    {"security", security(make)},
-                                    {"securityDefinitions", securityScheme(make)}}));
+  return codec::toJson(valueV2(make, groupVersions, serverVersion));
+}
+
+std::string documentV2Protobuf(std::span<const GroupVersion> groupVersions, std::string_view serverVersion) {
+  Arena arena(kArenaBytes);
+  ValueMaker make(arena);
+  return gnosticDocument(valueV2(make, groupVersions, serverVersion));
 }
 
 std::string pathOf(std::string_view group, std::string_view version) {

@@ -42,6 +42,9 @@ GroupVersion builtInGroupVersion(std::string_view group, std::string_view versio
 std::string documentV3(const GroupVersion& groupVersion, std::string_view serverVersion);
 // JSON text of /openapi/v2: all given group versions in one document.
 std::string documentV2(std::span<const GroupVersion> groupVersions, std::string_view serverVersion);
+// The same as protobuf, in the messages of gnostic's package openapi.v2. kubectl asks for it to check what v3 cannot tell it:
+// files of kind List, and everything before its version 1.29.
+std::string documentV2Protobuf(std::span<const GroupVersion> groupVersions, std::string_view serverVersion);
 
 // "api/v1" or "apis/apps/v1".
 std::string pathOf(std::string_view group, std::string_view version);

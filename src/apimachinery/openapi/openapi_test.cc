@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "apimachinery/openapi/descriptions.h"
+#include "codec/protobuf_wire.h"
 #include "codec/value.h"
 #include "schema/type_info.h"
 
@@ -158,6 +159,68 @@ TEST_F(OpenApi, customResources) {
   ASSERT_NE(patch, nullptr);
   EXPECT_EQ(patch->find("operationId")->string(), "patchExampleComV1NamespacedBoat");
   EXPECT_EQ(at(*patch, {"requestBody", "content", "application/strategic-merge-patch+json"}), nullptr);
+}
+
+// The values of one field of a message; every other is passed over.
+std::vector<std::string_view> fieldsOf(std::string_view message, uint32_t number) {
+  std::vector<std::string_view> out;
+  codec::WireReader reader(message);
+  while (!reader.atEnd()) {
+    uint32_t tag = 0;
+    codec::Wire wire = codec::Wire::Varint;
+    std::string_view bytes;
+    EXPECT_TRUE(reader.key(tag, wire));
+    if (tag == number && wire == codec::Wire::LengthDelimited) {
+      EXPECT_TRUE(reader.bytes(bytes));
+      out.push_back(bytes);
+    } else if (!reader.skip(wire, 1)) {
+      ADD_FAILURE() << "malformed at field " << tag;
+      break;
+    }
+  }
+  return out;
+}
+std::string_view fieldOf(std::string_view message, uint32_t number) {
+  std::vector<std::string_view> all = fieldsOf(message, number);
+  return all.empty() ? std::string_view() : all.front();
+}
+// The value of a name in a message of NamedX.
+std::string_view entryOf(std::string_view map, uint32_t number, std::string_view name) {
+  for (std::string_view entry : fieldsOf(map, number))
+    if (fieldOf(entry, 1) == name) return fieldOf(entry, 2);
+  return {};
+}
+
+// Field numbers: gnostic, openapiv2/OpenAPIv2.proto.
+TEST_F(OpenApi, v2AsProtobufSaysWhatItSaysAsJson) {
+  GroupVersion both[] = {builtInGroupVersion("", "v1"), builtInGroupVersion("apps", "v1")};
+  Value json = parse(documentV2(both, "v1.36.3"));
+  std::string document = documentV2Protobuf(both, "v1.36.3");
+  EXPECT_EQ(fieldOf(document, 1), "2.0");
+  EXPECT_EQ(fieldOf(fieldOf(document, 2), 2), "v1.36.3");
+  std::string_view paths = fieldOf(document, 8), definitions = fieldOf(document, 9);
+  EXPECT_EQ(fieldsOf(paths, 2).size(), json.find("paths")->size());
+  EXPECT_EQ(fieldsOf(definitions, 1).size(), json.find("definitions")->size());
+
+  std::string_view patch = fieldOf(entryOf(paths, 2, "/apis/apps/v1/namespaces/{namespace}/deployments/{name}"), 8);
+  EXPECT_EQ(fieldOf(patch, 5), "patchAppsV1NamespacedDeployment");
+  std::set<std::string_view> query;
+  for (std::string_view parameter : fieldsOf(patch, 8))  // ParametersItem, Parameter, NonBodyParameter, its query form, name
+    query.insert(fieldOf(fieldOf(fieldOf(fieldOf(parameter, 1), 2), 3), 4));
+  EXPECT_TRUE(query.contains("fieldValidation"));
+  EXPECT_EQ(fieldOf(entryOf(patch, 13, "x-kubernetes-group-version-kind"), 2),
+            R"({"group":"apps","kind":"Deployment","version":"v1"})");
+
+  std::string_view spec = entryOf(definitions, 1, "io.k8s.api.apps.v1.DeploymentSpec");
+  EXPECT_EQ(fieldsOf(spec, 19), (std::vector<std::string_view>{"selector", "template"}));
+  std::string_view replicas = entryOf(fieldOf(spec, 25), 1, "replicas");
+  EXPECT_EQ(fieldOf(replicas, 2), "int32");
+  EXPECT_EQ(fieldOf(fieldOf(replicas, 22), 1), "integer");
+  std::string_view containers = entryOf(fieldOf(entryOf(definitions, 1, "io.k8s.api.core.v1.PodSpec"), 25), 1, "containers");
+  EXPECT_EQ(fieldOf(fieldOf(fieldOf(containers, 23), 1), 1), "#/definitions/io.k8s.api.core.v1.Container");
+  EXPECT_EQ(fieldOf(entryOf(containers, 31, "x-kubernetes-patch-merge-key"), 2), R"("name")");
+  std::string_view token = fieldOf(entryOf(fieldOf(document, 13), 1, "BearerToken"), 2);  // an ApiKeySecurity
+  EXPECT_EQ(fieldOf(token, 3), "header");
 }
 
 TEST_F(OpenApi, index) {
