@@ -58,9 +58,9 @@ std::string columnsJson(const TablePrinter& printer) {
   std::string out = "[";
   for (const TableColumn& column : printer.columns) {
     if (out.size() > 1) out += ',';
-    out += fmt::format("{{\"name\":{},\"type\":{},\"format\":{},\"description\":\"\",\"priority\":{}}}",
+    out += fmt::format("{{\"name\":{},\"type\":{},\"format\":{},\"description\":{},\"priority\":{}}}",
                        codec::quoteJson(column.name), codec::quoteJson(column.type), codec::quoteJson(column.format),
-                       column.priority);
+                       codec::quoteJson(wordsOfColumn(column.name)), column.priority);
   }
   return out + "]";
 }

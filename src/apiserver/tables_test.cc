@@ -5,6 +5,7 @@
 
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
+#include "api/resource_v1alpha3.h"
 #include "apiserver/served_resources.h"
 #include "codec/codec.h"
 #include "codec/value.h"
@@ -28,9 +29,28 @@ TEST(Tables, emptyObjectsOfEveryKindFitTheirColumns) {
       Arena arena;
       EXPECT_TRUE(codec::parseJsonValue(cell, arena)) << info->type->name << ": " << cell;
     }
+    for (const TableColumn& column : printer.columns) EXPECT_NE(wordsOfColumn(column.name), "") << column.name;
     own += printer.columns.size() > 2 ? 1 : 0;
   }
   EXPECT_GE(own, 40u);
+}
+
+TEST(Tables, poolsAreSummedOnceTheyAreAnswered) {
+  auto cellsOf = [](std::string_view json) {
+    auto decoded = codec::decodeJson(schema::typeInfoOf<resourcev1alpha3::ResourcePoolStatusRequest>(), json);
+    EXPECT_TRUE(decoded) << decoded.error().describe();
+    schema::Ref<> request = std::move(decoded->object).publish();
+    return tablePrinterOf(request.type()).cells(request, 70);
+  };
+  EXPECT_EQ(cellsOf(R"({"metadata":{"name":"r"},"spec":{"driver":"d"}})"),
+            (TableCells{R"("r")", R"("d")", R"("-")", R"("-")", R"("-")", R"("-")", R"("-")", "0", R"("Pending")",
+                        R"("\u003cnone\u003e")"}));
+  EXPECT_EQ(cellsOf(R"({"metadata":{"name":"r"},"spec":{"driver":"d"},"status":{"poolCount":3,
+      "pools":[{"driver":"d","poolName":"a","totalDevices":4,"availableDevices":1,"allocatedDevices":3,"unavailableDevices":0},
+               {"driver":"d","poolName":"b","totalDevices":2,"availableDevices":2,"validationError":"x"}],
+      "conditions":[{"type":"Complete","status":"True","lastTransitionTime":"1970-01-01T00:00:10Z"}]}})"),
+            (TableCells{R"("r")", R"("d")", R"("6")", R"("3")", R"("3")", R"("0")", R"("1")", "3", R"x("Complete (2/3 pools)")x",
+                        R"("60s")"}));
 }
 
 TEST(Tables, jobs) {

@@ -21,6 +21,7 @@ const TablePrinter* coreTablePrinter(std::string_view kind);
 const TablePrinter* coreVolumeTablePrinter(std::string_view kind);
 const TablePrinter* groupTablePrinter(std::string_view group, std::string_view kind);
 const TablePrinter* appsTablePrinter(std::string_view kind);
+const TablePrinter* youngTablePrinter(std::string_view group, std::string_view kind);
 const TablePrinter* otherTablePrinter(std::string_view group, std::string_view kind);
 
 }  // namespace knarr::apiserver

@@ -81,6 +81,7 @@ const TablePrinter& tablePrinterOf(const schema::TypeInfo& type) {
   if (!printer && type.group == "apps") printer = appsTablePrinter(type.kind);
   if (!printer) printer = otherTablePrinter(type.group, type.kind);
   if (!printer) printer = groupTablePrinter(type.group, type.kind);
+  if (!printer) printer = youngTablePrinter(type.group, type.kind);
   return printer ? *printer : defaultPrinter();
 }
 

@@ -29,6 +29,8 @@ struct TablePrinter {
   // Row conditions as JSON, "" for none; null when the kind has none.
   std::string (*conditions)(const schema::Ref<>& object) = nullptr;
 };
+// What a column shows, in a sentence; "" for a name that no printer has.
+std::string_view wordsOfColumn(std::string_view name);
 // The printer of a kind; Name and Created At for kinds without one.
 const TablePrinter& tablePrinterOf(const schema::TypeInfo& type);
 
