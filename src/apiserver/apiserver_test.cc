@@ -5,6 +5,7 @@
 
 #include "api/apps_v1.h"
 #include "api/core_v1.h"
+#include "client/event_recorder.h"
 #include "client/informer.h"
 #include "codec/codec.h"
 #include "env/sim/sim.h"
@@ -196,6 +197,33 @@ Task<void> forbidden(Client* stranger) {
   EXPECT_EQ(listed.error().message(),
             "secrets is forbidden: User \"eve\" cannot list resource \"secrets\" in API group \"\" in the namespace \"default\"");
 }
+Task<void> record(client::EventRecorder* recorder, async::StopToken stop) { co_await recorder->run(std::move(stop)); }
+Task<void> listEvents(Client* client, std::vector<Ref<corev1::Event>>* out) {
+  auto listed = co_await client->list(*schema::findResourceOfKind("", "v1", "Event"), "default");
+  EXPECT_TRUE(listed) << listed.error().describe();
+  if (listed)
+    for (Ref<>& item : listed->items) out->emplace_back(std::move(item));
+}
+// Who tells events may create and patch them, but not read them.
+TEST_F(ApiServerTest, equalEventsAreCountedInOneObject) {
+  auto node = server_->clientFor(UserInfo{"system:node:n1", "", {"system:nodes", "system:authenticated"}, {}});
+  client::EventRecorder recorder(sim_.env(), *node, "kubelet", "n1");
+  async::StopSource stop;
+  gate_.spawn(record(&recorder, stop.token()));
+  Ref<> about = fromJson<corev1::Pod>(R"({"metadata":{"name":"web","namespace":"default","uid":"1"}})").publish();
+  for (int i = 0; i < 3; ++i) {
+    recorder.eventAbout(about, "spec.containers{c}", "Warning", "BackOff", "again");
+    sim_.runFor(std::chrono::seconds(2));
+  }
+  std::vector<Ref<corev1::Event>> events;
+  run(listEvents(client_.get(), &events));
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0]->count, 3);
+  EXPECT_EQ(events[0]->lastTimestamp.unixSeconds() - events[0]->firstTimestamp.unixSeconds(), 4);
+  stop.requestStop();
+  sim_.runFor(std::chrono::seconds(1));
+}
+
 TEST_F(ApiServerTest, rbacRefusesStrangers) {
   auto stranger = server_->clientFor(UserInfo{"eve", "", {}, {}});
   run(forbidden(stranger.get()));

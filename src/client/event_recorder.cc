@@ -4,6 +4,8 @@
 
 #include "api/core_v1.h"
 #include "base/log.h"
+#include "base/strings.h"
+#include "client/event_correlator.h"
 #include "codec/codec.h"
 #include "schema/layout.h"
 
@@ -18,7 +20,7 @@ constexpr size_t kMessageBytesMax = 1024;
 }  // namespace
 
 struct EventRecorder::Pending {
-  std::string aggregateKey;
+  EventIdentity identity;
   Mut<corev1::Event> event;
 };
 
@@ -34,7 +36,8 @@ struct EventRecorder::State {
   Client& client;
   std::string component, host;
   async::Queue<std::shared_ptr<Pending>> queue;
-  std::map<std::string, Remembered> remembered;
+  EventCorrelator correlator;
+  std::map<std::string, Remembered> remembered;  // by the correlator's key
   int64_t lastNameNanos = 0;
 };
 
@@ -51,7 +54,8 @@ void EventRecorder::eventAbout(const Ref<>& about, std::string fieldPath, std::s
   const metav1::ObjectMeta& metadata = schema::metadataOf(about);
   if (message.size() > kMessageBytesMax) message.resize(kMessageBytesMax);
   auto pending = std::make_shared<Pending>();
-  pending->aggregateKey = fmt::format("{}/{}/{}/{}/{}/{}", metadata.uid, metadata.name, fieldPath, type, reason, message);
+  pending->identity = {fmt::format("{}/{}/{}/{}", about.type().kind, metadata.namespace_, metadata.name, metadata.uid),
+                       fmt::format("{}/{}", type, reason), fieldPath, message};
   pending->event = schema::newObject<corev1::Event>();
   Mut<corev1::Event>& event = pending->event;
   int64_t now = state_->env.clock.unixNanos();
@@ -83,13 +87,13 @@ void EventRecorder::eventAbout(const Ref<>& about, std::string fieldPath, std::s
 
 namespace {
 
-async::Task<Result<void>> raiseCount(Client* client, std::string nameSpace, std::string name, int32_t count,
-                                     int64_t unixSeconds) {
-  Ref<corev1::Event> old = CO_TRY(co_await get<corev1::Event>(*client, nameSpace, name));
-  Mut<corev1::Event> next = schema::edit(old);
-  next->count = count;
-  next->lastTimestamp = schema::Time::fromUnix(unixSeconds);
-  CO_TRY(co_await update<corev1::Event>(*client, std::move(next)));
+// By a patch: who may write events may not always read them. Source: record/events_cache.go, getPatch.
+async::Task<Result<void>> raiseCount(Client* client, std::string nameSpace, std::string name, int32_t count, schema::Time last,
+                                     std::string message) {
+  std::string body = fmt::format(R"({{"count":{},"lastTimestamp":"{}","message":{}}})", count, formatRfc3339(last.unixSeconds()),
+                                 codec::quoteJson(message));
+  CO_TRY(
+      co_await patch<corev1::Event>(*client, std::move(nameSpace), std::move(name), PatchType::StrategicMerge, std::move(body)));
   co_return Result<void>();
 }
 
@@ -102,16 +106,20 @@ async::Task<void> EventRecorder::run(StopToken stop) {
     if (!pending) co_return;
     Mut<corev1::Event>& event = (*pending)->event;
     env::Instant now = state_->env.clock.now();
-    auto known = state_->remembered.find((*pending)->aggregateKey);
+    EventCorrelator::Verdict verdict = state_->correlator.judge((*pending)->identity, now);
+    if (verdict.combined) event->message = event.str(fmt::format("(combined from similar events): {}", event->message));
+    auto known = state_->remembered.find(verdict.key);
     if (known != state_->remembered.end() && known->second.until > now) {
       known->second.until = now + kFoldWindow;
       int32_t count = ++known->second.count;
-      auto raised = co_await raiseCount(&state_->client, known->second.nameSpace, known->second.name, count,
-                                        event->lastTimestamp.unixSeconds());
+      if (verdict.drop) continue;
+      auto raised = co_await raiseCount(&state_->client, known->second.nameSpace, known->second.name, count, event->lastTimestamp,
+                                        std::string(event->message));
       if (raised) continue;
+      // Gone meanwhile: told anew.
     }
+    if (verdict.drop) continue;
     std::string nameSpace(event->metadata.namespace_), name(event->metadata.name);
-    std::string key = (*pending)->aggregateKey;
     auto made = co_await create<corev1::Event>(state_->client, nameSpace, std::move(event));
     if (!made) {
       // A namespace that is going takes no events; that is no news.
@@ -120,7 +128,7 @@ async::Task<void> EventRecorder::run(StopToken stop) {
       continue;
     }
     if (state_->remembered.size() >= kRememberedMax) state_->remembered.clear();
-    state_->remembered[key] = State::Remembered{nameSpace, name, 1, now + kFoldWindow};
+    state_->remembered[verdict.key] = State::Remembered{nameSpace, name, 1, now + kFoldWindow};
   }
 }
 

@@ -1,7 +1,8 @@
 // EventRecorder: tells users what a component did, as core/v1 Events.
 //
 // Recording never blocks and never fails the caller: events wait in a bounded queue (1000, the oldest are kept and new ones
-// dropped with a log line when it is full) and equal events within ten minutes are folded by raising count.
+// dropped with a log line when it is full); equal events within ten minutes are counted in one object, and floods are cut off
+// (event_correlator.h).
 // Upstream counterpart: k8s.io/client-go/tools/record.
 #pragma once
 

@@ -324,22 +324,4 @@ Container asContainer(const corev1::EphemeralContainerCommon& c) {
   return out;
 }
 
-Result<std::string> withDefaultTag(std::string_view image) {
-  bool odd = image.empty() || image.find_first_of(" \t\n\"'\\") != std::string_view::npos;
-  if (odd || image.front() == '/' || image.front() == ':' || image.back() == ':' || image.back() == '/') {
-    return fail(Reason::Invalid, fmt::format("couldn't parse image name \"{}\": invalid reference format", image));
-  }
-  size_t slash = image.rfind('/');
-  std::string_view last = slash == std::string_view::npos ? image : image.substr(slash + 1);
-  for (char c : last.substr(0, last.find_first_of(":@"))) {
-    if (c >= 'A' && c <= 'Z') {
-      return fail(Reason::Invalid, fmt::format("couldn't parse image name \"{}\": invalid reference format: repository "
-                                               "name (library/{}) must be lowercase",
-                                               image, last));
-    }
-  }
-  if (last.find(':') != std::string_view::npos || last.find('@') != std::string_view::npos) return std::string(image);
-  return fmt::format("{}:latest", image);
-}
-
 }  // namespace knarr::kubelet

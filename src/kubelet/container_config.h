@@ -65,8 +65,4 @@ Result<cri::Mut<runtimev1::CreateContainerRequest>> containerRequest(const corev
 // The fields that an ephemeral container shares with the others.
 corev1::Container asContainer(const corev1::EphemeralContainerCommon& common);
 
-// The runtime image name with a default tag: "busybox" to "busybox:latest". Errors: not an image
-// name.
-Result<std::string> withDefaultTag(std::string_view image);
-
 }  // namespace knarr::kubelet

@@ -102,14 +102,6 @@ TEST(HostName, isCutAndQualified) {
       << hosts;
 }
 
-TEST(DefaultTag, isAdded) {
-  EXPECT_EQ(withDefaultTag("busybox").value(), "busybox:latest");
-  EXPECT_EQ(withDefaultTag("r.io:5000/x").value(), "r.io:5000/x:latest");
-  EXPECT_EQ(withDefaultTag("r.io:5000/x:1").value(), "r.io:5000/x:1");
-  EXPECT_EQ(withDefaultTag("x@sha256:0").value(), "x@sha256:0");
-  for (const char* bad : {"", "Upper", "a b", "/x", "x:"}) EXPECT_FALSE(withDefaultTag(bad)) << bad;
-}
-
 TEST(Credentials, theClosestKeyWins) {
   constexpr const char* kConfig = R"({"auths":{"https://index.docker.io/v1/":{"auth":"aHViOnB3"},
       "*.example.com":{"username":"wild","password":"p"},"r.example.com/team":{"username":"team","password":"p"}}})";

@@ -4,7 +4,7 @@
 
 #include "base/strings.h"
 #include "codec/value.h"
-#include "kubelet/container_config.h"
+#include "kubelet/image_reference.h"
 
 namespace knarr::kubelet {
 

@@ -25,7 +25,8 @@ constexpr std::string_view kVanishedMessage =
     "Running";
 constexpr std::string_view kLostMessage = "The container could not be located when the pod was terminated";
 
-Time timeOf(int64_t unixNanos) { return unixNanos <= 0 ? Time{} : Time::fromUnix(unixNanos / kNanos); }
+// 0 is the epoch, not "no time": that is how upstream shows when a container began that could not be started.
+Time timeOf(int64_t unixNanos) { return Time::fromUnix(unixNanos / kNanos); }
 
 const ContainerStatus* findStatus(const schema::List<ContainerStatus>& list, Str name) {
   for (const ContainerStatus& status : list) {

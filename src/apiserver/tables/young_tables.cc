@@ -67,17 +67,21 @@ TableCells migrationCells(const Ref<>& object, int64_t) {
   for (std::string_view type : {"Running", "Succeeded", "Failed"})
     for (const auto& condition : migration->status.conditions)
       if (condition.type == type && condition.status == "True") status = type;
-  return {textCell(migration->metadata.name),
-          textCell(resource.group.empty() ? std::string(resource.resource) : fmt::format("{}.{}", resource.resource, resource.group)),
-          textCell(status)};
+  return {
+      textCell(migration->metadata.name),
+      textCell(resource.group.empty() ? std::string(resource.resource) : fmt::format("{}.{}", resource.resource, resource.group)),
+      textCell(status)};
 }
 
 TableCells deviceTaintCells(const Ref<>& object, int64_t now) {
   Ref<resourcev1beta2::DeviceTaintRule> rule(object);
   const auto& taint = rule->spec.taint;
-  return {textCell(rule->metadata.name), textCell(taint.key),
-          textCell(taint.value),         textCell(taint.effect),
-          ageCell(taint.timeAdded.valueOr(schema::Time()), now), ageOf(rule, now)};
+  return {textCell(rule->metadata.name),
+          textCell(taint.key),
+          textCell(taint.value),
+          textCell(taint.effect),
+          ageCell(taint.timeAdded.valueOr(schema::Time()), now),
+          ageOf(rule, now)};
 }
 
 // Sums over the pools of the answer; "-" while there is none.
@@ -105,8 +109,16 @@ TableCells poolStatusCells(const Ref<>& object, int64_t now) {
     }
   }
   auto sum = [&](int64_t value) { return textCell(status == nullptr || failed ? "-" : fmt::format("{}", value)); };
-  return {textCell(request->metadata.name), textCell(request->spec.driver), sum(total),       sum(available),  sum(allocated),
-          sum(unavailable),                 sum(errors),                    numberCell(pools), textCell(state), textCell(completed)};
+  return {textCell(request->metadata.name),
+          textCell(request->spec.driver),
+          sum(total),
+          sum(available),
+          sum(allocated),
+          sum(unavailable),
+          sum(errors),
+          numberCell(pools),
+          textCell(state),
+          textCell(completed)};
 }
 
 TableCells podGroupCells(const Ref<>& object, int64_t now) {
@@ -141,8 +153,7 @@ const TablePrinter* youngTablePrinter(std::string_view group, std::string_view k
       {"internal.apiserver.k8s.io/StorageVersion",
        {{kName, {"CommonEncodingVersion"}, {"StorageVersions"}, kAge}, storageVersionCells}},
       {"storagemigration.k8s.io/StorageVersionMigration", {{{"Name"}, {"Resource"}, {"Status"}}, migrationCells}},
-      {"resource.k8s.io/DeviceTaintRule",
-       {{kName, {"Key"}, {"Value"}, {"Effect"}, {"TimeAdded"}, kAge}, deviceTaintCells}},
+      {"resource.k8s.io/DeviceTaintRule", {{kName, {"Key"}, {"Value"}, {"Effect"}, {"TimeAdded"}, kAge}, deviceTaintCells}},
       {"resource.k8s.io/ResourcePoolStatusRequest",
        {{kName,
          {"Driver"},
