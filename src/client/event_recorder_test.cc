@@ -13,7 +13,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-EventIdentity said(std::string message) { return {"Pod/default/web/1", "Warning/BackOff", "spec.containers{c}", std::move(message)}; }
+EventIdentity said(std::string message) {
+  return {"Pod/default/web/1", "Warning/BackOff", "spec.containers{c}", std::move(message)};
+}
 
 TEST(EventCorrelator, equalEventsHaveOneKey) {
   EventCorrelator correlator;
