@@ -3,6 +3,7 @@
 
 #include "apiserver/http_fixture.h"
 #include "base/strings.h"
+#include "wire/websocket.h"
 
 namespace knarr::apiserver {
 namespace {
@@ -83,6 +84,60 @@ TEST_F(HttpLifeTest, openApiV2) {
     EXPECT_NE(protobuf.headers.get("ETag"), tag);
   }
   EXPECT_EQ(get("/openapi/v2", {{"Accept", "text/html"}}).status, 406);
+}
+
+// ---- watches over WebSockets
+
+struct WebSocketAnswer {
+  int refused = 0;
+  std::string subprotocol;
+  std::vector<wire::WebSocketMessage> messages;
+  uint16_t closeCode = 0;
+};
+async::Task<void> readWebSocket(env::Env environment, wire::HttpClient* client, std::string target, std::string accept,
+                                std::vector<std::string> subprotocols, WebSocketAnswer* out) {
+  wire::ClientRequest request;
+  request.target = std::move(target);
+  if (!accept.empty()) request.headers.add("Accept", accept);
+  auto dialed = co_await wire::dialWebSocket(environment, client, std::move(request), std::move(subprotocols));
+  EXPECT_TRUE(dialed) << dialed.error().describe();
+  if (!dialed) co_return;
+  if (!dialed->socket) {
+    out->refused = dialed->refusal.status;
+    co_return;
+  }
+  out->subprotocol = dialed->socket->subprotocol();
+  for (;;) {
+    auto message = co_await dialed->socket->receive();
+    if (!message || !*message) break;
+    out->messages.push_back(std::move(**message));
+  }
+  out->closeCode = dialed->socket->closeCode();
+  (void)co_await dialed->socket->close(1000, "");
+}
+
+TEST_F(HttpLifeTest, watchesGoOverWebSockets) {
+  post(kMaps, configMap("seen"));
+  const std::string target = kMaps + "?watch=1&timeoutSeconds=5&fieldSelector=metadata.name%3Dseen";
+  WebSocketAnswer json, protobuf, two;
+  run(readWebSocket(env_, clients_.at("admin").get(), target, "", {"any.example.com"}, &json));
+  EXPECT_EQ(json.subprotocol, "any.example.com");
+  ASSERT_EQ(json.messages.size(), 1u);
+  EXPECT_EQ(json.messages[0].opcode, wire::WebSocketMessage::Text);
+  EXPECT_TRUE(json.messages[0].bytes.starts_with(R"({"type":"ADDED","object":{"kind":"ConfigMap","apiVersion":"v1",)"));
+  EXPECT_EQ(json.closeCode, 1000);
+
+  run(readWebSocket(env_, clients_.at("admin").get(), target, "application/vnd.kubernetes.protobuf;stream=watch", {}, &protobuf));
+  ASSERT_EQ(protobuf.messages.size(), 1u);
+  EXPECT_EQ(protobuf.messages[0].opcode, wire::WebSocketMessage::Binary);
+  EXPECT_TRUE(
+      protobuf.messages[0].bytes.starts_with("\x0a\x05"
+                                             "ADDED\x12"))
+      << "a message has a length of its own";
+
+  // As upstream's library: the server has no choice among several.
+  run(readWebSocket(env_, clients_.at("admin").get(), target, "", {"a", "b"}, &two));
+  EXPECT_EQ(two.refused, 400);
 }
 
 // ---- how objects come, change and go

@@ -6,6 +6,7 @@
 #include "apiserver/conversion/conversion.h"
 #include "apiserver/served_resources.h"
 #include "apiserver/tables/tables.h"
+#include "apiserver/web_socket_feed.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "codec/codec.h"
@@ -342,8 +343,39 @@ std::string errorFrame(const HttpCall& call, const Error& error) {
 
 }  // namespace
 
+// Each event is a message: text for JSON; for protobuf the frame without its length, which the message has itself.
+static Task<void> feedWatch(HttpCallPtr call, const schema::TypeInfo& type, std::unique_ptr<RegistryWatch> watch,
+                            std::string includeObject, env::Env environment, std::unique_ptr<WebSocketFeed> feed) {
+  constexpr size_t kLengthBytes = 4;
+  bool protobuf = call->negotiated.mediaType == MediaType::Protobuf;
+  auto opcode = protobuf ? wire::WebSocketMessage::Binary : wire::WebSocketMessage::Text;
+  async::StopToken gone = feed->gone();
+  bool first = true;
+  while (!gone.stopRequested()) {
+    auto events = co_await watch->next(gone);
+    if (gone.stopRequested()) break;
+    if (!events) {
+      co_await feed->send(opcode, errorFrame(*call, events.error()).substr(protobuf ? kLengthBytes : 0));
+      break;
+    }
+    if (events->empty()) break;
+    for (const WatchEvent& event : *events) {
+      std::string frame = watchFrame(*call, type, event, includeObject, first, environment.clock.unixSeconds());
+      first = false;
+      if (!co_await feed->send(opcode, frame.substr(protobuf ? kLengthBytes : 0))) co_return;
+    }
+  }
+  co_await feed->finish();
+}
+
 Task<void> respondWatch(HttpCallPtr call, const ServedResource& resource, std::unique_ptr<RegistryWatch> watch,
                         std::string includeObject, env::Env environment) {
+  if (wire::isWebSocketRequest(call->exchange->request())) {
+    auto feed = co_await WebSocketFeed::accept(environment, call->exchange, watchSubprotocols(call->exchange->request()));
+    if (!feed) co_return co_await respondError(call, feed.error());
+    co_return co_await feedWatch(call, *resource.info->type, std::move(watch), std::move(includeObject), environment,
+                                 std::move(*feed));
+  }
   bool protobuf = call->negotiated.mediaType == MediaType::Protobuf;
   auto started = call->exchange->startResponse(
       200, commonHeaders(*call, protobuf ? "application/vnd.kubernetes.protobuf;stream=watch" : "application/json"));

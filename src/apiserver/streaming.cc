@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "api/core_v1.h"
+#include "apiserver/web_socket_feed.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "wire/splice.h"
@@ -69,6 +70,30 @@ std::string internalErrorJson(const Error& error) {
   Error wrapped(Reason::InternalError, "Internal error occurred: " + error.message());
   wrapped.withCause({"", error.message(), ""});
   return statusJson(wrapped);
+}
+
+// An empty message first, then the log in messages of at most 2048 bytes; for a client that wants text, in base64.
+// Source: k8s.io/apiserver/pkg/util/wsstream/stream.go.
+// `over` ends the kubelet's answer.
+Task<Result<void>> feedLog(env::Env environment, HttpCallPtr call, wire::ClientResponse* answer, async::StopSource* over) {
+  constexpr size_t kMessageBytes = 2048;
+  constexpr std::string_view kBase64 = "base64.binary.k8s.io";
+  std::vector<std::string> protocols{"binary.k8s.io", std::string(kBase64), ""};
+  auto feed = CO_TRY(co_await WebSocketFeed::accept(environment, call->exchange, std::move(protocols)));
+  bool text = feed->subprotocol() == kBase64;
+  auto opcode = text ? wire::WebSocketMessage::Text : wire::WebSocketMessage::Binary;
+  auto leave = feed->gone().onStop([over] { over->requestStop(); });
+  bool there = co_await feed->send(opcode, "");
+  while (there) {
+    auto chunk = co_await answer->readChunk();
+    if (!chunk || !*chunk) break;
+    for (std::string_view rest = **chunk; there && !rest.empty(); rest.remove_prefix(std::min(kMessageBytes, rest.size()))) {
+      std::string_view piece = rest.substr(0, kMessageBytes);
+      there = co_await feed->send(opcode, text ? base64Encode(piece) : std::string(piece));
+    }
+  }
+  if (there) co_await feed->finish();
+  co_return Result<void>();
 }
 
 }  // namespace
@@ -172,13 +197,16 @@ Task<Result<void>> Streaming::log(HttpCallPtr call, RequestInfo info, Query quer
   request.target = fmt::format(
       "/containerLogs/{}/{}/{}{}", info.nameSpace, info.name, container,
       copyParameters(query, {"follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes"}));
-  std::unique_ptr<wire::ClientResponse> answer = CO_TRY(co_await kubelet->send(std::move(request), call->exchange->clientGone()));
+  async::StopSource over;
+  auto leave = call->exchange->clientGone().onStop([&over] { over.requestStop(); });
+  std::unique_ptr<wire::ClientResponse> answer = CO_TRY(co_await kubelet->send(std::move(request), over.token()));
   if (answer->status() != 200) {
     int status = answer->status();
     std::string text = CO_TRY(co_await answer->readAll(kKubeletErrorBytesMax));
     if (status == 404) co_return fail(Reason::NotFound, std::string(trim(text)));
     co_return fail(status == 400 ? Reason::BadRequest : Reason::InternalError, std::string(trim(text)));
   }
+  if (wire::isWebSocketRequest(call->exchange->request())) co_return co_await feedLog(env_, call, answer.get(), &over);
   wire::Headers headers;
   headers.add("Audit-Id", call->auditId);
   headers.add("Cache-Control", "no-cache, private");

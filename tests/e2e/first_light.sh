@@ -21,6 +21,7 @@ pod=$(k get pods -l app=pair -o jsonpath='{.items[0].metadata.name}')
 check "exec reads" wants "hello from a ConfigMap" k exec "$pod" -c reader -- cat /shared/greeting.txt
 check "exec writes" wants "over there" bash -c "echo over there | timeout 30 '$kubectl_program' --cache-dir '$root/cache' exec -i '$pod' -c reader -- sh -c 'cat > /shared/in; cat /shared/in'"
 check "exec gives the exit code" wants_code 7 k exec "$pod" -c reader -- sh -c 'exit 7'
+check "logs over a WebSocket" wants "reader sees: hello" /usr/bin/python3 "$here/log_over_websocket.py" "$kubectl_program" "$KUBECONFIG" default "$pod" reader
 check "the token of the service account is mounted" k exec "$pod" -c reader -- test -s /var/run/secrets/kubernetes.io/serviceaccount/token
 
 # Whoever attaches has no terminal here, the container has one.
