@@ -73,6 +73,7 @@ struct PodWorkers::Worker {
   Ref<Pod> pod;  // as the API has it; null for an orphan
   async::Event work;
   bool admitted = false;
+  bool rejected = false;     // its status says why, and there never was a container to tell of
   bool pending = true;       // something happened since the last look
   bool refresh = true;       // API objects are to be read anew with the next look
   bool terminating = false;  // termination was requested; never taken back
@@ -242,6 +243,7 @@ EnvironmentInputs PodWorkers::environmentInputs(const Pod& pod, const RuntimePod
 
 Ref<Pod> PodWorkers::publishStatus(const Worker& worker, const RuntimePod& runtime, bool terminal) {
   Ref<Pod> pod = context_.statuses.withLatestStatus(worker.pod);
+  if (worker.rejected) return pod;
   context_.prober.updatePod(worker.uid, runtime);
   StatusInputs inputs;
   inputs.nowUnixSeconds = context_.env.clock.unixSeconds();
@@ -301,6 +303,7 @@ bool PodWorkers::admit(Worker& worker, const Ref<Pod>& pod, const RuntimePod& ru
   rejected->status.qosClass = rejected.str(qosClassOf(*pod));
   rejected->status.startTime = schema::Time::fromUnix(context_.env.clock.unixSeconds());
   context_.statuses.set(std::move(rejected).publish());
+  worker.rejected = true;
   return false;
 }
 

@@ -530,6 +530,8 @@ TEST_F(KubeletSim, podsThatDoNotFitAreRejected) {
   EXPECT_EQ(pod("unsafe")->status.reason, "SysctlForbidden");
   sim_.runFor(30s);
   EXPECT_EQ(runtime_.findContainer("late", "main"), nullptr);
+  EXPECT_TRUE(pod("late")->status.containerStatuses.empty()) << "kubectl would show them instead of the reason";
+  EXPECT_EQ(pod("late")->status.reason, "OutOfcpu");
   deletePod("late");
   EXPECT_TRUE(waitUntilGone("late", 5s));
 }
