@@ -142,6 +142,28 @@ TEST_F(HttpLifeTest, watchesGoOverWebSockets) {
 
 // ---- how objects come, change and go
 
+TEST_F(HttpLifeTest, servicesChangeTheirType) {
+  const std::string services = "/api/v1/namespaces/default/services", target = services + "/s";
+  auto made = post(services, R"({"metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"port":80}]}})");
+  std::string address = field(made, "spec.clusterIP");
+  EXPECT_NE(address, "");
+  EXPECT_NE(field(made, "spec.ports.0.nodePort"), "");
+  auto named = patch(target, "merge-patch+json", R"({"spec":{"type":"ExternalName","externalName":"a.example.com"}})");
+  EXPECT_EQ(named.status, 200) << named.body;
+  for (const char* path :
+       {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "externalTrafficPolicy", "ports.0.nodePort"})
+    EXPECT_EQ(field(named, std::string("spec.") + path), "") << path;
+  auto back = patch(target, "merge-patch+json", R"({"spec":{"type":"ClusterIP"}})");
+  EXPECT_EQ(back.status, 200) << back.body;
+  EXPECT_NE(field(back, "spec.clusterIP"), "");
+  auto emptied = patch(target, "merge-patch+json", R"({"spec":{"type":"ExternalName","clusterIP":""}})");
+  EXPECT_EQ(emptied.status, 200) << emptied.body;
+  EXPECT_EQ(field(emptied, "spec.clusterIPs"), "");
+  // One that is asked for is a mistake.
+  auto wrong = patch(target, "merge-patch+json", R"({"spec":{"clusterIP":"10.0.0.7"}})");
+  EXPECT_EQ(wrong.status, 422);
+}
+
 TEST_F(HttpLifeTest, dryRunStoresNothing) {
   auto made = post(kMaps + "?dryRun=All", configMap("dry"));
   EXPECT_EQ(made.status, 201);

@@ -165,7 +165,7 @@ void checkTraffic(FieldErrors& errors, const FieldPath& path, const corev1::Serv
 
 void checkExternalName(FieldErrors& errors, const FieldPath& path, const corev1::ServiceSpec& spec) {
   constexpr std::string_view kNot = "may not be set for ExternalName services";
-  if (!spec.clusterIPs.empty()) forbid(errors, path.child("clusterIPs"), kNot);
+  if (!spec.clusterIPs.empty() || !spec.clusterIP.empty()) forbid(errors, path.child("clusterIPs"), kNot);
   if (!spec.ipFamilies.empty()) forbid(errors, path.child("ipFamilies"), kNot);
   if (spec.ipFamilyPolicy) forbid(errors, path.child("ipFamilyPolicy"), kNot);
   Str name = spec.externalName;
@@ -326,11 +326,38 @@ FieldErrors validateServiceStatusUpdate(const Mut<>& object, const Ref<>&) {
   return errors;
 }
 
+namespace {
+// A Service that becomes a mere name lets go of what it had and did not change.
+void dropAllocations(corev1::ServiceSpec& spec, const corev1::ServiceSpec& old) {
+  auto same = [](const auto& a, const auto& b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); };
+  // Who only knows the single field empties that one; the list follows.
+  bool emptied = spec.clusterIP.empty() && !old.clusterIP.empty();
+  if (same(spec.clusterIPs, old.clusterIPs) && (emptied || spec.clusterIP == old.clusterIP)) {
+    spec.clusterIP = {};
+    spec.clusterIPs = {};
+  }
+  if (same(spec.ipFamilies, old.ipFamilies)) spec.ipFamilies = {};
+  auto dropIfSame = [](auto& now, const auto& before) {
+    if (now.present == before.present && now.value == before.value) now.clear();
+  };
+  dropIfSame(spec.ipFamilyPolicy, old.ipFamilyPolicy);
+  dropIfSame(spec.loadBalancerClass, old.loadBalancerClass);
+  dropIfSame(spec.allocateLoadBalancerNodePorts, old.allocateLoadBalancerNodePorts);
+  if (spec.externalTrafficPolicy == old.externalTrafficPolicy) spec.externalTrafficPolicy = {};
+  if (spec.healthCheckNodePort == old.healthCheckNodePort) spec.healthCheckNodePort = 0;
+  for (auto& port : spec.ports)
+    for (const auto& before : old.ports)
+      if (port.nodePort == before.nodePort) port.nodePort = 0;
+}
+}  // namespace
+
+// Source: pkg/registry/core/service/strategy.go, dropTypeDependentFields; storage/storage.go, NormalizeClusterIPs.
 void keepServiceAllocations(Mut<>& object, const Ref<>& oldObject) {
   auto& spec = static_cast<corev1::Service*>(object.root())->spec;
   Ref<corev1::Service> old(oldObject);
   Arena& arena = object.arena();
-  if (spec.type == "ExternalName" || old->spec.type == "ExternalName") return;
+  if (old->spec.type == "ExternalName") return;
+  if (spec.type == "ExternalName") return dropAllocations(spec, old->spec);
   if (spec.clusterIP.empty()) spec.clusterIP = object.str(old->spec.clusterIP);
   if (spec.clusterIPs.empty() && spec.clusterIP == old->spec.clusterIP)
     for (Str ip : old->spec.clusterIPs) spec.clusterIPs.append(arena) = object.str(ip);
