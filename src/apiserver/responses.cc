@@ -341,11 +341,9 @@ std::string errorFrame(const HttpCall& call, const Error& error) {
   return fmt::format("{{\"type\":\"ERROR\",\"object\":{}}}\n", json);
 }
 
-}  // namespace
-
 // Each event is a message: text for JSON; for protobuf the frame without its length, which the message has itself.
-static Task<void> feedWatch(HttpCallPtr call, const schema::TypeInfo& type, std::unique_ptr<RegistryWatch> watch,
-                            std::string includeObject, env::Env environment, std::unique_ptr<WebSocketFeed> feed) {
+Task<void> feedWatch(HttpCallPtr call, const schema::TypeInfo& type, std::unique_ptr<RegistryWatch> watch,
+                     std::string includeObject, env::Env environment, std::unique_ptr<WebSocketFeed> feed) {
   constexpr size_t kLengthBytes = 4;
   bool protobuf = call->negotiated.mediaType == MediaType::Protobuf;
   auto opcode = protobuf ? wire::WebSocketMessage::Binary : wire::WebSocketMessage::Text;
@@ -367,6 +365,8 @@ static Task<void> feedWatch(HttpCallPtr call, const schema::TypeInfo& type, std:
   }
   co_await feed->finish();
 }
+
+}  // namespace
 
 Task<void> respondWatch(HttpCallPtr call, const ServedResource& resource, std::unique_ptr<RegistryWatch> watch,
                         std::string includeObject, env::Env environment) {

@@ -13,7 +13,7 @@ namespace knarr::client {
 
 // What an event is told apart by, each part as text.
 struct EventIdentity {
-  std::string about;  // the object, and who tells
+  std::string about;  // the object
   std::string kind;   // type and reason
   std::string part;   // of the object; "" for the whole
   std::string message;
@@ -22,7 +22,7 @@ struct EventIdentity {
 class EventCorrelator {
  public:
   struct Verdict {
-    bool drop = false;      // the source has said enough about this object for now
+    bool drop = false;      // the recorder has said enough about this object for now
     bool combined = false;  // stands for several messages: "(combined from similar events): ..."
     // Events of one key are one object in the API; its count goes up.
     std::string key;

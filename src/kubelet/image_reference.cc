@@ -17,11 +17,8 @@ bool isLower(char c) { return c >= 'a' && c <= 'z'; }
 bool isUpper(char c) { return c >= 'A' && c <= 'Z'; }
 bool isDigit(char c) { return c >= '0' && c <= '9'; }
 bool isWord(char c) { return isLower(c) || isUpper(c) || isDigit(c); }
-
-std::string lowered(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](char c) { return isUpper(c) ? static_cast<char>(c - 'A' + 'a') : c; });
-  return out;
+bool isHex(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return isDigit(c) || (c >= 'a' && c <= 'f'); });
 }
 
 // Runs of small letters and digits with one separator between two: ".", "_", "__", or any number of "-".
@@ -81,20 +78,20 @@ bool isDigest(std::string_view text) {
   size_t colon = text.find(':');
   if (colon == text.npos || colon == 0) return false;
   std::string_view algorithm = text.substr(0, colon), hex = text.substr(colon + 1);
-  if (!std::ranges::all_of(hex, [](char c) { return isDigit(c) || (c >= 'a' && c <= 'f'); })) return false;
+  if (!isHex(hex)) return false;
   return (algorithm == "sha256" && hex.size() == 64) || (algorithm == "sha384" && hex.size() == 96) ||
          (algorithm == "sha512" && hex.size() == 128);
 }
 
 // The first part is a host when it looks like one: a dot, a port, "localhost", or capitals, which no path has.
 bool namesHost(std::string_view first) {
-  return first.find_first_of(".:") != first.npos || first == "localhost" || lowered(first) != first;
+  return first.find_first_of(".:") != first.npos || first == "localhost" || toLower(first) != first;
 }
 
 // "" or what is wrong.
 std::string wrongWith(std::string_view image) {
   constexpr std::string_view kFormat = "invalid reference format";
-  if (image.size() == 64 && std::ranges::all_of(image, [](char c) { return isDigit(c) || (c >= 'a' && c <= 'f'); }))
+  if (image.size() == 64 && isHex(image))
     return fmt::format("invalid repository name ({}), cannot specify 64-byte hexadecimal strings", image);
   size_t slash = image.find('/');
   bool hosted = slash != image.npos && namesHost(image.substr(0, slash));
@@ -102,7 +99,7 @@ std::string wrongWith(std::string_view image) {
   std::string_view rest = hosted ? image.substr(slash + 1) : image;
   bool official = !hosted && rest.find('/') == rest.npos;
   std::string_view beforeTag = rest.substr(0, rest.find(':'));
-  if (lowered(beforeTag) != beforeTag)
+  if (toLower(beforeTag) != beforeTag)
     return fmt::format("{}: repository name ({}{}) must be lowercase", kFormat, official ? "library/" : "", beforeTag);
   size_t at = rest.find('@');
   if (at != rest.npos && !isDigest(rest.substr(at + 1))) return std::string(kFormat);

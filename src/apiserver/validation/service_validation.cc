@@ -327,6 +327,13 @@ FieldErrors validateServiceStatusUpdate(const Mut<>& object, const Ref<>&) {
 }
 
 namespace {
+// Node ports that were only carried along go with the type that needed them.
+void dropNodePorts(corev1::ServiceSpec& spec, const corev1::ServiceSpec& old) {
+  for (auto& port : spec.ports)
+    for (const auto& before : old.ports)
+      if (port.nodePort == before.nodePort) port.nodePort = 0;
+}
+
 // A Service that becomes a mere name lets go of what it had and did not change.
 void dropAllocations(corev1::ServiceSpec& spec, const corev1::ServiceSpec& old) {
   auto same = [](const auto& a, const auto& b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); };
@@ -345,9 +352,7 @@ void dropAllocations(corev1::ServiceSpec& spec, const corev1::ServiceSpec& old) 
   dropIfSame(spec.allocateLoadBalancerNodePorts, old.allocateLoadBalancerNodePorts);
   if (spec.externalTrafficPolicy == old.externalTrafficPolicy) spec.externalTrafficPolicy = {};
   if (spec.healthCheckNodePort == old.healthCheckNodePort) spec.healthCheckNodePort = 0;
-  for (auto& port : spec.ports)
-    for (const auto& before : old.ports)
-      if (port.nodePort == before.nodePort) port.nodePort = 0;
+  dropNodePorts(spec, old);
 }
 }  // namespace
 
@@ -369,11 +374,7 @@ void keepServiceAllocations(Mut<>& object, const Ref<>& oldObject) {
     for (Str family : old->spec.ipFamilies) spec.ipFamilies.append(arena) = object.str(family);
   if (!spec.ipFamilyPolicy && old->spec.ipFamilyPolicy) spec.ipFamilyPolicy = object.str(*old->spec.ipFamilyPolicy);
   if (spec.type != "NodePort" && spec.type != "LoadBalancer") {
-    // Node ports that were only carried along go with the type that needed them.
-    if (old->spec.type == "NodePort" || old->spec.type == "LoadBalancer")
-      for (auto& port : spec.ports)
-        for (const auto& before : old->spec.ports)
-          if (port.nodePort == before.nodePort) port.nodePort = 0;
+    if (old->spec.type == "NodePort" || old->spec.type == "LoadBalancer") dropNodePorts(spec, old->spec);
     if (spec.externalIPs.empty() && spec.externalTrafficPolicy == old->spec.externalTrafficPolicy)
       spec.externalTrafficPolicy = {};
     if (old->spec.type == "LoadBalancer") spec.allocateLoadBalancerNodePorts.clear();
