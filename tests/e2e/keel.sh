@@ -34,7 +34,8 @@ check "apply a List" wants "configmap/in-a-list created" k apply -f - <<<'{"apiV
 check "a wrong field in a List is named" wants 'unknown field "dota"' k apply -f - <<<'{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"dota":{}}]}'
 # shellcheck disable=SC2016
 check "logs -f follows" bash -c '[ "$(timeout 7 "$1" --cache-dir "$2/cache" logs -f deployment/store -c watcher | wc -l)" -ge 2 ]' - "$kubectl_program" "$root"
-check "exec -it has a terminal" wants "/dev/pts/" script -qec "timeout 30 '$kubectl_program' --cache-dir '$root/cache' exec -it deployment/store -c watcher -- tty" /dev/null
+# Without --foreground, and unless the shell replaces itself by it, timeout makes a group in the background, which may not set the terminal.
+check "exec -it has a terminal" wants "/dev/pts/" script -qec "timeout --foreground 30 '$kubectl_program' --cache-dir '$root/cache' exec -it deployment/store -c watcher -- tty" /dev/null
 pod=$(staying_pod -l app=store)
 head -c 3000000 /dev/urandom >"$root/test/sent"
 check "cp to a pod" k cp "$root/test/sent" "$pod:/tmp/sent" -c watcher
