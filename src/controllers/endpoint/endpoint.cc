@@ -44,14 +44,11 @@ class EndpointController : public Controller {
   std::string_view name() const override { return "endpoints-controller"; }
 
   Task<void> run(StopToken stop) override {
-    auto registration = stop.onStop([this] { queue_->shutDown(); });
-    async::Gate gate(context_.env.executor);
-    gate.spawn(recorder_.run(stop));
     // Leftovers of Services that went while nobody looked.
     for (const Ref<>& endpoints : endpoints_.list())
       if (!schema::metadataOf(endpoints).annotations.contains(kLeaderAnnotation)) queue_->add(client::keyOf(endpoints));
-    co_await client::runWorkers(context_.env, queue_, kWorkers, [this](std::string key) { return sync(std::move(key)); });
-    co_await gate.close();
+    co_await runController(
+        &context_, queue_, kWorkers, [this](std::string key) { return sync(std::move(key)); }, &recorder_, stop);
   }
 
  private:

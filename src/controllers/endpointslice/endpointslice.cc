@@ -96,11 +96,7 @@ class EndpointSliceController : public Controller {
   std::string_view name() const override { return "endpointslice-controller"; }
 
   Task<void> run(StopToken stop) override {
-    auto registration = stop.onStop([this] { queue_->shutDown(); });
-    async::Gate gate(context_.env.executor);
-    gate.spawn(recorder_.run(stop));
-    co_await client::runWorkers(context_.env, queue_, kWorkers, [this](std::string key) { return sync(std::move(key)); });
-    co_await gate.close();
+    return runController(&context_, queue_, kWorkers, [this](std::string key) { return sync(std::move(key)); }, &recorder_, stop);
   }
 
  private:

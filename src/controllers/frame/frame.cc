@@ -13,6 +13,16 @@ namespace {
 constexpr env::Duration kExpectationsTimeout = std::chrono::minutes(5);
 }  // namespace
 
+Task<void> runController(const ControllerContext* context, std::shared_ptr<client::WorkQueue> queue, int workers,
+                         std::function<Task<Result<void>>(std::string key)> sync, client::EventRecorder* recorder,
+                         StopToken stop) {
+  auto registration = stop.onStop([queue] { queue->shutDown(); });
+  async::Gate gate(context->env.executor);
+  if (recorder) gate.spawn(recorder->run(stop));
+  co_await client::runWorkers(context->env, queue, workers, std::move(sync));
+  co_await gate.close();
+}
+
 const metav1::OwnerReference* controllerOf(const metav1::ObjectMeta& metadata) {
   for (const metav1::OwnerReference& owner : metadata.ownerReferences)
     if (owner.controller && *owner.controller) return &owner;

@@ -41,6 +41,12 @@ class Controller {
   virtual Task<void> run(StopToken stop) = 0;
 };
 
+// The usual run of a controller: `workers` loops over its queue, and its events if it writes any (`recorder` may be null),
+// until stop and the end of what is under way. All that it is given outlives the task.
+Task<void> runController(const ControllerContext* context, std::shared_ptr<client::WorkQueue> queue, int workers,
+                         std::function<Task<Result<void>>(std::string key)> sync, client::EventRecorder* recorder,
+                         StopToken stop);
+
 // ---- owner references
 const metav1::OwnerReference* controllerOf(const metav1::ObjectMeta& metadata);
 // An owner reference with controller and blockOwnerDeletion set.

@@ -36,12 +36,8 @@ class GarbageCollector : public Controller {
   std::string_view name() const override { return "generic-garbage-collector"; }
 
   Task<void> run(StopToken stop) override {
-    auto registration = stop.onStop([this] { queue_->shutDown(); });
-    async::Gate gate(context_.env.executor);
-    gate.spawn(recorder_.run(stop));
-    co_await client::runWorkers(context_.env, queue_, kWorkers,
-                                [this](std::string uid) { return attemptToDelete(std::move(uid)); });
-    co_await gate.close();
+    return runController(
+        &context_, queue_, kWorkers, [this](std::string uid) { return attemptToDelete(std::move(uid)); }, &recorder_, stop);
   }
 
  private:

@@ -27,8 +27,7 @@ class NamespaceController : public Controller {
   std::string_view name() const override { return "namespace-controller"; }
 
   Task<void> run(StopToken stop) override {
-    auto registration = stop.onStop([this] { queue_->shutDown(); });
-    co_await client::runWorkers(context_.env, queue_, kWorkers, [this](std::string key) { return sync(std::move(key)); });
+    return runController(&context_, queue_, kWorkers, [this](std::string key) { return sync(std::move(key)); }, nullptr, stop);
   }
 
  private:

@@ -48,16 +48,13 @@ class NodeIpamController : public Controller {
   std::string_view name() const override { return "node-ipam-controller"; }
 
   Task<void> run(StopToken stop) override {
-    auto registration = stop.onStop([this] { queue_->shutDown(); });
     if (auto ready = prepare(); !ready) {
       // Giving out addresses beside a node whose range is unknown would give them twice.
       logError("node-ipam", "no pod addresses are given to nodes: {}", ready.error().describe());
       co_return;
     }
-    async::Gate gate(context_.env.executor);
-    gate.spawn(recorder_.run(stop));
-    co_await client::runWorkers(context_.env, queue_, kWorkers, [this](std::string key) { return sync(std::move(key)); });
-    co_await gate.close();
+    co_await runController(
+        &context_, queue_, kWorkers, [this](std::string key) { return sync(std::move(key)); }, &recorder_, stop);
   }
 
  private:

@@ -33,8 +33,7 @@ class PerNamespaceController : public Controller {
   }
 
   Task<void> run(StopToken stop) override {
-    auto registration = stop.onStop([this] { queue_->shutDown(); });
-    co_await client::runWorkers(context_.env, queue_, 1, [this](std::string key) { return sync(std::move(key)); });
+    return runController(&context_, queue_, 1, [this](std::string key) { return sync(std::move(key)); }, nullptr, stop);
   }
 
  protected:

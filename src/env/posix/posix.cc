@@ -4,7 +4,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <bit>
 #include <cerrno>
 #include <csignal>
 
@@ -14,6 +13,7 @@
 #include "env/posix/loop.h"
 #include "env/posix/network.h"
 #include "env/posix/processes.h"
+#include "env/xoshiro.h"
 
 namespace knarr::env {
 namespace posix {
@@ -30,26 +30,15 @@ void fillFromKernel(void* into, size_t size) {
   }
 }
 
-// xoshiro256** for next(), the kernel for fill().
-// Source: D. Blackman, S. Vigna, "Scrambled linear pseudorandom number generators", 2018.
+// The kernel for fill().
 class PosixRandom final : public Random {
  public:
-  PosixRandom() { fillFromKernel(state_, sizeof state_); }
-  uint64_t next() override {
-    uint64_t result = std::rotl(state_[1] * 5, 7) * 9;
-    uint64_t shifted = state_[1] << 17;
-    state_[2] ^= state_[0];
-    state_[3] ^= state_[1];
-    state_[1] ^= state_[2];
-    state_[0] ^= state_[3];
-    state_[2] ^= shifted;
-    state_[3] = std::rotl(state_[3], 45);
-    return result;
-  }
+  PosixRandom() { fillFromKernel(generator_.state, sizeof generator_.state); }
+  uint64_t next() override { return generator_.next(); }
   void fill(std::span<uint8_t> bytes) override { fillFromKernel(bytes.data(), bytes.size()); }
 
  private:
-  uint64_t state_[4];
+  Xoshiro256 generator_;
 };
 
 class PosixEnvironment final : public PosixEnv {

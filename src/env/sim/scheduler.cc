@@ -1,7 +1,5 @@
 #include "env/sim/scheduler.h"
 
-#include <bit>
-
 namespace knarr::env::sim {
 namespace {
 
@@ -15,25 +13,13 @@ constexpr Duration kBlockingDelayMax = std::chrono::microseconds(300);
 
 SimRandom::SimRandom(uint64_t seed) {
   // Source: S. Vigna, splitmix64, the recommended seeding of xoshiro.
-  for (uint64_t& word : state_) {
+  for (uint64_t& word : generator_.state) {
     seed += 0x9e3779b97f4a7c15;
     uint64_t z = seed;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     word = z ^ (z >> 31);
   }
-}
-
-uint64_t SimRandom::next() {
-  uint64_t result = std::rotl(state_[1] * 5, 7) * 9;
-  uint64_t shifted = state_[1] << 17;
-  state_[2] ^= state_[0];
-  state_[3] ^= state_[1];
-  state_[1] ^= state_[2];
-  state_[0] ^= state_[3];
-  state_[2] ^= shifted;
-  state_[3] = std::rotl(state_[3], 45);
-  return result;
 }
 
 void SimRandom::fill(std::span<uint8_t> bytes) {

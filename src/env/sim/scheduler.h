@@ -8,14 +8,15 @@
 
 #include "env/env.h"
 #include "env/sim/sim.h"
+#include "env/xoshiro.h"
 
 namespace knarr::env::sim {
 
-// xoshiro256** seeded through splitmix64.
+// Seeded through splitmix64.
 class SimRandom final : public Random {
  public:
   explicit SimRandom(uint64_t seed);
-  uint64_t next() override;
+  uint64_t next() override { return generator_.next(); }
   void fill(std::span<uint8_t> bytes) override;
   bool chance(double probability) { return probability > 0 && unit() < probability; }
   Duration between(Duration low, Duration high) {
@@ -24,7 +25,7 @@ class SimRandom final : public Random {
   }
 
  private:
-  uint64_t state_[4];
+  Xoshiro256 generator_;
 };
 
 class Scheduler final : public Executor {
