@@ -75,6 +75,12 @@ void putBelow(ClusterConfig& config, const std::string& root) {
     *path = root + *path;
 }
 
+// kubectl looks here by itself; "" without a home.
+std::string defaultKubeconfig() {
+  const char* home = std::getenv("HOME");
+  return home && *home == '/' ? std::string(home) + "/.kube/config" : "";
+}
+
 const std::vector<Flag>& flags() {
   auto text = [](std::string ClusterConfig::* member) {
     return [member](ClusterConfig& config, const std::string& value) -> Result<void> {
@@ -85,14 +91,16 @@ const std::vector<Flag>& flags() {
   auto port = [](int ClusterConfig::* member) {
     return [member](ClusterConfig& config, const std::string& value) { return setPort(config.*member, value); };
   };
+  auto path = [](std::string_view name, auto set) {
+    return Flag{name, [name, set](ClusterConfig& config, const std::string& value) -> Result<void> {
+                  if (!value.starts_with('/'))
+                    return fail(Reason::Invalid, fmt::format("{} must be an absolute path, not {}", name, quote(value)));
+                  set(config, value);
+                  return {};
+                }};
+  };
   static const std::vector<Flag> kFlags{
-      {"--root",
-       [](ClusterConfig& config, const std::string& value) -> Result<void> {
-         if (!value.starts_with('/'))
-           return fail(Reason::Invalid, fmt::format("--root must be an absolute path, not {}", quote(value)));
-         putBelow(config, value);
-         return {};
-       }},
+      path("--root", putBelow),
       {"--name", [](ClusterConfig& config, const std::string& value) { return setName(config.name, value); }},
       {"--node-name", text(&ClusterConfig::nodeName)},
       {"--node-ip", text(&ClusterConfig::nodeIp)},
@@ -102,8 +110,8 @@ const std::vector<Flag>& flags() {
       {"--bridge", text(&ClusterConfig::bridgeName)},
       {"--pod-subnet", text(&ClusterConfig::podSubnet)},
       {"--service-subnet", text(&ClusterConfig::serviceSubnet)},
-      {"--kubeconfig", text(&ClusterConfig::userKubeconfig)},
-      {"--assets", text(&ClusterConfig::assetsDirectory)},
+      path("--kubeconfig", [](ClusterConfig& config, const std::string& value) { config.userKubeconfig = value; }),
+      path("--assets", [](ClusterConfig& config, const std::string& value) { config.assetsDirectory = value; }),
   };
   return kFlags;
 }
@@ -111,8 +119,7 @@ const std::vector<Flag>& flags() {
 // Flags as "--name value" or "--name=value".
 Result<ClusterConfig> parseFlags(const std::vector<std::string>& arguments) {
   ClusterConfig config;
-  const char* home = std::getenv("HOME");
-  config.userKubeconfig = home && *home ? std::string(home) + "/.kube/config" : "";
+  config.userKubeconfig = defaultKubeconfig();
   for (size_t i = 0; i < arguments.size(); ++i) {
     std::string name = arguments[i], value;
     if (name == "--v") {
@@ -187,19 +194,25 @@ void releaseMemoryOfTheStart(env::Env environment, const ClusterConfig& config) 
                           [environment, release] { environment.executor.block(release, [] {}); });
 }
 
+// What a person types next. `down` needs the flags that `up` had.
+std::string whatNext(const ClusterConfig& config, const std::string& program, const std::vector<std::string>& arguments) {
+  std::string kubeconfig = config.userKubeconfig.empty() ? config.adminKubeconfig() : config.userKubeconfig;
+  std::string kubectl = kubeconfig == defaultKubeconfig() ? "kubectl" : "kubectl --kubeconfig " + kubeconfig;
+  std::string down = program + " down";
+  for (const std::string& argument : arguments) down += " " + argument;
+  return fmt::format(
+      "\nThe cluster is up. Try:\n  {} get nodes\n  {} create deployment hello --image=busybox:1.36 -- sleep 3600\n"
+      "Take it down again with:\n  {}",
+      kubectl, kubectl, down);
+}
+
 async::Task<void> runCommand(env::PosixEnv* loop, std::string command, ClusterConfig config, std::vector<std::string> arguments,
                              async::StopToken stop, Outcome* outcome) {
   env::Env environment = loop->env();
   Result<void> result;
   if (command == "up") {
     result = co_await cluster::up(environment, config, programPath(environment), arguments, printer(environment));
-    if (result)
-      printLine(
-          fmt::format("\nThe cluster is up. Try:\n  kubectl{} get nodes\n  kubectl{} create deployment hello "
-                      "--image=busybox:1.36 -- sleep 3600\n"
-                      "Take it down again with: knarr down",
-                      config.userKubeconfig.empty() ? " --kubeconfig " + config.adminKubeconfig() : "",
-                      config.userKubeconfig.empty() ? " --kubeconfig " + config.adminKubeconfig() : ""));
+    if (result) printLine(whatNext(config, programPath(environment), arguments));
   } else if (command == "down") {
     result = co_await cluster::down(environment, config, printer(environment));
   } else {

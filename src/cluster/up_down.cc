@@ -9,6 +9,7 @@
 #include "cluster/cluster.h"
 #include "cluster/cni_install.h"
 #include "cluster/containerd.h"
+#include "cluster/made_directories.h"
 #include "cluster/node_network.h"
 #include "cluster/pod_removal.h"
 #include "cri/cri.h"
@@ -62,6 +63,28 @@ std::string lastLines(env::Env environment, const std::string& path, size_t coun
   std::string out;
   for (size_t i = lines.size() > count ? lines.size() - count : 0; i < lines.size(); ++i) out += "\n  " + std::string(lines[i]);
   return out;
+}
+
+std::string directoryRecord(const ClusterConfig& config) { return config.dataDirectory + "/directories"; }
+
+// All that a cluster makes, the runtime's own included: containerd has the sockets of its shims and runc's state in fixed
+// places, its CNI library what it knows of interfaces, and `ip netns` and it share a folder.
+std::vector<std::string> directoriesOf(const ClusterConfig& config) {
+  std::vector<std::string> paths = {config.runDirectory,
+                                    config.configDirectory,
+                                    config.logDirectory,
+                                    config.kubeletRootDirectory,
+                                    config.podLogsDirectory,
+                                    config.containerLogsDirectory,
+                                    config.cniConfigDirectory,
+                                    config.cniBinDirectory,
+                                    config.cniStateDirectory,
+                                    "/run/containerd/runc/k8s.io",
+                                    "/run/containerd/s",
+                                    "/var/lib/cni/results",
+                                    "/run/netns"};
+  if (!config.userKubeconfig.empty()) paths.push_back(config.userKubeconfig.substr(0, config.userKubeconfig.rfind('/')));
+  return paths;
 }
 
 Result<void> mergeUserKubeconfig(env::Env environment, const ClusterConfig& config) {
@@ -213,6 +236,7 @@ async::Task<Result<void>> up(env::Env environment, ClusterConfig config, std::st
                       port, port, port == config.apiPort ? "--api-port" : "--kubelet-port"));
   }
   bool isNew = !environment.files.status(config.dataDirectory + "/state.db");
+  CO_TRY(recordAbsentDirectories(environment.files, directoryRecord(config), directoriesOf(config)));
   for (const std::string& directory : {config.runDirectory, config.logDirectory})
     CO_TRY(environment.files.makeDirectories(directory));
   CO_TRY(environment.files.removeTree(config.reportSocket()));
@@ -292,9 +316,12 @@ async::Task<Result<void>> down(env::Env environment, ClusterConfig config, Progr
   CO_TRY(removeCniPlugins(environment, config));
   CO_TRY(environment.files.removeTree(config.cniConfigDirectory + "/10-knarr.conflist"));
   CO_TRY(environment.files.removeTree(config.cniStateDirectory + "/" + config.name));
-  for (const std::string& path : {config.runDirectory, config.dataDirectory, config.configDirectory, config.logDirectory,
-                                  config.kubeletRootDirectory, config.podLogsDirectory, config.containerLogsDirectory})
+  std::vector<std::string> made = recordedDirectories(environment.files, directoryRecord(config));
+  // The record goes with the data directory, the last of all: a `down` that is cut short begins anew.
+  for (const std::string& path : {config.runDirectory, config.configDirectory, config.logDirectory, config.kubeletRootDirectory,
+                                  config.podLogsDirectory, config.containerLogsDirectory, config.dataDirectory})
     CO_TRY(environment.files.removeTree(path));
+  removeEmptyDirectories(environment.files, made);
   progress("files are removed");
   co_return Result<void>();
 }

@@ -78,6 +78,7 @@ staying_pod() {
   k get pods --field-selector=status.phase=Running "$@" -o go-template='{{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}}{{"\n"}}{{end}}{{end}}' |
     head -1
 }
+prints_nothing() { local out; out=$("$@" 2>&1); echo "$out"; [ -z "$out" ]; }
 wants_code() { local code=$1; shift; "$@"; local got=$?; echo "exit code $got"; [ $got -eq "$code" ]; }
 # In the background, until the test ends.
 run_aside() { "$@" & background+=($!); }
@@ -93,7 +94,7 @@ host_state() {
   # The plugins' own tables are shared by all clusters of a host.
   pgrep -f "knarr server" >/dev/null || nft list tables 2>/dev/null | grep " cni_"
   ip route show table all | grep -E "$pod_prefix|$bridge" | sed 's/^/route /'
-  ls -d /etc/cni/net.d/* /opt/cni/bin/* /var/lib/cni/* /run/flannel /var/lib/knarr* /etc/knarr* /run/knarr* /var/log/knarr* /var/log/pods/* 2>/dev/null | sed 's/^/file /'
+  ls -d /etc/cni /etc/cni/net.d/* /opt/cni /opt/cni/bin/* /var/lib/cni/networks/* /var/lib/cni/results/e2e-"$bridge"-* /run/flannel /var/lib/knarr* /etc/knarr* /run/knarr* /var/log/knarr* /var/log/pods/* 2>/dev/null | sed 's/^/file /'
   find /sys/fs/cgroup -type d -path "*e2e-$bridge*" 2>/dev/null | sed 's/^/cgroup /'
   pgrep -f "$root" | grep -vx $$ | sed 's/^/process /'
 }
@@ -116,7 +117,7 @@ finish() {
   check "down again" "$build/knarr" down "${flags[@]}"
   # Another cluster's pod that is just being made looks like a leftover for a moment.
   check "nothing is left on the host" soon host_is_as_before
-  check "no files are left" test -z "$(find "$root" -type f -not -path "$root/cache/*" -not -path "$root/test/*")"
+  check "no files and folders are left" prints_nothing find "$root" -mindepth 1 -not -path "$root/cache*" -not -path "$root/test*"
   [ $failed -eq 0 ] && echo "e2e $test_name passed"
   exit $failed
 }
