@@ -123,8 +123,13 @@ TEST(StrategicMergePatch, listsOfMaps) {
   for (const Case& c : std::initializer_list<Case>{
            {"by key", kTwo, R"({"containers":[{"name":"b","image":"b:2"}]})",
             R"({"containers":[{"image":"a:1","name":"a"},{"image":"b:2","name":"b"}]})"},
-           {"a new item comes last", kTwo, R"({"containers":[{"name":"c","image":"c:1"}]})",
-            R"({"containers":[{"image":"a:1","name":"a"},{"image":"b:1","name":"b"},{"image":"c:1","name":"c"}]})"},
+           {"a new item comes first", kTwo, R"({"containers":[{"name":"c","image":"c:1"}]})",
+            R"({"containers":[{"image":"c:1","name":"c"},{"image":"a:1","name":"a"},{"image":"b:1","name":"b"}]})"},
+           {"a new item beside one that is there", kTwo, R"({"containers":[{"name":"b","image":"b:2"},{"name":"c"}]})",
+            R"({"containers":[{"image":"a:1","name":"a"},{"image":"b:2","name":"b"},{"name":"c"}]})"},
+           {"an order that leaves out what the server has", kTwo,
+            R"({"$setElementOrder/containers":[{"name":"c"},{"name":"b"}],"containers":[{"name":"c"}]})",
+            R"({"containers":[{"name":"c"},{"image":"a:1","name":"a"},{"image":"b:1","name":"b"}]})"},
            {"delete", kTwo, R"({"containers":[{"$patch":"delete","name":"a"}]})",
             R"({"containers":[{"image":"b:1","name":"b"}]})"},
            {"delete what is not there", kTwo, R"({"containers":[{"$patch":"delete","name":"z"}]})", kTwo},
@@ -147,7 +152,7 @@ TEST(StrategicMergePatch, listsOfMaps) {
             R"({"containers":[{"name":"a"}]})"},
            {"inside an item", R"({"containers":[{"name":"a","env":[{"name":"X","value":"1"}]}]})",
             R"({"containers":[{"name":"a","env":[{"name":"Y","value":"2"}]}]})",
-            R"({"containers":[{"env":[{"name":"X","value":"1"},{"name":"Y","value":"2"}],"name":"a"}]})"},
+            R"({"containers":[{"env":[{"name":"Y","value":"2"},{"name":"X","value":"1"}],"name":"a"}]})"},
            {"an atomic list", R"({"containers":[{"name":"a","args":["1","2"]}]})",
             R"({"containers":[{"name":"a","args":["3"]}]})", R"({"containers":[{"args":["3"],"name":"a"}]})"},
            {"tolerations are replaced", R"({"tolerations":[{"key":"a"}]})", R"({"tolerations":[{"key":"b"}]})",
@@ -158,11 +163,11 @@ TEST(StrategicMergePatch, listsOfMaps) {
 
 TEST(StrategicMergePatch, scalarsAndMaps) {
   for (const Case& c : std::initializer_list<Case>{
-           {"a union", R"({"finalizers":["a","b"]})", R"({"finalizers":["c","a"]})", R"({"finalizers":["a","b","c"]})"},
+           {"a union", R"({"finalizers":["a","b"]})", R"({"finalizers":["c","a"]})", R"({"finalizers":["c","a","b"]})"},
            {"delete from it", R"({"finalizers":["a","b","c"]})", R"({"$deleteFromPrimitiveList/finalizers":["b"]})",
             R"({"finalizers":["a","c"]})"},
            {"delete and add", R"({"finalizers":["a","b"]})",
-            R"({"$deleteFromPrimitiveList/finalizers":["b"],"finalizers":["c"]})", R"({"finalizers":["a","c"]})"},
+            R"({"$deleteFromPrimitiveList/finalizers":["b"],"finalizers":["c"]})", R"({"finalizers":["c","a"]})"},
            {"order", R"({"finalizers":["a","b"]})", R"({"$setElementOrder/finalizers":["b","c","a"],"finalizers":["c"]})",
             R"({"finalizers":["b","c","a"]})"},
            {"labels merge", R"({"labels":{"a":"1","b":"2"}})", R"({"labels":{"b":null,"c":"3"}})",

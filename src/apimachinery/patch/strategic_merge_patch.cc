@@ -79,7 +79,7 @@ Unexpected noMergeKey(const Value& map, std::string_view key) {
 // Items of the patch without their directives, applied to the items of the document.
 struct MergeList {
   std::vector<Value> items;
-  std::vector<Value> patchOrder;  // merge keys in the order of the patch, for the order of new items
+  std::vector<Value> patchOrder;  // merge keys in the order of the patch
 };
 
 Value* findByKey(std::vector<Value>& items, std::string_view key, const Value& wanted) {
@@ -122,8 +122,9 @@ Result<MergeList> mergeMaps(const FieldInfo& field, const Value& original, const
   return out;
 }
 
-// Orders merged items: those the patch names take its order, the others keep their places in the document.
-// `order` lists keys (maps) or the items themselves (scalars); `liveIndex` is an item's place in the document.
+// Orders merged items: those the patch names take its order, the others keep theirs of the document. Where both meet, an item
+// that is new to the document goes first. `order` lists keys (maps) or the items themselves (scalars).
+// Source: normalizeElementOrder, mergeSortedSlice.
 void orderItems(std::vector<Value>& items, const std::vector<Value>& order, const Value& original, std::string_view key) {
   auto identity = [&](const Value& item) -> const Value& {
     const Value* k = key.empty() ? &item : item.find(key);
@@ -146,12 +147,12 @@ void orderItems(std::vector<Value>& items, const std::vector<Value>& order, cons
                    [&](const Value& a, const Value& b) { return indexIn(order, identity(a)) < indexIn(order, identity(b)); });
   std::stable_sort(serverOnly.begin(), serverOnly.end(),
                    [&](const Value& a, const Value& b) { return indexIn(live, identity(a)) < indexIn(live, identity(b)); });
-  // Interleave by the live places where both are known; an item new to the document comes after the server's own.
+  // Interleaved by their places in the document where both have one.
   std::vector<Value> out;
   size_t i = 0, j = 0;
   while (i < serverOnly.size() && j < named.size()) {
     ptrdiff_t server = indexIn(live, identity(serverOnly[i])), mine = indexIn(live, identity(named[j]));
-    bool takeServer = mine < 0 || server < mine;
+    bool takeServer = server >= 0 && server < mine;
     out.push_back(takeServer ? serverOnly[i++] : named[j++]);
   }
   out.insert(out.end(), serverOnly.begin() + static_cast<ptrdiff_t>(i), serverOnly.end());
@@ -212,7 +213,7 @@ Result<void> checkDirectives(const FieldInfo& field, const Value* patch, const V
   return checkPatchOrder(patch, *order, ofMaps ? field.patchMergeKey : std::string_view());
 }
 
-// A list whose elements are scalars: a union, with removals and an order asked for.
+// A list whose elements are scalars: a union, with removals, in the order asked for or else that of the patch.
 Value mergeScalars(const Value& original, const Value* patch, const Value* deletions, const Value* order, Arena& arena) {
   std::vector<Value> items;
   auto addUnique = [&](const Value& item) {
@@ -224,8 +225,9 @@ Value mergeScalars(const Value& original, const Value* patch, const Value* delet
     for (const Value& item : patch->items()) addUnique(item);
   if (deletions && deletions->isArray())
     for (const Value& gone : deletions->items()) std::erase_if(items, [&](const Value& have) { return have == gone; });
-  if (order && order->isArray())
-    orderItems(items, std::vector<Value>(order->items().begin(), order->items().end()), original, "");
+  const Value* wanted = order && order->isArray() ? order : patch;
+  if (wanted && wanted->isArray())
+    orderItems(items, std::vector<Value>(wanted->items().begin(), wanted->items().end()), original, "");
   return arrayOf(items, arena);
 }
 
