@@ -80,12 +80,18 @@ class ApiServer::Impl {
     admission_.add(makeRbacEscalationCheck(registry_, authorizer_));
   }
 
+  BootstrapConfig bootstrapConfig() const {
+    BootstrapConfig out{config_.serviceClusterIpRange, config_.advertiseAddress, config_.securePort};
+    out.priorityClasses = registry_.find("scheduling.k8s.io", "v1", "priorityclasses") != nullptr;
+    out.serviceCidrs = registry_.find("networking.k8s.io", "v1", "servicecidrs") != nullptr;
+    out.nowUnixSeconds = env_.clock.unixSeconds();
+    return out;
+  }
+
   Task<Result<void>> start() {
     CO_TRY(co_await registry_.start(gate_, stop_.token()));
     auto client = clientFor(UserInfo{"system:apiserver", "", {std::string(kGroupMasters)}, {}});
-    bool priorityClasses = registry_.find("scheduling.k8s.io", "v1", "priorityclasses") != nullptr;
-    CO_TRY(co_await makeBootstrapObjects(
-        *client, BootstrapConfig{config_.serviceClusterIpRange, config_.advertiseAddress, config_.securePort, priorityClasses}));
+    CO_TRY(co_await makeBootstrapObjects(*client, bootstrapConfig()));
     auto kubelet = wire::TlsClientContext::make(env_.clock, config_.kubeletClient);
     if (kubelet) streaming_ = std::make_unique<Streaming>(env_, registry_, *kubelet);
     gate_.spawn(runCompactor(env_, store_, config_.compactionInterval, stop_.token()));

@@ -4,10 +4,13 @@
 
 #include "api/core_v1.h"
 #include "api/discovery_v1.h"
+#include "api/networking_v1.h"
 #include "api/rbac_v1.h"
 #include "api/scheduling_v1.h"
 #include "apiserver/ip_range.h"
 #include "base/assert.h"
+#include "base/ip.h"
+#include "base/log.h"
 #include "base/strings.h"
 
 namespace knarr::apiserver {
@@ -275,6 +278,43 @@ async::Task<Result<void>> reconcileKubernetesService(Client& client, BootstrapCo
                                                            schema::newObject<discoveryv1::EndpointSlice>().publish());
 }
 
+// Whether nobody has said yet that the range is ready or is not.
+bool lacksReadiness(const networkingv1::ServiceCIDR& cidr) {
+  for (const auto& condition : cidr.status.conditions)
+    if (condition.type == "Ready" && condition.status != "Unknown") return false;
+  return true;
+}
+
+// The range of service addresses as an object: it is made when missing and never changed; its first Ready condition is ours.
+// Source: pkg/controlplane/controller/defaultservicecidr.
+async::Task<Result<void>> makeDefaultServiceCidr(Client& client, BootstrapConfig config) {
+  auto prefix = IpPrefix::parse(config.serviceClusterIpRange);
+  if (!prefix) co_return fail(Reason::Invalid, fmt::format("{} is no CIDR", quote(config.serviceClusterIpRange)));
+  std::string range = prefix->text();
+  auto fresh = schema::newObject<networkingv1::ServiceCIDR>();
+  fresh->metadata.name = kKubernetes;
+  fresh->spec.cidrs.append(fresh.arena()) = fresh.str(range);
+  CO_TRY(co_await createIfMissing(client, std::move(fresh)));
+  auto have = CO_TRY(co_await client::get<networkingv1::ServiceCIDR>(client, "", std::string(kKubernetes)));
+  if (have->metadata.deletionTimestamp) co_return Result<void>();
+  if (have->spec.cidrs.size() != 1 || have->spec.cidrs[0] != range) {
+    logWarning("apiserver", "the ServiceCIDR kubernetes does not say {}, the range that services get addresses of", range);
+    co_return Result<void>();
+  }
+  if (!lacksReadiness(*have)) co_return Result<void>();
+  std::string status = fmt::format(
+      R"({{"apiVersion":"networking.k8s.io/v1","kind":"ServiceCIDR","metadata":{{"name":"kubernetes"}},"status":{{"conditions":[)"
+      R"({{"type":"Ready","status":"True","reason":"","message":"Kubernetes default Service CIDR is ready",)"
+      R"("lastTransitionTime":"{}"}}]}}}})",
+      formatRfc3339(config.nowUnixSeconds));
+  client::WriteOptions options;
+  options.fieldManager = "kubernetes-service-cidr-controller";
+  options.force = true;
+  CO_TRY(co_await client.patch(client::resourceOf<networkingv1::ServiceCIDR>("status"), "", std::string(kKubernetes),
+                               client::PatchType::Apply, std::move(status), options));
+  co_return Result<void>();
+}
+
 }  // namespace
 
 std::vector<Ref<>> parseBootstrapPolicy(std::string_view text) {
@@ -305,6 +345,7 @@ async::Task<Result<void>> makeBootstrapObjects(Client& client, BootstrapConfig c
   std::vector<Ref<>> policy = parseBootstrapPolicy(bootstrapPolicyText());
   for (size_t i = 0; i < policy.size(); ++i) CO_TRY(co_await createIfMissing(client, schema::edit(policy[i])));
   if (config.priorityClasses) CO_TRY(co_await makeSystemPriorityClasses(client));
+  if (config.serviceCidrs) CO_TRY(co_await makeDefaultServiceCidr(client, config));
   CO_TRY(co_await reconcileKubernetesService(client, config));
   co_return Result<void>();
 }

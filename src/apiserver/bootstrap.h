@@ -1,8 +1,8 @@
-// The objects of a fresh cluster: namespaces, RBAC, the kubernetes Service, priority classes.
+// The objects of a fresh cluster: namespaces, RBAC, the kubernetes Service and ServiceCIDR, priority classes.
 //
 // Run at every start; what exists is completed, never reduced. The endpoints of the kubernetes Service are always this server's:
 // one server makes a cluster. Source: plugin/pkg/auth/authorizer/rbac/bootstrappolicy,
-// pkg/controlplane/controller/{systemnamespaces,kubernetesservice},
+// pkg/controlplane/controller/{systemnamespaces,kubernetesservice,defaultservicecidr},
 // pkg/controlplane/reconcilers, pkg/registry/scheduling/rest.
 #pragma once
 
@@ -20,6 +20,8 @@ struct BootstrapConfig {
   std::string advertiseAddress;
   int securePort = 6443;
   bool priorityClasses = true;  // whether priority classes are served
+  bool serviceCidrs = true;     // whether ServiceCIDRs are served
+  int64_t nowUnixSeconds = 0;
 };
 
 async::Task<Result<void>> makeBootstrapObjects(client::Client& client, BootstrapConfig config);

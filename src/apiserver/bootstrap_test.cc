@@ -6,6 +6,7 @@
 
 #include "api/core_v1.h"
 #include "api/discovery_v1.h"
+#include "api/networking_v1.h"
 #include "apiserver/apiserver.h"
 #include "env/sim/sim.h"
 #include "wire/pki.h"
@@ -103,6 +104,34 @@ TEST_F(BootstrapTest, othersAddressesAreTakenOut) {
   serve("10.0.0.5", 6443, look);
   EXPECT_EQ(seen.endpoints, "10.0.0.5:6443 ");
   EXPECT_EQ(seen.slices, "kubernetes IPv4 10.0.0.5:6443 ");
+}
+
+std::string rangeSeen;
+
+Task<void> lookAtRange(Client* client) {
+  auto range = co_await client::get<networkingv1::ServiceCIDR>(*client, "", "kubernetes");
+  rangeSeen.clear();
+  for (const auto& cidr : (*range)->spec.cidrs) rangeSeen += fmt::format("{} ", cidr);
+  for (const auto& condition : (*range)->status.conditions)
+    rangeSeen += fmt::format("{}={}: {} ", condition.type, condition.status, condition.message);
+  for (const auto& manager : (*range)->metadata.managedFields)
+    if (manager.subresource == "status") rangeSeen += fmt::format("by {} ", manager.manager);
+}
+
+Task<void> sayNotReady(Client* client) {
+  auto range = co_await client::get<networkingv1::ServiceCIDR>(*client, "", "kubernetes");
+  auto next = schema::edit(*range);
+  next->status.conditions[0].status = "False";
+  EXPECT_TRUE(co_await client::updateStatus<networkingv1::ServiceCIDR>(*client, std::move(next)));
+}
+
+TEST_F(BootstrapTest, theRangeOfServicesIsAnObject) {
+  serve("10.0.0.5", 6443, lookAtRange);
+  EXPECT_EQ(rangeSeen,
+            "10.96.0.0/12 Ready=True: Kubernetes default Service CIDR is ready by kubernetes-service-cidr-controller ");
+  serve("10.0.0.5", 6443, sayNotReady);
+  serve("10.0.0.5", 6443, lookAtRange);
+  EXPECT_TRUE(rangeSeen.starts_with("10.96.0.0/12 Ready=False: ")) << rangeSeen;
 }
 
 }  // namespace

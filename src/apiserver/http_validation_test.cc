@@ -184,6 +184,26 @@ TEST_F(HttpValidationTest, groups) {
        "spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`"},
       {"/apis/networking.k8s.io/v1/ingressclasses", R"({"metadata":{"name":"x"},"spec":{"controller":"c"}})",
        "must be a domain-prefixed path (such as \"acme.io/foo\")"},
+      {"/apis/networking.k8s.io/v1/ipaddresses",
+       R"({"metadata":{"name":"10.0.0.010"},"spec":{"parentRef":{"resource":"r","name":"n"}}})",
+       "metadata.name: Invalid value: \"10.0.0.010\": must not have leading 0s"},
+      {"/apis/networking.k8s.io/v1/ipaddresses",
+       R"({"metadata":{"name":"FD00::1"},"spec":{"parentRef":{"resource":"r","name":"n"}}})",
+       "metadata.name: Invalid value: \"FD00::1\": must be in canonical form (\"fd00::1\")"},
+      {"/apis/networking.k8s.io/v1/ipaddresses", R"({"metadata":{"name":"10.0.0.1"},"spec":{}})",
+       "spec.parentRef: Required value"},
+      {"/apis/networking.k8s.io/v1/ipaddresses", R"({"metadata":{"name":"10.0.0.1"},"spec":{"parentRef":{"name":"a/b"}}})",
+       "spec.parentRef.resource: Required value"},
+      {"/apis/networking.k8s.io/v1/ipaddresses",
+       R"({"metadata":{"name":"fe80::42:1dff:fe84:f9e2"},"spec":{"parentRef":{"group":"g","resource":"r","name":"n"}}})", ""},
+      {"/apis/networking.k8s.io/v1/servicecidrs", R"({"metadata":{"name":"x"},"spec":{}})",
+       "spec.cidrs: Required value: at least one CIDR required"},
+      {"/apis/networking.k8s.io/v1/servicecidrs",
+       R"({"metadata":{"name":"x"},"spec":{"cidrs":["10.0.0.0/8","10.1.0.0/16","fd00::/64"]}})", "may only hold up to 2 values"},
+      {"/apis/networking.k8s.io/v1/servicecidrs", R"({"metadata":{"name":"x"},"spec":{"cidrs":["10.0.0.0/8","FD00::/64"]}})",
+       "spec.cidrs[1]: Invalid value: \"FD00::/64\": must be in canonical form (\"fd00::/64\")"},
+      {"/apis/networking.k8s.io/v1/servicecidrs", R"({"metadata":{"name":"x"},"spec":{"cidrs":["10.0.0.0/8","11.0.0.0/8"]}})",
+       "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"},
       {"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
        R"({"metadata":{"name":"x"},"addressType":"IPv4","endpoints":[{"addresses":[]}]})",
        "endpoints[0].addresses: Required value: must contain at least 1 address"},
@@ -199,6 +219,28 @@ TEST_F(HttpValidationTest, groups) {
        R"({"metadata":{"name":"x"},"spec":{"request":"eA==","signerName":"s","usages":[]}})",
        "spec.request: Invalid value: \"eA==\": PEM block type must be CERTIFICATE REQUEST"},
   });
+}
+
+TEST_F(HttpValidationTest, rangesOfServices) {
+  std::string ranges = "/apis/networking.k8s.io/v1/servicecidrs", addresses = "/apis/networking.k8s.io/v1/ipaddresses";
+  ASSERT_EQ(post(ranges, R"({"metadata":{"name":"x"},"spec":{"cidrs":["10.0.0.0/8"]}})").status, 201);
+  ASSERT_EQ(post(addresses, R"({"metadata":{"name":"10.0.0.1"},"spec":{"parentRef":{"resource":"r","name":"n"}}})").status, 201);
+  struct Row {
+    std::string target;
+    const char *patch, *message;  // "" when it is taken
+  };
+  for (const Row& row : {Row{ranges + "/x", R"({"spec":{"cidrs":["11.0.0.0/8"]}})",
+                             "spec.cidrs[0]: Invalid value: \"11.0.0.0/8\": field is immutable"},
+                         Row{ranges + "/x", R"({"spec":{"cidrs":["10.0.0.0/8","fd00::/64"]}})", ""},
+                         Row{ranges + "/x", R"({"spec":{"cidrs":["10.0.0.0/8"]}})",
+                             "spec.cidrs: Invalid value: [\"10.0.0.0/8\"]: field is immutable"},
+                         Row{addresses + "/10.0.0.1", R"({"metadata":{"labels":{"a":"b"}}})", ""},
+                         Row{addresses + "/10.0.0.1", R"({"spec":{"parentRef":{"name":"m"}}})",
+                             "spec.parentRef: Invalid value: {\"resource\":\"r\",\"name\":\"m\"}: field is immutable"}}) {
+    auto answer = patch(row.target, "merge-patch+json", row.patch);
+    EXPECT_EQ(answer.status, *row.message ? 422 : 200) << row.patch << answer.body;
+    EXPECT_NE(field(answer, "message").find(row.message), std::string::npos) << answer.body;
+  }
 }
 
 }  // namespace

@@ -161,6 +161,9 @@ void addNetworking(StrategyTable& table) {
   table["networking.k8s.io/ingresses"].validateCreate = validateNewIngress;
   table["networking.k8s.io/ingressclasses"] = withSpec(validateIngressClass, validateIngressClassUpdate);
   table["networking.k8s.io/networkpolicies"] = withSpec(validateNetworkPolicy);
+  table["networking.k8s.io/ipaddresses"] = withoutGeneration(validateIpAddress, validateIpAddressUpdate);
+  table["networking.k8s.io/ipaddresses"].validateName = ipAddressName;
+  table["networking.k8s.io/servicecidrs"] = withoutGeneration(validateServiceCidr, validateServiceCidrUpdate);
   table["networking.k8s.io/servicecidrs"].statusKeepsMetadata = true;
   table["discovery.k8s.io/endpointslices"] = withSpec(validateEndpointSlice, validateEndpointSliceUpdate);
   table["discovery.k8s.io/endpointslices"].generation = Generation::OutsideMetadata;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "apiserver/validation/rules.h"
+#include "base/ip.h"
 #include "base/strings.h"
 
 namespace knarr::apiserver {
@@ -81,6 +82,22 @@ void checkCidr(FieldErrors& errors, const FieldPath& path, std::string_view text
   if (ip->mapped) return refuse("must not have an IPv4-mapped IPv6 address");
   for (int64_t bit = bits; bit < (ip->v6 ? 128 : 32); ++bit)
     if (ip->bytes[bit / 8] & (0x80 >> (bit % 8))) return refuse("must not have bits set beyond the prefix length");
+}
+
+void checkCanonicalIp(FieldErrors& errors, const FieldPath& path, std::string_view text) {
+  size_t before = errors.size();
+  checkIp(errors, path, text);
+  auto ip = errors.size() == before ? IpAddress::parse(text) : std::nullopt;
+  if (ip && ip->text() != text)
+    errors.push_back(invalidError(path, text, fmt::format("must be in canonical form ({})", quote(ip->text()))));
+}
+
+void checkCanonicalCidr(FieldErrors& errors, const FieldPath& path, std::string_view text) {
+  size_t before = errors.size();
+  checkCidr(errors, path, text);
+  auto prefix = errors.size() == before ? IpPrefix::parse(text) : std::nullopt;
+  if (prefix && prefix->text() != text)
+    errors.push_back(invalidError(path, text, fmt::format("must be in canonical form ({})", quote(prefix->text()))));
 }
 
 }  // namespace knarr::apiserver

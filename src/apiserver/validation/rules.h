@@ -101,6 +101,9 @@ void checkIp(FieldErrors& errors, const FieldPath& path, std::string_view text);
 // An address that traffic may be sent to.
 void checkEndpointIp(FieldErrors& errors, const FieldPath& path, std::string_view text);
 void checkCidr(FieldErrors& errors, const FieldPath& path, std::string_view text);
+// The same for fields that take one form of each address and range only.
+void checkCanonicalIp(FieldErrors& errors, const FieldPath& path, std::string_view text);
+void checkCanonicalCidr(FieldErrors& errors, const FieldPath& path, std::string_view text);
 
 // JSON of a map and of a list of texts, as messages print them.
 std::string printMap(const schema::StringMap& map);

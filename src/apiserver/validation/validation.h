@@ -62,6 +62,14 @@ FieldErrors validateNewIngress(const schema::Mut<>& object);
 FieldErrors validateIngressClass(const schema::Mut<>& object);
 FieldErrors validateIngressClassUpdate(const schema::Mut<>& object, const schema::Ref<>& old);
 
+// service_range_validation.cc
+FieldErrors validateIpAddress(const schema::Mut<>& object);
+FieldErrors validateIpAddressUpdate(const schema::Mut<>& object, const schema::Ref<>& old);
+FieldErrors validateServiceCidr(const schema::Mut<>& object);
+FieldErrors validateServiceCidrUpdate(const schema::Mut<>& object, const schema::Ref<>& old);
+// The rule for the name of an IPAddress: the canonical text of one.
+std::vector<std::string> ipAddressName(std::string_view name);
+
 // pod_update_validation.cc
 FieldErrors validatePodUpdate(const schema::Mut<>& object, const schema::Ref<>& old);
 FieldErrors validatePodStatusUpdate(const schema::Mut<>& object, const schema::Ref<>& old);
