@@ -139,6 +139,31 @@ TEST_F(HttpResourcesTest, eventsInBothGroups) {
   EXPECT_EQ(get("/api/v1/namespaces/default/events/e").status, 404);
 }
 
+TEST_F(HttpResourcesTest, templateGenerationsOfDaemonSets) {
+  std::string sets = "/apis/apps/v1/namespaces/default/daemonsets";
+  auto says = [](const HttpAnswer& answer, int generation) {
+    return answer.body.find(fmt::format(R"("deprecated.daemonset.template.generation":"{}")", generation)) != std::string::npos;
+  };
+  auto made = post(sets, R"({"metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"a":"b"}},
+      "template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})");
+  ASSERT_EQ(made.status, 201) << made.body;
+  EXPECT_TRUE(says(made, 1)) << made.body;
+  struct Row {
+    const char *what, *path, *body;
+    int generation, templateGeneration;
+  };
+  for (const Row& row :
+       {Row{"the template", "", R"({"spec":{"template":{"spec":{"hostNetwork":true}}}})", 2, 2},
+        Row{"the rest of the spec", "", R"({"spec":{"minReadySeconds":3}})", 3, 2},
+        Row{"a client's number", "", R"({"metadata":{"annotations":{"deprecated.daemonset.template.generation":"9"}}})", 3, 2},
+        Row{"all annotations gone", "", R"({"metadata":{"annotations":null}})", 3, 2},
+        Row{"the status", "/status", R"({"metadata":{"annotations":null},"status":{"numberReady":1}})", 3, 2}}) {
+    auto changed = patch(sets + "/d" + row.path, "merge-patch+json", row.body);
+    EXPECT_EQ(field(changed, "metadata.generation"), std::to_string(row.generation)) << row.what << changed.body;
+    EXPECT_TRUE(says(changed, row.templateGeneration)) << row.what << changed.body;
+  }
+}
+
 TEST_F(HttpResourcesTest, deviceRequestsMoveBetweenVersions) {
   std::string old = "/apis/resource.k8s.io/v1beta1/namespaces/default/resourceclaims";
   auto made = post(old, R"({"metadata":{"name":"c"},"spec":{"devices":{"requests":[{"name":"r","deviceClassName":"gpu"}]}}})");

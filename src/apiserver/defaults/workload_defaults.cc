@@ -43,6 +43,10 @@ void daemonSetDefaults(Mut<>& object) {
   }
   setIfAbsent(spec.revisionHistoryLimit, int32_t{10});
   setPodSpecDefaults(spec.template_.spec, object.arena());
+  // In this version the generation of the template is an annotation, so it always stands there.
+  auto& annotations = schema::metadataOf(object).annotations;
+  constexpr std::string_view kTemplateGeneration = "deprecated.daemonset.template.generation";
+  if (!annotations.find(kTemplateGeneration)) schema::set(annotations, object.arena(), kTemplateGeneration, "0");
 }
 
 void statefulSetDefaults(Mut<>& object) {

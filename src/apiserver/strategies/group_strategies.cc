@@ -1,10 +1,14 @@
 // Strategies of the groups with a name. Source: pkg/registry/<group>/<resource>/strategy.go.
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "api/apps_v1.h"
 #include "api/certificates_v1.h"
 #include "api/meta_v1.h"
 #include "apiserver/strategies/strategies.h"
 #include "apiserver/validation/validation.h"
+#include "base/strings.h"
 #include "schema/layout.h"
 
 namespace knarr::apiserver {
@@ -114,6 +118,34 @@ Strategy signingRequestStrategy() {
   return strategy;
 }
 
+// How often the template of a daemon set changed, an annotation of v1. Clients do not write it.
+// Source: pkg/registry/apps/daemonset/strategy.go; pkg/apis/apps/v1/conversion.go.
+constexpr std::string_view kTemplateGeneration = "deprecated.daemonset.template.generation";
+
+int64_t templateGenerationOf(const metav1::ObjectMeta& metadata) {
+  const schema::Str* text = metadata.annotations.find(kTemplateGeneration);
+  return std::max<int64_t>(1, text ? parseInt(*text).value_or(1) : 1);
+}
+
+void setTemplateGeneration(Mut<>& object, int64_t generation) {
+  schema::set(schema::metadataOf(object).annotations, object.arena(), kTemplateGeneration, fmt::format("{}", generation));
+}
+
+void prepareDaemonSet(Mut<>& object, const WriteContext&) {
+  setTemplateGeneration(object, templateGenerationOf(schema::metadataOf(object)));
+}
+
+void prepareDaemonSetUpdate(Mut<>& object, const Ref<>& oldObject, const WriteContext&) {
+  Ref<appsv1::DaemonSet> old(oldObject);
+  const auto& now = static_cast<const appsv1::DaemonSet*>(object.root())->spec.template_;
+  bool same = schema::deepEqual(schema::typeInfoOf<corev1::PodTemplateSpec>(), &now, &old->spec.template_);
+  setTemplateGeneration(object, templateGenerationOf(old->metadata) + (same ? 0 : 1));
+}
+
+void prepareDaemonSetStatus(Mut<>& object, const Ref<>& old, const WriteContext&) {
+  setTemplateGeneration(object, templateGenerationOf(schema::metadataOf(old)));
+}
+
 // What a job's pods are told apart by. Source: pkg/registry/batch/job/strategy.go, generateSelector.
 void prepareJob(Mut<>& object, const WriteContext&) { generateJobSelector(object); }
 
@@ -129,6 +161,9 @@ void addApps(StrategyTable& table) {
   table["apps/statefulsets"].validateName = isDns1123Label;
   table["apps/statefulsets"].validateCreate = validateNewStatefulSet;
   table["apps/daemonsets"] = withSpec(validateDaemonSet, validateWorkloadUpdate);
+  table["apps/daemonsets"].prepareForCreate = prepareDaemonSet;
+  table["apps/daemonsets"].prepareForUpdate = prepareDaemonSetUpdate;
+  table["apps/daemonsets"].prepareForStatusUpdate = prepareDaemonSetStatus;
   table["apps/controllerrevisions"] = withoutGeneration(validateControllerRevision, validateControllerRevisionUpdate);
   table["batch/jobs"] = withSpec(validateJob, validateJobUpdate);
   table["batch/jobs"].prepareForCreate = prepareJob;
