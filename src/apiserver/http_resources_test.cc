@@ -134,6 +134,13 @@ TEST_F(HttpResourcesTest, eventsInBothGroups) {
   auto found = get("/apis/events.k8s.io/v1/events?fieldSelector=regarding.name%3Dp");
   EXPECT_EQ(field(found, "items.0.metadata.name"), "e") << found.body;
   EXPECT_EQ(field(get("/apis/events.k8s.io/v1/events?fieldSelector=regarding.name%3Dq"), "items"), "[]");
+  auto reported =
+      post("/apis/events.k8s.io/v1/namespaces/default/events",
+           R"({"metadata":{"name":"r"},"eventTime":"2026-01-02T03:04:05.000000Z","action":"Do","reason":"R","type":"Normal",
+      "regarding":{"namespace":"default"},"reportingController":"c","reportingInstance":"i"})");
+  ASSERT_EQ(reported.status, 201) << reported.body;
+  auto bySource = get("/api/v1/events?fieldSelector=source%3Dc");
+  EXPECT_EQ(field(bySource, "items.0.metadata.name"), "r") << "who reports counts as the source when none is named";
   auto removed = ask("admin", "DELETE", "/apis/events.k8s.io/v1/namespaces/default/events/e");
   EXPECT_EQ(removed.status, 200);
   EXPECT_EQ(get("/api/v1/namespaces/default/events/e").status, 404);

@@ -280,17 +280,17 @@ Result<Selection> Registry::select(const ServedResource& resource, std::string n
       selection.name = term.value;
       continue;
     }
-    std::string_view path;
+    std::string_view path, otherwise;
     if (term.field == "metadata.name" || (term.field == "metadata.namespace" && resource.info->namespaced)) path = term.field;
     for (const auto& field : resource.strategy->selectableFields)
-      if (field.name == term.field) path = field.path;
+      if (field.name == term.field) path = field.path, otherwise = field.otherwise;
     if (path.empty())
       return fail(
           Reason::BadRequest,
           resource.strategy->selectableFields.empty()
               ? fmt::format("{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", quote(term.field))
               : fmt::format("field label not supported: {}", term.field));
-    selection.fields.push_back({std::string(path), term.value, term.equal});
+    selection.fields.push_back({std::string(path), std::string(otherwise), term.value, term.equal});
   }
   return selection;
 }
@@ -300,8 +300,11 @@ bool Selection::matches(const Ref<>& object) const {
   if (!nameSpace.empty() && metadata.namespace_ != nameSpace) return false;
   if (!name.empty() && metadata.name != name) return false;
   if (!labels.matches(metadata.labels)) return false;
-  for (const FieldTerm& term : fields)
-    if ((fieldText(object.type(), object.root(), term.path) == term.value) != term.equal) return false;
+  for (const FieldTerm& term : fields) {
+    std::string text = fieldText(object.type(), object.root(), term.path);
+    if (text.empty() && !term.otherwise.empty()) text = fieldText(object.type(), object.root(), term.otherwise);
+    if ((text == term.value) != term.equal) return false;
+  }
   return true;
 }
 

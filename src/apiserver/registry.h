@@ -65,6 +65,7 @@ struct Selection {
   apimachinery::LabelSelector labels;
   struct FieldTerm {
     std::string path;
+    std::string otherwise;  // the path of what counts when nothing is there
     std::string value;
     bool equal;
   };

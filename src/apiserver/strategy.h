@@ -58,10 +58,12 @@ struct Strategy {
   std::vector<Subresource> subresources;
   // The rule for metadata.name; a DNS subdomain when null.
   std::vector<std::string> (*validateName)(std::string_view name) = nullptr;
-  // Fields that selectors may name besides metadata.name and metadata.namespace: selector name, path in the object.
+  // Fields that selectors may name besides metadata.name and metadata.namespace: selector name, path in the object, and the
+  // path of what counts when nothing is there.
   struct SelectableField {
     std::string_view name;
     std::string_view path;
+    std::string_view otherwise = {};
   };
   std::vector<SelectableField> selectableFields;
   Generation generation = Generation::Never;

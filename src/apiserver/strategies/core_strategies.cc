@@ -142,7 +142,7 @@ Strategy eventStrategy() {
                                {"involvedObject.fieldPath", "involvedObject.fieldPath"},
                                {"reason", "reason"},
                                {"reportingComponent", "reportingComponent"},
-                               {"source", "source.component"},
+                               {"source", "source.component", "reportingComponent"},
                                {"type", "type"}};
   return strategy;
 }
