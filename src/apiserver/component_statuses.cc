@@ -55,6 +55,7 @@ Task<Result<void>> answer(HttpCallPtr call, const RequestInfo& info, const std::
 }  // namespace
 
 Task<void> handleComponentStatuses(HttpCallPtr call, RequestInfo info, std::vector<Probe> probes) {
+  call->context->warnings.emplace_back("v1 ComponentStatus is deprecated in v1.19+");
   auto done = co_await answer(call, info, probes);
   if (!done && !call->exchange->responseStarted()) co_await respondError(call, std::move(done).error());
 }

@@ -267,9 +267,18 @@ Task<Result<void>> handlePatch(RestCallPtr rest) {
   co_return Result<void>();
 }
 
+// Jobs leave their pods behind unless told otherwise. Source: pkg/registry/batch/job/storage.
+void warnOfOrphans(const RestCall& rest, const client::DeleteOptions& options) {
+  if (rest.resource->group == "batch" && rest.resource->resource == "jobs" && options.propagationPolicy.empty())
+    rest.call->context->warnings.emplace_back(
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+        "propagationPolicy=Orphan to suppress this warning");
+}
+
 Task<Result<void>> handleDelete(RestCallPtr rest) {
   std::string body = CO_TRY(co_await readRequestBody(rest->call));
   client::DeleteOptions options = CO_TRY(deleteOptionsOf(rest->query, rest->request().headers.get("Content-Type"), body));
+  warnOfOrphans(*rest, options);
   Registry::Deleted deleted =
       CO_TRY(co_await rest->api->remove(rest->call->context, *rest->resource, rest->info.nameSpace, rest->info.name, options));
   if (deleted.removed && !rest->served->strategy->returnDeletedObject && !rest->resource->deleteReturnsObject) {
@@ -285,6 +294,7 @@ Task<Result<void>> handleDeleteCollection(RestCallPtr rest) {
   std::string body = CO_TRY(co_await readRequestBody(rest->call));
   client::DeleteOptions options = CO_TRY(deleteOptionsOf(rest->query, rest->request().headers.get("Content-Type"), body));
   options.preconditionResourceVersion.clear();
+  warnOfOrphans(*rest, options);
   client::ListOptions selection = CO_TRY(listOptionsOf(rest->query, false));
   ListResult list = CO_TRY(
       co_await rest->api->removeCollection(rest->call->context, *rest->resource, rest->info.nameSpace, options, selection));
@@ -304,6 +314,14 @@ Result<void> checkIncludeObject(const RestCall& rest) {
                           quote(asked)));
 }
 
+// What a use of the resource is answered with besides; nothing for most.
+// Source: k8s.io/api/core/v1/zz_generated.prerelease-lifecycle.go; apiserver/pkg/endpoints/deprecation.
+std::string_view deprecationOf(const schema::ResourceInfo& resource) {
+  if (resource.group.empty() && resource.resource == "endpoints")
+    return "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+  return {};
+}
+
 Task<Result<void>> dispatch(RestCallPtr rest) {
   const std::string& verb = rest->info.verb;
   const std::string& method = rest->request().method;
@@ -319,6 +337,7 @@ Task<Result<void>> dispatch(RestCallPtr rest) {
                    ((onItem || onCollection) && rest->resource->namespaced && rest->info.nameSpace.empty());
   if (misplaced) co_return fail(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
   CO_TRY(checkIncludeObject(*rest));
+  if (std::string_view text = deprecationOf(*rest->resource); !text.empty()) rest->call->context->warnings.emplace_back(text);
   if (verb == "get") co_return co_await handleGet(rest);
   if (verb == "list") co_return co_await handleList(rest);
   if (verb == "watch") co_return co_await handleWatch(rest);

@@ -171,6 +171,26 @@ TEST_F(HttpResourcesTest, templateGenerationsOfDaemonSets) {
   }
 }
 
+TEST_F(HttpResourcesTest, warnings) {
+  auto warning = [](const HttpAnswer& answer) { return std::string(answer.headers.get("Warning")); };
+  constexpr std::string_view kEndpoints =
+      R"(299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")";
+  EXPECT_EQ(warning(get("/api/v1/namespaces/default/endpoints/kubernetes")), kEndpoints);
+  EXPECT_EQ(warning(get("/api/v1/endpoints")), kEndpoints);
+  EXPECT_EQ(warning(get("/api/v1/namespaces/default/endpoints/absent")), kEndpoints);
+  EXPECT_EQ(warning(get("/api/v1/componentstatuses")), R"(299 - "v1 ComponentStatus is deprecated in v1.19+")");
+  EXPECT_EQ(warning(get("/api/v1/namespaces/default/services/kubernetes")), "");
+  std::string jobs = "/apis/batch/v1/namespaces/default/jobs";
+  auto remove = [&](const std::string& target) { return warning(ask("admin", "DELETE", target)); };
+  constexpr std::string_view kOrphans =
+      R"(299 - "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set )"
+      R"(propagationPolicy=Orphan to suppress this warning")";
+  EXPECT_EQ(remove(jobs + "/absent"), kOrphans);
+  EXPECT_EQ(remove(jobs), kOrphans);
+  EXPECT_EQ(remove(jobs + "/absent?propagationPolicy=Background"), "");
+  EXPECT_EQ(remove("/apis/apps/v1/namespaces/default/deployments/absent"), "");
+}
+
 TEST_F(HttpResourcesTest, deviceRequestsMoveBetweenVersions) {
   std::string old = "/apis/resource.k8s.io/v1beta1/namespaces/default/resourceclaims";
   auto made = post(old, R"({"metadata":{"name":"c"},"spec":{"devices":{"requests":[{"name":"r","deviceClassName":"gpu"}]}}})");
