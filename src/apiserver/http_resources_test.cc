@@ -232,6 +232,38 @@ TEST_F(HttpResourcesTest, limitsFillInAndRefuse) {
                "pods \"r\" is forbidden: cpu max limit to request ratio per Container is 4, but provided ratio is 10.000000");
 }
 
+TEST_F(HttpResourcesTest, podsBeginWithWhatTheirSpecSays) {
+  std::string pods = "/api/v1/namespaces/default/pods", containers = R"("containers":[{"name":"c","image":"i"}])";
+  auto gated = post(pods, pod("gated", R"("schedulingGates":[{"name":"a"}],)" + containers));
+  EXPECT_EQ(field(gated, "status.conditions.0.type"), "PodScheduled") << gated.body;
+  EXPECT_EQ(field(gated, "status.conditions.0.status"), "False");
+  EXPECT_EQ(field(gated, "status.conditions.0.reason"), "SchedulingGated");
+  EXPECT_EQ(field(gated, "status.conditions.0.message"), "Scheduling is blocked due to non-empty scheduling gates");
+  EXPECT_EQ(field(post(pods, pod("free")), "status.conditions.0.type"), "");
+
+  constexpr std::string_view kTerm = R"({{"topologyKey":"t","matchLabelKeys":["app","absent"],"mismatchLabelKeys":["tier"],)"
+                                     R"("labelSelector":{{"matchLabels":{{"{}":"a"}}}}}})";
+  auto withTerm = [&](std::string_view selected) {
+    return fmt::format(R"("affinity":{{"podAntiAffinity":{{"requiredDuringSchedulingIgnoredDuringExecution":[{}]}}}},
+        "topologySpreadConstraints":[{{"maxSkew":1,"topologyKey":"t","whenUnsatisfiable":"DoNotSchedule",
+        "matchLabelKeys":["app"],"labelSelector":{{}}}}],{})",
+                       fmt::format(kTerm, selected), containers);
+  };
+  auto spread = post(pods, pod("spread", withTerm("x"), R"("app":"a","tier":"1")"));
+  ASSERT_EQ(spread.status, 201) << spread.body;
+  std::string term =
+      "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution.0.labelSelector.matchExpressions";
+  EXPECT_EQ(field(spread, term),
+            R"([{"key":"app","operator":"In","values":["a"]},{"key":"tier","operator":"NotIn","values":["1"]}])");
+  EXPECT_EQ(field(spread, "spec.topologySpreadConstraints.0.labelSelector.matchExpressions"),
+            R"([{"key":"app","operator":"In","values":["a"]}])");
+  auto twice = post(pods, pod("twice", withTerm("app")));
+  EXPECT_EQ(twice.status, 422);
+  EXPECT_NE(field(twice, "message").find("[0]: Invalid value: \"app\": exists in both matchLabelKeys and labelSelector"),
+            std::string::npos)
+      << twice.body;
+}
+
 TEST_F(HttpResourcesTest, systemPriorityClasses) {
   EXPECT_EQ(field(get("/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical"), "value"), "2000001000");
   auto first =

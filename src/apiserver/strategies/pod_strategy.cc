@@ -19,11 +19,50 @@ int64_t podGracePeriod(const Ref<>& object, std::optional<int64_t> asked) {
   return pod->spec.nodeName.empty() || finished ? 0 : grace;
 }
 
+// The pod's own values of some labels, as requirements of a selector that names only their keys. Keys that the pod lacks say
+// nothing. Source: applyMatchLabelKeysAndMismatchLabelKeys.
+void addOwnLabels(Mut<>& object, metav1::LabelSelector& selector, const schema::List<Str>& keys, std::string_view op) {
+  for (Str key : keys) {
+    const Str* value = schema::metadataOf(object).labels.find(key);
+    if (!value) continue;
+    auto& requirement = selector.matchExpressions.append(object.arena());
+    requirement.key = key;
+    requirement.operator_ = op;
+    requirement.values.append(object.arena()) = *value;
+  }
+}
+
+void addOwnLabels(Mut<>& object, corev1::PodAffinityTerm& term) {
+  if (!term.labelSelector) return;
+  addOwnLabels(object, *term.labelSelector, term.matchLabelKeys, "In");
+  addOwnLabels(object, *term.labelSelector, term.mismatchLabelKeys, "NotIn");
+}
+
+template <class PodAffinity>
+void addOwnLabels(Mut<>& object, PodAffinity* affinity) {
+  if (!affinity) return;
+  for (auto& term : affinity->requiredDuringSchedulingIgnoredDuringExecution) addOwnLabels(object, term);
+  for (auto& term : affinity->preferredDuringSchedulingIgnoredDuringExecution) addOwnLabels(object, term.podAffinityTerm);
+}
+
 void preparePod(Mut<>& object, const WriteContext&) {
   auto& pod = *static_cast<corev1::Pod*>(object.root());
   pod.status = {};
   pod.status.phase = "Pending";
   pod.status.qosClass = podQosClass(pod);
+  if (!pod.spec.schedulingGates.empty()) {
+    auto& condition = pod.status.conditions.append(object.arena());
+    condition.type = "PodScheduled";
+    condition.status = "False";
+    condition.reason = "SchedulingGated";
+    condition.message = "Scheduling is blocked due to non-empty scheduling gates";
+  }
+  if (pod.spec.affinity) {
+    addOwnLabels(object, pod.spec.affinity->podAffinity);
+    addOwnLabels(object, pod.spec.affinity->podAntiAffinity);
+  }
+  for (auto& constraint : pod.spec.topologySpreadConstraints)
+    if (constraint.labelSelector) addOwnLabels(object, *constraint.labelSelector, constraint.matchLabelKeys, "In");
 }
 
 void preparePodUpdate(Mut<>& object, const Ref<>& old, const WriteContext&) {

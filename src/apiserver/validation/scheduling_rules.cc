@@ -67,6 +67,21 @@ void checkMatchKeys(FieldErrors& errors, const FieldPath& path, const schema::Li
     for (const std::string& message : isQualifiedName(keys[k])) errors.push_back(invalidError(path.index(k), keys[k], message));
 }
 
+// A key of matchLabelKeys stands in the selector once: where the server put it. Source:
+// validateMatchLabelKeysAndMismatchLabelKeys.
+void checkSelectorHasOnce(FieldErrors& errors, const FieldPath& path, const schema::List<Str>& keys,
+                          const metav1::LabelSelector* selector) {
+  if (!selector) return;
+  std::set<std::string_view> seen;
+  for (const auto& [key, value] : selector->matchLabels) seen.insert(key);
+  for (const auto& requirement : selector->matchExpressions) {
+    bool again = !seen.insert(requirement.key).second;
+    for (size_t k = 0; k < keys.size(); ++k)
+      if (again && keys[k] == requirement.key)
+        errors.push_back(invalidError(path.index(k), requirement.key, "exists in both matchLabelKeys and labelSelector"));
+  }
+}
+
 void checkPodTerm(FieldErrors& errors, const FieldPath& path, const corev1::PodAffinityTerm& term) {
   checkLabelSelector(errors, path.child("labelSelector"), term.labelSelector);
   checkLabelSelector(errors, path.child("namespaceSelector"), term.namespaceSelector);
@@ -75,6 +90,7 @@ void checkPodTerm(FieldErrors& errors, const FieldPath& path, const corev1::PodA
       errors.push_back(invalidError(path.child("namespace"), nameSpace, message));
   checkMatchKeys(errors, path.child("matchLabelKeys"), term.matchLabelKeys, term.labelSelector);
   checkMatchKeys(errors, path.child("mismatchLabelKeys"), term.mismatchLabelKeys, term.labelSelector);
+  checkSelectorHasOnce(errors, path, term.matchLabelKeys, term.labelSelector);
   for (size_t k = 0; k < term.matchLabelKeys.size(); ++k)
     for (Str other : term.mismatchLabelKeys)
       if (other == term.matchLabelKeys[k])
@@ -154,6 +170,7 @@ void checkTopologySpread(FieldErrors& errors, const FieldPath& path,
     checkOneOf(errors, at.child("nodeAffinityPolicy"), one.nodeAffinityPolicy, {"Honor", "Ignore"});
     checkOneOf(errors, at.child("nodeTaintsPolicy"), one.nodeTaintsPolicy, {"Honor", "Ignore"});
     checkMatchKeys(errors, at.child("matchLabelKeys"), one.matchLabelKeys, one.labelSelector);
+    checkSelectorHasOnce(errors, at.child("matchLabelKeys"), one.matchLabelKeys, one.labelSelector);
     checkLabelSelector(errors, at.child("labelSelector"), one.labelSelector);
   }
 }

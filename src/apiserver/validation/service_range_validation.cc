@@ -26,8 +26,8 @@ void checkRanges(FieldErrors& errors, const FieldPath& path, const networkingv1:
     return;
   }
   if (ranges.size() > 2) {
-    errors.push_back(
-        apimachinery::invalidValueError(path, fmt::format("{{\"CIDRs\":{}}}", printList(ranges)), "may only hold up to 2 values"));
+    errors.push_back(apimachinery::invalidValueError(path, fmt::format("{{\"CIDRs\":{}}}", printList(ranges)),
+                                                     "may only hold up to 2 values"));
     return;
   }
   for (size_t i = 0; i < ranges.size(); ++i) checkCanonicalCidr(errors, path.index(i), ranges[i]);
