@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "api/meta_v1.h"
 #include "apiserver/registry_write.h"
 #include "apiserver/served_resources.h"
@@ -24,6 +26,16 @@ Result<void> checkKeySegment(std::string_view what, std::string_view text) {
   for (const std::string& message : apimachinery::isPathSegmentName(text))
     return fail(Reason::BadRequest, fmt::format("{} parameter invalid: {}: {}", what, quote(text), message));
   return {};
+}
+
+// More than an answer's headers carry is not collected.
+constexpr size_t kWarningsMax = 4096;
+
+// What the kind has to say about the object; an update that is tried again says it once.
+void addWarnings(const ServedResource& resource, const Mut<>& object, const Ref<>& old, std::vector<std::string>& to) {
+  if (!resource.strategy->warnings) return;
+  for (std::string& text : resource.strategy->warnings(object, old))
+    if (to.size() < kWarningsMax && std::find(to.begin(), to.end(), text) == to.end()) to.push_back(std::move(text));
 }
 
 }  // namespace
@@ -104,6 +116,7 @@ Task<Result<Ref<>>> Registry::create(ContextPtr context, const ServedResource& r
         &context->user,    options.dryRun};
     CO_TRY(co_await admission_.admit(attributes));
     CO_TRY(beforeCreate(resource, nameSpace, object, WriteContext{&context->user, moment.unixSeconds}));
+    addWarnings(resource, object, {}, context->warnings);
     CO_TRY(co_await admission_.validate(attributes));
     std::string name(schema::metadataOf(object).name);
     std::string key = keyFor(resource, nameSpace, name);
@@ -178,6 +191,7 @@ Task<Result<Ref<>>> Registry::update(ContextPtr context, const ServedResource& r
                                    &context->user,    options.dryRun};
     CO_TRY(co_await admission_.admit(attributes));
     CO_TRY(beforeUpdate(resource, subresource, next, old, WriteContext{&context->user, env_.clock.unixSeconds()}));
+    if (subresource.empty()) addWarnings(resource, next, old, context->warnings);
     CO_TRY(co_await admission_.validate(attributes));
     // A write that changes nothing is not made.
     schema::metadataOf(next).resourceVersion = next.str(before.resourceVersion);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "api/meta_v1.h"
 #include "apiserver/conversion/conversion.h"
 #include "apiserver/served_resources.h"
@@ -16,12 +18,43 @@ namespace {
 
 constexpr std::string_view kProtobuf = "application/vnd.kubernetes.protobuf";
 
+// All warnings while they are short; else as much as fits of the beginning of each.
+// Source: k8s.io/apiserver/pkg/endpoints/filters/warning.go.
+constexpr size_t kWarningRunesMax = 4096, kWarningRunesEachMax = 256;
+
+size_t runesOf(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+std::string_view firstRunes(std::string_view text, size_t most) {
+  size_t runes = 0, at = 0;
+  for (; at < text.size(); ++at)
+    if ((text[at] & 0xc0) != 0x80 && runes++ == most) break;
+  return text.substr(0, at);
+}
+
+bool fitsHeader(std::string_view text) {
+  return isValidUtf8(text) && std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+void addWarningHeaders(wire::Headers& headers, const std::vector<std::string>& warnings) {
+  size_t total = 0, written = 0;
+  for (const std::string& text : warnings) total += runesOf(text);
+  for (std::string_view text : warnings) {
+    if (!fitsHeader(text)) continue;
+    if (total > kWarningRunesMax) text = firstRunes(text, kWarningRunesEachMax);
+    headers.add("Warning", fmt::format("299 - {}", quote(text)));
+    written += runesOf(text);
+    if (written >= kWarningRunesMax) return;
+  }
+}
+
 wire::Headers commonHeaders(const HttpCall& call, std::string contentType) {
   wire::Headers headers;
   headers.add("Audit-Id", call.auditId);
   headers.add("Cache-Control", "no-cache, private");
   headers.add("Content-Type", std::move(contentType));
-  for (const std::string& warning : call.context->warnings) headers.add("Warning", fmt::format("299 - {}", quote(warning)));
+  addWarningHeaders(headers, call.context->warnings);
   return headers;
 }
 

@@ -49,6 +49,8 @@ struct Strategy {
   Validate validateCreate = nullptr;  // besides, on create only
   ValidateUpdate validateUpdate = nullptr;
   ValidateUpdate validateStatusUpdate = nullptr;
+  // What a valid object says that its writer should know of; `old` is null when it is new. Not asked about subresources.
+  std::vector<std::string> (*warnings)(const Mut<>& object, const Ref<>& old) = nullptr;
   // Subresources that write the object and are neither status nor scale: what each may change, and its rules.
   struct Subresource {
     std::string_view name;

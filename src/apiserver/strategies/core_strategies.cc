@@ -3,6 +3,7 @@
 #include "api/meta_v1.h"
 #include "apiserver/strategies/strategies.h"
 #include "apiserver/validation/validation.h"
+#include "apiserver/warnings/warnings.h"
 #include "schema/layout.h"
 
 namespace knarr::apiserver {
@@ -200,6 +201,7 @@ void addCoreStrategies(StrategyTable& table) {
   table["events.k8s.io/events"] = eventsGroupStrategy();
   table["namespaces"] = namespaceStrategy();
   table["services"] = serviceStrategy();
+  table["services"].warnings = serviceWarnings;
   table["nodes"] = nodeStrategy();
   Strategy& endpoints = table["endpoints"];
   endpoints.storagePrefix = "services/endpoints";
@@ -210,6 +212,7 @@ void addCoreStrategies(StrategyTable& table) {
   controllers.storagePrefix = "controllers";
   controllers.garbageCollection = GarbageCollectionPolicy::OrphanDependents;
   controllers.validate = validateReplicationController;
+  controllers.warnings = workloadWarnings;
   controllers.selectableFields = {{"status.replicas", "status.replicas"}};
   Strategy& accounts = table["serviceaccounts"];
   accounts.prepareForCreate = prepareServiceAccount;
@@ -226,6 +229,7 @@ void addCoreStrategies(StrategyTable& table) {
   Strategy& templates = table["podtemplates"];
   templates.generation = Generation::OutsideMetadata;
   templates.validate = validatePodTemplateObject;
+  templates.warnings = workloadWarnings;
   templates.returnDeletedObject = true;
   addVolumeStrategies(table);
   addQuotaStrategies(table);

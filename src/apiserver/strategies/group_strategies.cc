@@ -8,6 +8,7 @@
 #include "api/meta_v1.h"
 #include "apiserver/strategies/strategies.h"
 #include "apiserver/validation/validation.h"
+#include "apiserver/warnings/warnings.h"
 #include "base/strings.h"
 #include "schema/layout.h"
 
@@ -171,6 +172,9 @@ void addApps(StrategyTable& table) {
   table["batch/jobs"].selectableFields = {{"status.successful", "status.succeeded"}};
   table["batch/cronjobs"] = withSpec(validateCronJob);
   table["batch/cronjobs"].validateCreate = validateNewCronJob;
+  for (const char* name :
+       {"apps/deployments", "apps/replicasets", "apps/statefulsets", "apps/daemonsets", "batch/jobs", "batch/cronjobs"})
+    table[name].warnings = workloadWarnings;
   table["autoscaling/horizontalpodautoscalers"] = withoutGeneration(validateHorizontalPodAutoscaler);
   table["policy/poddisruptionbudgets"] = withSpec(validatePodDisruptionBudget);
   table["policy/poddisruptionbudgets"].validateStatusUpdate = validatePodDisruptionBudgetStatusUpdate;
@@ -194,6 +198,7 @@ void addNetworking(StrategyTable& table) {
   table["networking.k8s.io/ingresses"] = withSpec(validateIngress);
   table["networking.k8s.io/ingresses"].storagePrefix = "ingress";
   table["networking.k8s.io/ingresses"].validateCreate = validateNewIngress;
+  table["networking.k8s.io/ingresses"].warnings = ingressWarnings;
   table["networking.k8s.io/ingressclasses"] = withSpec(validateIngressClass, validateIngressClassUpdate);
   table["networking.k8s.io/networkpolicies"] = withSpec(validateNetworkPolicy);
   table["networking.k8s.io/ipaddresses"] = withoutGeneration(validateIpAddress, validateIpAddressUpdate);
@@ -202,6 +207,7 @@ void addNetworking(StrategyTable& table) {
   table["networking.k8s.io/servicecidrs"].statusKeepsMetadata = true;
   table["discovery.k8s.io/endpointslices"] = withSpec(validateEndpointSlice, validateEndpointSliceUpdate);
   table["discovery.k8s.io/endpointslices"].generation = Generation::OutsideMetadata;
+  table["discovery.k8s.io/endpointslices"].warnings = endpointSliceWarnings;
 }
 
 void addStorage(StrategyTable& table) {

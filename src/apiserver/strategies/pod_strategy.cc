@@ -3,6 +3,7 @@
 #include "api/meta_v1.h"
 #include "apiserver/strategies/strategies.h"
 #include "apiserver/validation/validation.h"
+#include "apiserver/warnings/warnings.h"
 #include "schema/layout.h"
 
 namespace knarr::apiserver {
@@ -140,6 +141,7 @@ Strategy podStrategy() {
   strategy.validateCreate = validateNewPod;
   strategy.validateUpdate = validatePodUpdate;
   strategy.validateStatusUpdate = validatePodStatusUpdate;
+  strategy.warnings = podWarnings;
   strategy.subresources = {{"ephemeralcontainers", prepareEphemeralContainers, validateEphemeralContainersUpdate},
                            {"resize", prepareResize, validatePodResize}};
   strategy.gracePeriodSeconds = podGracePeriod;
