@@ -47,6 +47,12 @@ void mergeConditions(Mut<Pod>& merged, const corev1::PodStatus& api, const corev
   }
 }
 
+void keepPhase(Mut<Pod>& pod, const corev1::PodStatus& from) {
+  pod->status.phase = pod.str(from.phase);
+  pod->status.reason = pod.str(from.reason);
+  pod->status.message = pod.str(from.message);
+}
+
 }  // namespace
 
 bool isKubeletCondition(std::string_view type) {
@@ -72,11 +78,8 @@ Mut<Pod> mergePodStatus(const Ref<Pod>& apiPod, const corev1::PodStatus& status,
                      &claim, merged.arena());
   }
   if (api.startTime) out.startTime = api.startTime;
-  if (terminalPhase(out.phase) && !terminalPhase(api.phase) && couldHaveRunningContainers) {
-    out.phase = merged.str(api.phase);
-    out.reason = merged.str(api.reason);
-    out.message = merged.str(api.message);
-  }
+  bool early = terminalPhase(out.phase) && !terminalPhase(api.phase) && couldHaveRunningContainers;
+  if (early || (terminalPhase(api.phase) && out.phase != api.phase)) keepPhase(merged, api);
   if (terminalPhase(out.phase)) {
     schema::Str reason = out.phase == corev1::PodPhase::Succeeded ? schema::Str("PodCompleted") : schema::Str("PodFailed");
     for (PodCondition& condition : out.conditions) {
@@ -88,6 +91,14 @@ Mut<Pod> mergePodStatus(const Ref<Pod>& apiPod, const corev1::PodStatus& status,
   }
   if (schema::equal(out, api)) return {};
   return merged;
+}
+
+Mut<Pod> withOwnStatus(const Ref<Pod>& apiPod, const corev1::PodStatus& own) {
+  Mut<Pod> pod = schema::edit(apiPod);
+  schema::deepCopy(schema::typeInfoOf<corev1::PodStatus>(), &pod->status, &own, pod.arena());
+  mergeConditions(pod, apiPod->status, own);
+  if (terminalPhase(apiPod->status.phase)) keepPhase(pod, apiPod->status);
+  return pod;
 }
 
 StatusManager::StatusManager(env::Env environment, client::Client& client)
@@ -110,11 +121,7 @@ void StatusManager::set(Ref<Pod> pod) {
 Ref<Pod> StatusManager::withLatestStatus(const Ref<Pod>& apiPod) const {
   auto found = entries_.find(std::string(apiPod->metadata.uid));
   if (found == entries_.end() || !found->second.pod) return apiPod;
-  const corev1::PodStatus& own = found->second.pod->status;
-  Mut<Pod> pod = schema::edit(apiPod);
-  schema::deepCopy(schema::typeInfoOf<corev1::PodStatus>(), &pod->status, &own, pod.arena());
-  mergeConditions(pod, apiPod->status, own);
-  return std::move(pod).publish();
+  return withOwnStatus(apiPod, found->second.pod->status).publish();
 }
 
 void StatusManager::terminated(Ref<Pod> pod) {

@@ -51,9 +51,13 @@ class StatusManager {
 };
 
 // What is sent for a pod: `status` of the kubelet merged into the API's object. Pure; a terminal
-// phase is held back while containers still run. Null when nothing differs.
+// phase is held back while containers still run, and one that the API shows already is never left, whoever
+// wrote it. Null when nothing differs.
 schema::Mut<corev1::Pod> mergePodStatus(const schema::Ref<corev1::Pod>& apiPod, const corev1::PodStatus& status,
                                         bool couldHaveRunningContainers);
+// The API's object with the kubelet's own status; conditions of others and a terminal phase are the API's.
+// Source: kubelet_pods.go, generateAPIPodStatus ("pods are not allowed to transition out of terminal phases").
+schema::Mut<corev1::Pod> withOwnStatus(const schema::Ref<corev1::Pod>& apiPod, const corev1::PodStatus& own);
 // PodScheduled, Ready and the like.
 bool isKubeletCondition(std::string_view type);
 

@@ -39,8 +39,9 @@ Warnings serviceWarnings(const Mut<>& object, const Ref<>&) {
   const auto& spec = service.spec;
   FieldPath path("spec");
   if (service.metadata.annotations.find("service.kubernetes.io/topology-aware-hints"))
-    out.emplace_back("annotation service.kubernetes.io/topology-aware-hints is deprecated, please use "
-                     "service.kubernetes.io/topology-mode instead");
+    out.emplace_back(
+        "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use "
+        "service.kubernetes.io/topology-mode instead");
   for (size_t i = 0; i < spec.clusterIPs.size(); ++i) warnOfIp(out, path.child("clusterIPs").index(i), spec.clusterIPs[i]);
   for (size_t i = 0; i < spec.externalIPs.size(); ++i) warnOfIp(out, path.child("externalIPs").index(i), spec.externalIPs[i]);
   warnOfIp(out, path.child("loadBalancerIP"), spec.loadBalancerIP);
@@ -55,7 +56,8 @@ Warnings serviceWarnings(const Mut<>& object, const Ref<>&) {
     out.emplace_back("spec.externalIPs is deprecated and may no longer be implemented in some clusters");
   }
   if (named && !spec.externalIPs.empty()) out.emplace_back("spec.externalIPs is ignored when spec.type is \"ExternalName\"");
-  if (!named && !spec.externalName.empty()) out.emplace_back("spec.externalName is ignored when spec.type is not \"ExternalName\"");
+  if (!named && !spec.externalName.empty())
+    out.emplace_back("spec.externalName is ignored when spec.type is not \"ExternalName\"");
   if (spec.trafficDistribution.valueOr("") == "PreferClose")
     out.emplace_back("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
   return out;

@@ -93,11 +93,11 @@ void warnOfAnnotations(Warnings& out, const FieldPath& path, const schema::Strin
     std::string_view key, text;
   };
   for (const Row& row :
-       {Row{"scheduler.alpha.kubernetes.io/critical-pod", "non-functional in v1.16+; use the \"priorityClassName\" field instead"},
+       {Row{"scheduler.alpha.kubernetes.io/critical-pod",
+            "non-functional in v1.16+; use the \"priorityClassName\" field instead"},
         Row{"security.alpha.kubernetes.io/sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"},
         Row{"security.alpha.kubernetes.io/unsafe-sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"}})
-    if (annotations.find(row.key))
-      out.push_back(fmt::format("{}: {}", path.child("annotations").key(row.key).str(), row.text));
+    if (annotations.find(row.key)) out.push_back(fmt::format("{}: {}", path.child("annotations").key(row.key).str(), row.text));
 }
 
 void warnOfVolumes(Warnings& out, const FieldPath& path, const corev1::PodSpec& spec) {
@@ -127,8 +127,8 @@ void warnOfBytes(Warnings& out, const FieldPath& path, const schema::Map<schema:
     if (name != "memory" && name != "ephemeral-storage") continue;
     auto amount = schema::parseQuantity(quantity.text);
     if (amount && amount->milliValue() % 1000 != 0)
-      out.push_back(fmt::format("{}: fractional byte value {} is invalid, must be an integer", path.key(name).str(),
-                                quote(quantity.text)));
+      out.push_back(
+          fmt::format("{}: fractional byte value {} is invalid, must be an integer", path.key(name).str(), quote(quantity.text)));
   }
 }
 
@@ -171,8 +171,8 @@ constexpr size_t kPortsOfOneNumberMax = 64;
 
 void warnOfPort(Warnings& out, Ports& ports, const std::string& path, const corev1::ContainerPort& port) {
   if (!port.hostIP.empty() && port.hostPort == 0)
-    out.push_back(fmt::format("{}: hostIP set without hostPort: {{Name:{} HostPort:0 ContainerPort:{} Protocol:{} HostIP:{}}}", path,
-                              port.name, port.containerPort, port.protocol, port.hostIP));
+    out.push_back(fmt::format("{}: hostIP set without hostPort: {{Name:{} HostPort:0 ContainerPort:{} Protocol:{} HostIP:{}}}",
+                              path, port.name, port.containerPort, port.protocol, port.hostIP));
   auto& others = ports.byNumber[fmt::format("{}/{}", port.containerPort, port.protocol)];
   for (const Ports::At& other : others) {
     bool sameHostPort = port.hostPort == other.port->hostPort;
@@ -187,9 +187,8 @@ void warnOfPort(Warnings& out, Ports& ports, const std::string& path, const core
   if (port.name.empty()) return;
   auto [first, fresh] = ports.byName.try_emplace(port.name, path);
   if (!fresh)
-    out.push_back(
-        fmt::format("{}: duplicate port name {} with {}, services and probes that select ports by name will use {}", path,
-                    quote(port.name), first->second, first->second));
+    out.push_back(fmt::format("{}: duplicate port name {} with {}, services and probes that select ports by name will use {}",
+                              path, quote(port.name), first->second, first->second));
 }
 
 template <class Container>
@@ -255,7 +254,8 @@ Warnings workloadWarnings(const Mut<>& object, const Ref<>& old) {
   const metav1::ObjectMeta& metadata = *schema::metadataOf(object.object());
   if (old && metadata.generation == schema::metadataOf(old).generation) return out;
   std::string_view kind = object.type().kind;
-  bool named = kind == "Deployment" || kind == "ReplicaSet" || kind == "ReplicationController" || kind == "Job" || kind == "CronJob";
+  bool named =
+      kind == "Deployment" || kind == "ReplicaSet" || kind == "ReplicationController" || kind == "Job" || kind == "CronJob";
   if (named && !old) warnOfName(out, metadata.name, "Pod names and hostnames");
   FieldPath path = FieldPath("spec").child("template");
   const void* root = object.root();

@@ -16,8 +16,8 @@ using Warnings = std::vector<std::string>;
 
 // `old` is null when the object is new.
 Warnings podWarnings(const schema::Mut<>& object, const schema::Ref<>& old);
-// Objects with a template of pods: all workloads, jobs and cron jobs, pod templates. An update that does not change the generation
-// says nothing anew.
+// Objects with a template of pods: all workloads, jobs and cron jobs, pod templates. An update that does not change the
+// generation says nothing anew.
 Warnings workloadWarnings(const schema::Mut<>& object, const schema::Ref<>& old);
 Warnings serviceWarnings(const schema::Mut<>& object, const schema::Ref<>& old);
 Warnings endpointSliceWarnings(const schema::Mut<>& object, const schema::Ref<>& old);

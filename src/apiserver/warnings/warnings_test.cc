@@ -19,9 +19,7 @@ class WarningsTest : public HttpFixture {
   static std::string pod(const std::string& spec, const std::string& name = "p") {
     return fmt::format(R"({{"metadata":{{"name":"{}"}},"spec":{{{}}}}})", name, spec);
   }
-  static std::string container(const std::string& more) {
-    return R"("containers":[{"name":"c","image":"i",)" + more + "}]";
-  }
+  static std::string container(const std::string& more) { return R"("containers":[{"name":"c","image":"i",)" + more + "}]"; }
 };
 
 TEST_F(WarningsTest, pods) {
@@ -40,9 +38,11 @@ TEST_F(WarningsTest, pods) {
            Row{pod(R"("affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[
                {"matchExpressions":[{"key":"node-role.kubernetes.io/master","operator":"Exists"}]}]}}},)" +
                    plain),
-               "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0]."
+               "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions["
+               "0]."
                R"(key: node-role.kubernetes.io/master is use \"node-role.kubernetes.io/control-plane\" instead)"},
-           Row{pod(R"("affinity":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":"t"}]}},)" + plain),
+           Row{pod(R"("affinity":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":"t"}]}},)" +
+                   plain),
                "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector: a null labelSelector "
                "results in matching no pod"},
            Row{pod(R"("imagePullSecrets":[{"name":""},{"name":"s"},{"name":"s"}],)" + plain),
@@ -63,14 +63,16 @@ TEST_F(WarningsTest, pods) {
                "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]"},
            Row{pod(container(R"("ports":[{"containerPort":80},{"containerPort":80,"hostPort":81}])")),
                "spec.containers[0].ports[1]: overlapping port definition with spec.containers[0].ports[0]"},
-           Row{pod(container(R"("ports":[{"containerPort":80,"hostPort":81},{"containerPort":80,"hostPort":81,"hostIP":"1.2.3.4"}])")),
+           Row{pod(container(
+                   R"("ports":[{"containerPort":80,"hostPort":81},{"containerPort":80,"hostPort":81,"hostIP":"1.2.3.4"}])")),
                "spec.containers[0].ports[1]: dangerously ambiguous port definition with spec.containers[0].ports[0]"},
            Row{pod(container(R"("ports":[{"containerPort":80,"hostIP":"1.2.3.4"}])")),
                "spec.containers[0].ports[0]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:80 Protocol:TCP "
                "HostIP:1.2.3.4}"},
            Row{pod(R"("containers":[{"name":"c","image":"i","ports":[{"name":"x","containerPort":80}]},
                {"name":"d","image":"i","ports":[{"name":"x","containerPort":81}]}])"),
-               "spec.containers[1].ports[0]: duplicate port name \\\"x\\\" with spec.containers[0].ports[0], services and probes that "
+               "spec.containers[1].ports[0]: duplicate port name \\\"x\\\" with spec.containers[0].ports[0], services and probes "
+               "that "
                "select ports by name will use spec.containers[0].ports[0]"},
        }) {
     auto answer = post("/api/v1/namespaces/default/pods?dryRun=All", row.body);
@@ -92,7 +94,8 @@ TEST_F(WarningsTest, templates) {
       "metadata":{"labels":{"x":"y"}},"spec":{"terminationGracePeriodSeconds":-1,"containers":[{"name":"c","image":"i"}]}}}})");
   ASSERT_EQ(made.status, 201) << made.body;
   constexpr std::string_view kGrace =
-      "299 - \"spec.template.spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as "
+      "299 - \"spec.template.spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated "
+      "as "
       "1\"\n";
   std::string got = warningsOf(made);
   EXPECT_TRUE(got.starts_with("299 - \"metadata.name: this is used in Pod names and hostnames, which can")) << got;
@@ -123,8 +126,8 @@ TEST_F(WarningsTest, network) {
             "spec.externalName is ignored when spec.type is not \\\"ExternalName\\\""},
         Row{kServices, R"({"spec":{"ports":[{"port":80}],"trafficDistribution":"PreferClose"}})",
             "spec.trafficDistribution: \\\"PreferClose\\\" is deprecated; use \\\"PreferSameZone\\\""},
-        Row{"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", R"({"addressType":"FQDN","endpoints":[{"addresses":["a.b"]}]})",
-            "spec.addressType: FQDN endpoints are deprecated"},
+        Row{"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+            R"({"addressType":"FQDN","endpoints":[{"addresses":["a.b"]}]})", "spec.addressType: FQDN endpoints are deprecated"},
         Row{"/apis/networking.k8s.io/v1/namespaces/default/ingresses",
             R"({"spec":{"defaultBackend":{"service":{"name":"s","port":{"number":80}}}}})", ""}}) {
     std::string body = R"({"metadata":{"name":"x"},)" + std::string(row.body + 1);
@@ -135,8 +138,9 @@ TEST_F(WarningsTest, network) {
   auto annotated = post("/apis/networking.k8s.io/v1/namespaces/default/ingresses?dryRun=All",
                         R"({"metadata":{"name":"x","annotations":{"kubernetes.io/ingress.class":"c"}},
       "spec":{"defaultBackend":{"service":{"name":"s","port":{"number":80}}}}})");
-  EXPECT_EQ(warningsOf(annotated),
-            "299 - \"annotation \\\"kubernetes.io/ingress.class\\\" is deprecated, please use 'spec.ingressClassName' instead\"\n");
+  EXPECT_EQ(
+      warningsOf(annotated),
+      "299 - \"annotation \\\"kubernetes.io/ingress.class\\\" is deprecated, please use 'spec.ingressClassName' instead\"\n");
 }
 
 // However many there are, the headers stay small.
@@ -151,7 +155,8 @@ TEST_F(WarningsTest, theyAreCutWhenTheyAreMany) {
   std::string unknown(600, 'u');
   std::string fields;
   for (int i = 0; i < 20; ++i) fields += fmt::format(R"(,"{}{}":1)", unknown, i);
-  auto cut = post("/api/v1/namespaces/default/configmaps?dryRun=All&fieldValidation=Warn", R"({"metadata":{"name":"m"})" + fields + "}");
+  auto cut =
+      post("/api/v1/namespaces/default/configmaps?dryRun=All&fieldValidation=Warn", R"({"metadata":{"name":"m"})" + fields + "}");
   ASSERT_EQ(cut.status, 201) << cut.body;
   auto headers = cut.headers.all("Warning");
   EXPECT_EQ(headers.size(), 16u) << "16 times 256 are 4096";
