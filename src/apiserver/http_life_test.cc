@@ -150,8 +150,8 @@ TEST_F(HttpLifeTest, servicesChangeTheirType) {
   EXPECT_NE(field(made, "spec.ports.0.nodePort"), "");
   auto named = patch(target, "merge-patch+json", R"({"spec":{"type":"ExternalName","externalName":"a.example.com"}})");
   EXPECT_EQ(named.status, 200) << named.body;
-  for (const char* path :
-       {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "externalTrafficPolicy", "ports.0.nodePort"})
+  for (const char* path : {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "externalTrafficPolicy",
+                           "internalTrafficPolicy", "ports.0.nodePort"})
     EXPECT_EQ(field(named, std::string("spec.") + path), "") << path;
   auto back = patch(target, "merge-patch+json", R"({"spec":{"type":"ClusterIP"}})");
   EXPECT_EQ(back.status, 200) << back.body;

@@ -23,9 +23,9 @@ TEST(PodStatusMerge, aTerminalPhaseIsNeverLeft) {
     std::string_view api, own, sent;  // `sent` is "" when nothing is
     bool running;
   };
-  for (const Row& row : {Row{"Pending", "Running", "Running", true}, Row{"Running", "Failed", "", true},
-                         Row{"Running", "Failed", "Failed", false}, Row{"Failed", "Running", "", true},
-                         Row{"Failed", "Succeeded", "", false}, Row{"Succeeded", "Failed", "", false}}) {
+  for (const Row& row :
+       {Row{"Pending", "Running", "Running", true}, Row{"Running", "Failed", "", true}, Row{"Running", "Failed", "Failed", false},
+        Row{"Failed", "Running", "", true}, Row{"Failed", "Succeeded", "", false}, Row{"Succeeded", "Failed", "", false}}) {
     Mut<Pod> merged = mergePodStatus(podIn(row.api), podIn(row.own)->status, row.running);
     EXPECT_EQ(merged ? std::string(merged->status.phase) : "", row.sent) << row.api << " and " << row.own;
   }

@@ -7,7 +7,7 @@
 #include "api/core_v1.h"
 #include "api/scheduling_v1.h"
 #include "apiserver/admission/object_plugins.h"
-#include "apiserver/ip_range.h"
+#include "apiserver/admission/service_allocator.h"
 #include "base/strings.h"
 
 namespace knarr::apiserver {
@@ -275,115 +275,6 @@ class TaintNodesByCondition : public AdmissionPlugin {
   }
 };
 
-// Gives Services their addresses and node ports. Upstream allocates in the registry (pkg/registry/core/service/storage);
-// here it stands with the other steps that fill an object in. Two Services made at once may pick the same number only if
-// both are written before the cache shows either, so what was handed out is remembered until it is seen.
-class ServiceAllocator : public AdmissionPlugin {
- public:
-  ServiceAllocator(Registry& registry, const std::string& range) : registry_(registry), range_(IpRange::parse(range)) {}
-  std::string_view name() const override { return "ServiceAllocator"; }
-
-  Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
-    if (!is(attributes, "", "services") || !attributes.subresource.empty() || attributes.operation == Operation::Delete)
-      co_return Result<void>();
-    if (!range_) co_return Unexpected(range_.error());
-    CO_TRY(co_await registry_.hub().waitFresh());
-    auto& service = *static_cast<corev1::Service*>(attributes.object->root());
-    CO_TRY(allocateAddress(*attributes.object, service, attributes.nameSpace));
-    CO_TRY(allocatePorts(*attributes.object, service, attributes.nameSpace));
-    co_return Result<void>();
-  }
-
- private:
-  static constexpr int32_t kNodePortFirst = 30000, kNodePortLast = 32767;
-
-  template <class Visit>
-  void forOtherServices(const corev1::Service& self, const std::string& nameSpace, Visit visit) const {
-    const ServedResource* services = registry_.find("", "v1", "services");
-    std::string key = fmt::format("{}/{}", nameSpace, self.metadata.name);
-    for (const auto& [other, object] : services->cache->objects())
-      if (other != key) visit(*Ref<corev1::Service>(object));
-  }
-
-  Result<void> allocateAddress(Mut<>& object, corev1::Service& service, const std::string& nameSpace) {
-    corev1::ServiceSpec& spec = service.spec;
-    if (spec.type == "ExternalName") return {};
-    if (spec.clusterIPs.empty() && !spec.clusterIP.empty()) spec.clusterIPs.append(object.arena()) = spec.clusterIP;
-    if (spec.clusterIP.empty() && !spec.clusterIPs.empty()) spec.clusterIP = spec.clusterIPs[0];
-    if (!spec.ipFamilyPolicy) spec.ipFamilyPolicy = Str("SingleStack");
-    if (spec.ipFamilies.empty()) spec.ipFamilies.append(object.arena()) = "IPv4";
-    if (spec.clusterIP == "None") return {};
-    std::set<std::string> used;
-    forOtherServices(service, nameSpace, [&](const corev1::Service& other) { used.emplace(other.spec.clusterIP); });
-    if (!spec.clusterIP.empty()) {
-      apimachinery::FieldPath path = apimachinery::FieldPath("spec").child("clusterIPs");
-      std::string why;
-      if (range_->offsetOf(spec.clusterIP) >= range_->size())
-        why =
-            fmt::format("failed to allocate IP {}: the provided IP ({}) is not in the valid range. The range of valid IPs is {}",
-                        spec.clusterIP, spec.clusterIP, range_->at(0));
-      else if (used.contains(std::string(spec.clusterIP)))
-        why = fmt::format("failed to allocate IP {}: provided IP is already allocated", spec.clusterIP);
-      if (why.empty()) return {};
-      return Unexpected(
-          apimachinery::invalidStatus("", "Service", service.metadata.name,
-                                      {apimachinery::invalidValueError(path, fmt::format("[\"{}\"]", spec.clusterIP), why)}));
-    }
-    // The first addresses stay free for those who choose theirs. Source: KEP-3070.
-    uint32_t size = range_->size();
-    uint32_t reserved = std::min<uint32_t>(std::max<uint32_t>(16, size / 16), 256);
-    uint32_t first = size > 2 * reserved ? reserved : 1;
-    uint32_t start = first + static_cast<uint32_t>(registry_.env().random.below(size - first - 1));
-    for (uint32_t i = 0; i < size - first - 1; ++i) {
-      uint32_t offset = first + (start - first + i) % (size - first - 1);
-      std::string address = range_->at(offset);
-      if (used.contains(address) || !handedOutAddresses_.insert(address).second) continue;
-      if (handedOutAddresses_.size() > 1024) handedOutAddresses_.clear();
-      spec.clusterIP = object.str(address);
-      spec.clusterIPs.append(object.arena()) = spec.clusterIP;
-      return {};
-    }
-    return fail(Reason::InternalError, "Internal error occurred: failed to allocate a serviceIP: range is full");
-  }
-
-  Result<void> allocatePorts(Mut<>&, corev1::Service& service, const std::string& nameSpace) {
-    corev1::ServiceSpec& spec = service.spec;
-    bool wanted = spec.type == "NodePort" || (spec.type == "LoadBalancer" && spec.allocateLoadBalancerNodePorts.valueOr(true));
-    if (!wanted) return {};
-    std::set<int32_t> used;
-    forOtherServices(service, nameSpace, [&](const corev1::Service& other) {
-      for (const auto& port : other.spec.ports) used.insert(port.nodePort);
-    });
-    for (size_t i = 0; i < spec.ports.size(); ++i) {
-      auto& port = spec.ports[i];
-      apimachinery::FieldPath path = apimachinery::FieldPath("spec").child("ports").index(i).child("nodePort");
-      auto refuse = [&](std::string_view why) {
-        return Unexpected(apimachinery::invalidStatus("", "Service", service.metadata.name,
-                                                      {apimachinery::invalidError(path, int64_t{port.nodePort}, why)}));
-      };
-      if (port.nodePort != 0) {
-        if (port.nodePort < kNodePortFirst || port.nodePort > kNodePortLast)
-          return refuse("provided port is not in the valid range. The range of valid ports is 30000-32767");
-        if (!used.insert(port.nodePort).second) return refuse("provided port is already allocated");
-        continue;
-      }
-      int32_t span = kNodePortLast - kNodePortFirst + 1;
-      int32_t start = static_cast<int32_t>(registry_.env().random.below(static_cast<uint64_t>(span)));
-      for (int32_t k = 0; k < span && port.nodePort == 0; ++k) {
-        int32_t candidate = kNodePortFirst + (start + k) % span;
-        if (used.insert(candidate).second) port.nodePort = candidate;
-      }
-      if (port.nodePort == 0)
-        return fail(Reason::InternalError, "Internal error occurred: failed to allocate a nodePort: range is full");
-    }
-    return {};
-  }
-
-  Registry& registry_;
-  Result<IpRange> range_;
-  std::set<std::string> handedOutAddresses_;
-};
-
 }  // namespace
 
 void addAdmissionPlugins(AdmissionChain& chain, Registry& registry, AdmissionConfig config) {
@@ -396,7 +287,7 @@ void addAdmissionPlugins(AdmissionChain& chain, Registry& registry, AdmissionCon
   chain.add(makeDefaultStorageClass(registry));
   chain.add(makeRuntimeClassAdmission(registry));
   chain.add(makeDefaultIngressClass(registry));
-  chain.add(std::make_unique<ServiceAllocator>(registry, config.serviceClusterIpRange));
+  chain.add(makeServiceAllocator(registry, config.serviceClusterIpRange));
 }
 
 }  // namespace knarr::apiserver

@@ -37,7 +37,7 @@ bool namespaceMayGo(const schema::Object& object) {
   return static_cast<const corev1::Namespace*>(object.root())->spec.finalizers.empty();
 }
 
-void prepareServiceUpdate(Mut<>& object, const Ref<>& old, const WriteContext&) { keepServiceAllocations(object, old); }
+void prepareServiceUpdate(Mut<>& object, const Ref<>& old, const WriteContext&) { dropTypeDependentFields(object, old); }
 
 void preparePersistentVolume(Mut<>& object, const WriteContext& context) {
   auto& volume = *static_cast<corev1::PersistentVolume*>(object.root());

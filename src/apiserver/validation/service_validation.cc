@@ -356,13 +356,12 @@ void dropAllocations(corev1::ServiceSpec& spec, const corev1::ServiceSpec& old) 
 }
 }  // namespace
 
-// Source: pkg/registry/core/service/strategy.go, dropTypeDependentFields; storage/storage.go, NormalizeClusterIPs.
+// Source: pkg/registry/core/service/storage/storage.go, patchAllocatedValues and NormalizeClusterIPs.
 void keepServiceAllocations(Mut<>& object, const Ref<>& oldObject) {
   auto& spec = static_cast<corev1::Service*>(object.root())->spec;
   Ref<corev1::Service> old(oldObject);
   Arena& arena = object.arena();
-  if (old->spec.type == "ExternalName") return;
-  if (spec.type == "ExternalName") return dropAllocations(spec, old->spec);
+  if (old->spec.type == "ExternalName" || spec.type == "ExternalName") return;
   if (spec.clusterIP.empty()) spec.clusterIP = object.str(old->spec.clusterIP);
   if (spec.clusterIPs.empty() && spec.clusterIP == old->spec.clusterIP)
     for (Str ip : old->spec.clusterIPs) spec.clusterIPs.append(arena) = object.str(ip);
@@ -373,16 +372,39 @@ void keepServiceAllocations(Mut<>& object, const Ref<>& oldObject) {
   if (spec.ipFamilies.empty())
     for (Str family : old->spec.ipFamilies) spec.ipFamilies.append(arena) = object.str(family);
   if (!spec.ipFamilyPolicy && old->spec.ipFamilyPolicy) spec.ipFamilyPolicy = object.str(*old->spec.ipFamilyPolicy);
-  if (spec.type != "NodePort" && spec.type != "LoadBalancer") {
-    if (old->spec.type == "NodePort" || old->spec.type == "LoadBalancer") dropNodePorts(spec, old->spec);
-    if (spec.externalIPs.empty() && spec.externalTrafficPolicy == old->spec.externalTrafficPolicy)
-      spec.externalTrafficPolicy = {};
-    if (old->spec.type == "LoadBalancer") spec.allocateLoadBalancerNodePorts.clear();
-    return;
-  }
+  if (needsHealthCheck(spec) && needsHealthCheck(old->spec) && spec.healthCheckNodePort == 0)
+    spec.healthCheckNodePort = old->spec.healthCheckNodePort;
+  bool needsPorts = spec.type != "ClusterIP" && old->spec.type != "ClusterIP";
+  std::set<int32_t> before, used;
+  for (const auto& port : old->spec.ports) before.insert(port.nodePort);
+  for (const auto& port : spec.ports)
+    if (before.contains(port.nodePort)) used.insert(port.nodePort);
   for (auto& port : spec.ports)
-    for (const auto& before : old->spec.ports)
-      if (port.nodePort == 0 && port.name == before.name) port.nodePort = before.nodePort;
+    for (const auto& known : old->spec.ports)
+      if (needsPorts && port.nodePort == 0 && port.name == known.name && used.insert(known.nodePort).second)
+        port.nodePort = known.nodePort;
+}
+
+// Source: pkg/registry/core/service/strategy.go, dropTypeDependentFields.
+void dropTypeDependentFields(Mut<>& object, const Ref<>& oldObject) {
+  auto& service = *static_cast<corev1::Service*>(object.root());
+  auto& spec = service.spec;
+  Ref<corev1::Service> old(oldObject);
+  if (spec.type != "LoadBalancer") service.status.loadBalancer = {};
+  if (spec.type == "ExternalName") spec.internalTrafficPolicy.clear();
+  if (old->spec.type == "ExternalName") return;
+  if (spec.type == "ExternalName") return dropAllocations(spec, old->spec);
+  if (needsHealthCheck(old->spec) && !needsHealthCheck(spec) && spec.healthCheckNodePort == old->spec.healthCheckNodePort)
+    spec.healthCheckNodePort = 0;
+  if (old->spec.type == "LoadBalancer" && spec.type != "LoadBalancer") {
+    spec.allocateLoadBalancerNodePorts.clear();
+    if (spec.loadBalancerClass.present == old->spec.loadBalancerClass.present &&
+        spec.loadBalancerClass.value == old->spec.loadBalancerClass.value)
+      spec.loadBalancerClass.clear();
+  }
+  if (spec.type == "NodePort" || spec.type == "LoadBalancer") return;
+  if (old->spec.type == "NodePort" || old->spec.type == "LoadBalancer") dropNodePorts(spec, old->spec);
+  if (spec.externalIPs.empty() && spec.externalTrafficPolicy == old->spec.externalTrafficPolicy) spec.externalTrafficPolicy = {};
 }
 
 FieldErrors validateEndpoints(const Mut<>& object) {

@@ -136,8 +136,9 @@ schema::Str podQosClass(const corev1::Pod& pod);
 // Gives a job that chooses no selector its own, and its pods the labels for it.
 void generateJobSelector(schema::Mut<>& object);
 
-// Addresses and node ports that a Service has stay with it when an update leaves them out; those that its new type has no use
-// for go. Source: pkg/registry/core/service/storage, patchAllocatedValues; pkg/api/service, dropTypeDependentFields.
+// Addresses and ports that a Service has stay with it when an update leaves them out; runs before what is missing is allocated.
 void keepServiceAllocations(schema::Mut<>& object, const schema::Ref<>& old);
+// What the new type of a Service has no use for goes, unless the update set it.
+void dropTypeDependentFields(schema::Mut<>& object, const schema::Ref<>& old);
 
 }  // namespace knarr::apiserver
