@@ -28,6 +28,8 @@ struct AdmissionAttributes {
   schema::Ref<> oldObject;          // what is there; null for Create
   const UserInfo* user = nullptr;
   bool dryRun = false;
+  // What plugins keep until the write is over, whatever came of it.
+  mutable std::vector<std::shared_ptr<void>> held = {};
 };
 
 class AdmissionPlugin {

@@ -2,9 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <deque>
 #include <map>
+#include <memory>
 #include <set>
+#include <vector>
 
 #include "api/core_v1.h"
 #include "apiserver/ip_range.h"
@@ -18,9 +19,6 @@ using apimachinery::FieldPath;
 using schema::Str;
 
 constexpr int32_t kNodePortFirst = 30000, kNodePortLast = 32767;
-// Longer than a write takes from here to the cache; a number that was handed out for nothing comes back after it.
-constexpr env::Duration kHandedOutFor = std::chrono::seconds(60);
-
 bool needsNodePort(const corev1::ServiceSpec& spec) { return spec.type == "NodePort" || spec.type == "LoadBalancer"; }
 bool allocatesNodePorts(const corev1::ServiceSpec& spec) {
   return spec.type == "NodePort" || (spec.type == "LoadBalancer" && spec.allocateLoadBalancerNodePorts.valueOr(true));
@@ -29,25 +27,35 @@ bool needsHealthCheckPort(const corev1::ServiceSpec& spec) {
   return spec.type == "LoadBalancer" && spec.externalTrafficPolicy == "Local";
 }
 
-// Numbers that were handed out and may not be in the cache yet, oldest first.
-template <class T>
-class HandedOut {
+// The numbers of writes that are under way: no cache shows them yet.
+class Claims {
  public:
-  void add(T value, env::Instant now) {
-    if (values_.insert(value).second) order_.emplace_back(now, std::move(value));
+  struct Claim {
+    std::string owner, address;  // "NAMESPACE/NAME" of the Service
+    std::set<int32_t> ports;
+    uint64_t releasedAt = 0;  // 0: the write is under way
+  };
+
+  // Before the caches are waited for, and when they show all that was written by then: a write that was over before is seen
+  // there.
+  uint64_t begin() { return ++state_->now; }
+  void settle(uint64_t began) {
+    std::erase_if(state_->claims, [began](const auto& claim) { return claim->releasedAt != 0 && claim->releasedAt < began; });
   }
-  void forgetOld(env::Instant now) {
-    while (!order_.empty() && now - order_.front().first > kHandedOutFor) {
-      values_.erase(order_.front().second);
-      order_.pop_front();
-    }
+  // Stands until the result goes.
+  std::shared_ptr<void> add(Claim claim) {
+    auto made = std::make_shared<Claim>(std::move(claim));
+    state_->claims.push_back(made);
+    return {made.get(), [made, state = state_](void*) { made->releasedAt = ++state->now; }};
   }
-  bool contains(const T& value) const { return values_.contains(value); }
-  const std::deque<std::pair<env::Instant, T>>& oldestFirst() const { return order_; }
+  const std::vector<std::shared_ptr<Claim>>& all() const { return state_->claims; }
 
  private:
-  std::set<T> values_;
-  std::deque<std::pair<env::Instant, T>> order_;
+  struct State {
+    uint64_t now = 0;  // counts what happens
+    std::vector<std::shared_ptr<Claim>> claims;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 // What the Services have, the one that is written included as far as ports go: its own are given back after the write.
@@ -67,28 +75,39 @@ class ServiceAllocator : public AdmissionPlugin {
         attributes.resource->group.empty() && attributes.resource->resource == "services" && attributes.subresource.empty();
     if (!ours || attributes.operation == Operation::Delete) co_return Result<void>();
     if (!range_) co_return Unexpected(range_.error());
+    uint64_t began = claims_.begin();
     CO_TRY(co_await registry_.hub().waitFresh());
+    claims_.settle(began);
     auto& service = *static_cast<corev1::Service*>(attributes.object->root());
     Ref<corev1::Service> old(attributes.oldObject);
     if (old) keepServiceAllocations(*attributes.object, attributes.oldObject);
-    Taken taken = takenByServices(fmt::format("{}/{}", attributes.nameSpace, service.metadata.name));
-    now_ = registry_.env().clock.now();
-    addresses_.forgetOld(now_);
-    ports_.forgetOld(now_);
+    std::string self = fmt::format("{}/{}", attributes.nameSpace, service.metadata.name);
+    Taken taken = takenByServices(self);
     CO_TRY(allocateAddress(*attributes.object, service, taken));
     CO_TRY(old ? updatePorts(service, *old, taken) : allocatePorts(service, taken));
     CO_TRY(allocateHealthCheckPort(service, old ? &old->spec : nullptr, taken));
+    attributes.held.push_back(claims_.add({std::move(self), std::string(service.spec.clusterIP), portsOf(service.spec), 0}));
     co_return Result<void>();
   }
 
  private:
+  static std::set<int32_t> portsOf(const corev1::ServiceSpec& spec) {
+    std::set<int32_t> out{spec.healthCheckNodePort};
+    for (const auto& port : spec.ports) out.insert(port.nodePort);
+    return out;
+  }
+
   Taken takenByServices(const std::string& self) const {
     Taken out;
     for (const auto& [key, object] : registry_.find("", "v1", "services")->cache->objects()) {
       const corev1::ServiceSpec& spec = Ref<corev1::Service>(object)->spec;
       if (key != self) out.addresses.emplace(spec.clusterIP);
-      for (const auto& port : spec.ports) out.ports.insert(port.nodePort);
-      out.ports.insert(spec.healthCheckNodePort);
+      out.ports.merge(portsOf(spec));
+    }
+    for (const auto& claim : claims_.all()) {
+      if (claim->owner == self) continue;
+      out.addresses.insert(claim->address);
+      out.ports.insert(claim->ports.begin(), claim->ports.end());
     }
     return out;
   }
@@ -128,43 +147,34 @@ class ServiceAllocator : public AdmissionPlugin {
                               quote(service.metadata.name)));
     spec.clusterIP = object.str(address);
     spec.clusterIPs.append(object.arena()) = spec.clusterIP;
-    addresses_.add(std::move(address), now_);
     return {};
   }
 
   // The first addresses stay free for those who choose theirs, as long as there are others. Source: KEP-3070.
-  std::string freeAddress(const Taken& taken) {
+  std::string freeAddress(const Taken& taken) const {
     uint32_t size = range_->size();
     uint32_t reserved = std::min<uint32_t>(std::max<uint32_t>(16, size / 16), 256);
     uint32_t first = size > 2 * reserved ? reserved : 1, count = size - first - 1;
     auto free = [&](uint32_t offset) {
       std::string address = range_->at(offset);
-      return taken.addresses.contains(address) || addresses_.contains(address) ? "" : address;
+      return taken.addresses.contains(address) ? "" : address;
     };
     uint32_t start = static_cast<uint32_t>(registry_.env().random.below(count));
     for (uint32_t i = 0; i < count; ++i)
       if (std::string address = free(first + (start + i) % count); !address.empty()) return address;
     for (uint32_t offset = 1; offset < first; ++offset)
       if (std::string address = free(offset); !address.empty()) return address;
-    // What was given back within the last minute, oldest first.
-    for (const auto& [when, address] : addresses_.oldestFirst())
-      if (!taken.addresses.contains(address)) return address;
     return "";
   }
 
   // A number that nothing has; 0 when there is none.
-  int32_t freePort(Taken& taken) {
+  int32_t freePort(Taken& taken) const {
     int32_t span = kNodePortLast - kNodePortFirst + 1;
     int32_t start = static_cast<int32_t>(registry_.env().random.below(static_cast<uint64_t>(span)));
     for (int32_t k = 0; k < span; ++k) {
       int32_t candidate = kNodePortFirst + (start + k) % span;
-      if (!ports_.contains(candidate) && taken.ports.insert(candidate).second) {
-        ports_.add(candidate, now_);
-        return candidate;
-      }
-    }
-    for (const auto& [when, candidate] : ports_.oldestFirst())
       if (taken.ports.insert(candidate).second) return candidate;
+    }
     return 0;
   }
 
@@ -183,7 +193,7 @@ class ServiceAllocator : public AdmissionPlugin {
                                                        int64_t{port}, done.error().message()));
   }
 
-  Result<int32_t> nextNodePort(Taken& taken) {
+  Result<int32_t> nextNodePort(Taken& taken) const {
     if (int32_t port = freePort(taken); port != 0) return port;
     return fail(Reason::InternalError, "Internal error occurred: failed to allocate a nodePort: range is full");
   }
@@ -254,9 +264,7 @@ class ServiceAllocator : public AdmissionPlugin {
   Registry& registry_;
   Result<IpRange> range_;
   std::string cidr_;
-  env::Instant now_{};
-  HandedOut<std::string> addresses_;
-  HandedOut<int32_t> ports_;
+  Claims claims_;
 };
 
 }  // namespace

@@ -1,9 +1,13 @@
 // Addresses and ports of Services, through writes and types.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
+#include "api/core_v1.h"
 #include "apiserver/http_fixture.h"
+#include "apiserver/user.h"
+#include "store/store.h"
 
 namespace knarr::apiserver {
 namespace {
@@ -99,6 +103,42 @@ TEST_F(ServiceAllocatorTest, addressesThatAreAskedFor) {
     EXPECT_EQ(field(make("b", fmt::format(R"("clusterIP":"{}","ports":[{{"port":80}}])", row.address)), "message"),
               fmt::format("Service \"b\" is invalid: spec.clusterIPs: Invalid value: [\"{0}\"]: failed to allocate IP {0}: {1}",
                           row.address, row.why));
+}
+
+async::Task<void> makeService(client::Client* client, std::string name, std::string address, int32_t nodePort,
+                              std::vector<std::string>* answers) {
+  auto service = schema::newObject<corev1::Service>();
+  service->metadata.name = service.str(name);
+  service->spec.type = "NodePort";
+  service->spec.clusterIP = service.str(address);
+  auto& port = service->spec.ports.append(service.arena());
+  port.port = 80;
+  port.nodePort = nodePort;
+  auto made = co_await client->create(client::resourceOf<corev1::Service>(), "default", "", std::move(service), {});
+  answers->push_back(made ? std::string(schema::Ref<corev1::Service>(*made)->spec.clusterIP) : made.error().message());
+}
+
+// Writes that are under way together are in no cache yet.
+TEST_F(ServiceAllocatorTest, oneOfManyAtOnceGetsIt) {
+  store_ = store::makeMemoryStore(env_, {}, std::chrono::milliseconds(2));
+  config_.serviceClusterIpRange = "10.97.0.0/27";
+  restart();
+  auto client = server_->clientFor(UserInfo{"admin", "", {"system:masters"}, {}});
+  std::vector<std::string> answers;
+  for (int i = 0; i < 5; ++i) gate_.spawn(makeService(client.get(), fmt::format("a{}", i), "10.97.0.9", 0, &answers));
+  for (int i = 0; i < 5; ++i) gate_.spawn(makeService(client.get(), fmt::format("p{}", i), "", 30555, &answers));
+  for (int i = 0; i < 20; ++i) gate_.spawn(makeService(client.get(), fmt::format("d{}", i), "", 0, &answers));
+  ASSERT_TRUE(sim_.runUntil([&] { return answers.size() == 30; }, std::chrono::minutes(1)));
+  std::multiset<std::string> given(answers.begin(), answers.end());
+  int services = 0;
+  for (const std::string& answer : given) {
+    if (!answer.starts_with("10.")) continue;
+    ++services;
+    EXPECT_EQ(given.count(answer), 1u) << answer;
+  }
+  EXPECT_EQ(services, 22) << "one of each five, and those who leave it to the server";
+  EXPECT_EQ(std::ranges::count_if(answers, [](auto& a) { return a.ends_with("provided IP is already allocated"); }), 4);
+  EXPECT_EQ(std::ranges::count_if(answers, [](auto& a) { return a.ends_with("provided port is already allocated"); }), 4);
 }
 
 // A small range may be used up, and used again.
