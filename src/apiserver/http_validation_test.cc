@@ -80,9 +80,11 @@ TEST_F(HttpValidationTest, pods) {
 }
 
 TEST_F(HttpValidationTest, podsStayAsTheyAre) {
-  ASSERT_EQ(post(kPods, R"({"metadata":{"name":"p"},"spec":{"activeDeadlineSeconds":5,"containers":[{"name":"c","image":"i"}]}})")
-                .status,
-            201);
+  ASSERT_EQ(
+      post(kPods, R"({"metadata":{"name":"p"},"spec":{"activeDeadlineSeconds":5,"tolerations":[{"key":"k","operator":"Exists"}],
+                         "containers":[{"name":"c","image":"i"}]}})")
+          .status,
+      201);
   std::string pod = std::string(kPods) + "/p";
   auto changed = patch(pod, "strategic-merge-patch+json", R"({"spec":{"containers":[{"name":"c","command":["x"]}]}})");
   EXPECT_EQ(changed.status, 422);
@@ -94,6 +96,17 @@ TEST_F(HttpValidationTest, podsStayAsTheyAre) {
             std::string::npos);
   EXPECT_EQ(patch(pod, "strategic-merge-patch+json", R"({"spec":{"containers":[{"name":"c","image":"other"}]}})").status, 200);
   EXPECT_EQ(patch(pod, "merge-patch+json", R"({"metadata":{"labels":{"a":"b"}}})").status, 200);
+}
+
+// What admission adds to a new pod an update may leave out: it is added again.
+TEST_F(HttpValidationTest, admissionFillsUpdatesOfPods) {
+  ASSERT_EQ(post(kPods, R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}})").status, 201);
+  auto changed = patch(std::string(kPods) + "/p", "merge-patch+json",
+                       R"({"spec":{"tolerations":[{"key":"k","operator":"Exists"}],"priority":null,"preemptionPolicy":null}})");
+  EXPECT_EQ(changed.status, 200) << changed.body;
+  for (std::string_view kept : {R"("key":"node.kubernetes.io/not-ready")", R"("key":"node.kubernetes.io/unreachable")",
+                                R"("key":"k")", R"("priority":0)", R"("preemptionPolicy":"PreemptLowerPriority")"})
+    EXPECT_NE(changed.body.find(kept), std::string::npos) << kept << changed.body;
 }
 
 TEST_F(HttpValidationTest, podsAreResized) {

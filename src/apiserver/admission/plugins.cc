@@ -24,6 +24,9 @@ bool is(const AdmissionAttributes& attributes, std::string_view group, std::stri
 bool isPodCreate(const AdmissionAttributes& attributes) {
   return attributes.operation == Operation::Create && is(attributes, "", "pods") && attributes.subresource.empty();
 }
+bool isPodUpdate(const AdmissionAttributes& attributes) {
+  return attributes.operation == Operation::Update && is(attributes, "", "pods") && attributes.subresource.empty();
+}
 
 // Nothing is made in a namespace that is not there or is going; three namespaces never go.
 // Source: k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle.
@@ -182,6 +185,7 @@ class PriorityAdmission : public AdmissionPlugin {
   std::string_view name() const override { return "Priority"; }
 
   Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
+    if (isPodUpdate(attributes)) keep(*attributes.object, *Ref<corev1::Pod>(attributes.oldObject));
     if (!isPodCreate(attributes)) co_return Result<void>();
     auto& pod = *static_cast<corev1::Pod*>(attributes.object->root());
     int32_t value = 0;
@@ -232,15 +236,23 @@ class PriorityAdmission : public AdmissionPlugin {
   }
 
  private:
+  // A client that sends a pod as it once made it does not know what was set here.
+  static void keep(Mut<>& object, const corev1::Pod& old) {
+    corev1::PodSpec& spec = static_cast<corev1::Pod*>(object.root())->spec;
+    if (!spec.priority) spec.priority = old.spec.priority;
+    if (!spec.preemptionPolicy && old.spec.preemptionPolicy) spec.preemptionPolicy = object.str(*old.spec.preemptionPolicy);
+  }
+
   Registry& registry_;
 };
 
-// Pods stay five minutes on a node that is lost. Source: plugin/pkg/admission/defaulttolerationseconds.
+// Pods stay five minutes on a node that is lost; an update that leaves these tolerations out gets them again.
+// Source: plugin/pkg/admission/defaulttolerationseconds.
 class DefaultTolerationSeconds : public AdmissionPlugin {
  public:
   std::string_view name() const override { return "DefaultTolerationSeconds"; }
   Task<Result<void>> admit(const AdmissionAttributes& attributes) override {
-    if (!isPodCreate(attributes)) co_return Result<void>();
+    if (!isPodCreate(attributes) && !isPodUpdate(attributes)) co_return Result<void>();
     auto& pod = *static_cast<corev1::Pod*>(attributes.object->root());
     for (Str key : {Str("node.kubernetes.io/not-ready"), Str("node.kubernetes.io/unreachable")}) {
       bool tolerated = false;
