@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/strings.h"
 #include "kubelet/container_back_off.h"
 #include "wire/grpc.h"
 #include "wire/http.h"
@@ -13,6 +14,8 @@ using async::Task;
 namespace {
 
 constexpr size_t kBodyBytesMax = 10 * 1024;  // Source: pkg/probe/http maxRespBodyLength
+// Source: grpc-go, backoff.DefaultConfig.BaseDelay; the longer delays after it lie beyond the usual timeouts.
+constexpr env::Duration kGrpcConnectEvery = std::chrono::seconds(1);
 
 // Asks `source` to stop at the deadline; disarmed when it goes.
 class Deadline {
@@ -27,9 +30,75 @@ class Deadline {
   env::TimerId timer_ = 0;
 };
 
-}  // namespace
+// What Go's net package says of a connect that failed.
+std::string dialText(std::string_view address, const Error& error) {
+  if (error.reason() == Reason::Timeout) return fmt::format("dial tcp {}: i/o timeout", address);
+  std::string_view why = error.message();
+  std::string prefix = fmt::format("connect to {}: ", address);
+  if (why.starts_with(prefix)) why.remove_prefix(prefix.size());
+  return fmt::format("dial tcp {}: connect: {}", address, toLower(why));
+}
 
-Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request, env::Duration timeout) {
+// "10.0.0.1" of "10.0.0.1:80", "fd00::1" of "[fd00::1]:80".
+std::string_view hostnameOf(std::string_view authority) {
+  if (authority.starts_with('[')) return authority.substr(1, authority.find(']') - 1);
+  return authority.substr(0, authority.rfind(':'));
+}
+
+// Without "." and ".." segments. Source: RFC 3986, section 5.2.4.
+std::string withoutDotSegments(std::string_view path) {
+  std::vector<std::string_view> kept;
+  bool directory = false;
+  for (size_t at = 1; at <= path.size();) {
+    size_t end = std::min(path.find('/', at), path.size());
+    std::string_view segment = path.substr(at, end - at);
+    directory = segment == "." || segment == "..";
+    if (segment == ".." && !kept.empty()) kept.pop_back();
+    if (!directory) kept.push_back(segment);
+    at = end + 1;
+  }
+  std::string out;
+  for (std::string_view segment : kept) out.append("/").append(segment);
+  return directory || out.empty() ? out + "/" : out;
+}
+
+struct Target {
+  bool https = false;
+  std::string authority, path;  // authority "" when the reference has none
+};
+
+std::optional<Target> targetOf(const HttpGetRequest& request, std::string_view location) {
+  Target target{request.https, "", ""};
+  location = location.substr(0, location.find('#'));
+  size_t scheme = location.find("://");
+  if (scheme != std::string_view::npos && scheme < location.find_first_of("/?")) {
+    std::string name = toLower(location.substr(0, scheme));
+    if (name != "http" && name != "https") return std::nullopt;
+    target.https = name == "https";
+    location.remove_prefix(scheme + 1);
+  }
+  if (location.starts_with("//")) {
+    location.remove_prefix(2);
+    size_t end = std::min(location.find_first_of("/?"), location.size());
+    target.authority = location.substr(0, end);
+    location.remove_prefix(end);
+    if (location.empty() || location.starts_with('?')) target.path = "/";
+  }
+  std::string_view base = std::string_view(request.path).substr(0, request.path.find('?'));
+  size_t query = std::min(location.find('?'), location.size());
+  std::string_view path = location.substr(0, query);
+  if (path.starts_with('/')) {
+    target.path = withoutDotSegments(path);
+  } else if (!path.empty()) {
+    target.path = withoutDotSegments(std::string(base.substr(0, base.rfind('/') + 1)).append(path));
+  } else if (target.path.empty()) {
+    target.path = base;
+  }
+  target.path.append(location.substr(query));
+  return target;
+}
+
+Result<wire::HttpClientOptions> optionsFor(env::Env environment, const HttpGetRequest& request, env::Duration timeout) {
   wire::HttpClientOptions options;
   options.address = request.address;
   options.authority = request.host;
@@ -38,29 +107,78 @@ Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request
   if (request.https) {
     wire::TlsClientConfig tls;
     tls.insecureSkipVerify = true;
-    options.tls = CO_TRY(wire::TlsClientContext::make(environment.clock, tls));
+    options.tls = TRY(wire::TlsClientContext::make(environment.clock, tls));
   }
+  return options;
+}
+
+struct Exchange {
+  HttpGetAnswer answer;
+  std::string location;
+};
+
+Task<Result<Exchange>> exchange(env::Env environment, HttpGetRequest request, env::Duration timeout, async::StopToken stop) {
+  wire::HttpClientOptions options = CO_TRY(optionsFor(environment, request, timeout));
   wire::ClientRequest get;
   get.target = request.path;
   get.headers.add("User-Agent", request.userAgent);
   get.headers.add("Accept", "*/*");
   get.headers.add("Connection", "close");
   for (const auto& [name, value] : request.headers) get.headers.set(name, value);
+  wire::HttpClient client(environment, options);
+  auto response = co_await client.send(std::move(get), stop);
+  if (!response) {
+    const Error& error = response.error();
+    if (error.message().starts_with("connect to ")) co_return fail(error.reason(), dialText(request.address, error));
+    co_return Unexpected(error);
+  }
+  Exchange done;
+  done.answer.status = (*response)->status();
+  done.location = (*response)->headers().get("Location");
+  // A body that is too long or breaks off does not change what the status says.
+  Result<std::string> body = co_await (*response)->readAll(kBodyBytesMax);
+  if (!body && stop.stopRequested()) co_return Unexpected(std::move(body).error());
+  if (body) done.answer.body = std::move(*body);
+  co_return done;
+}
+
+}  // namespace
+
+std::optional<HttpGetRequest> redirected(const HttpGetRequest& request, int status, std::string_view location) {
+  bool leads = status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+  if (!leads || location.empty()) return std::nullopt;
+  std::optional<Target> target = targetOf(request, location);
+  if (!target) return std::nullopt;
+  HttpGetRequest next = request;
+  next.https = target->https;
+  next.path = target->path;
+  if (target->authority.empty()) return next;
+  bool hasPort = target->authority.rfind(':') != std::string::npos && !target->authority.ends_with(']');
+  next.address = hasPort ? target->authority : target->authority + (target->https ? ":443" : ":80");
+  if (hostnameOf(next.address) != hostnameOf(request.address)) return std::nullopt;
+  next.host = target->authority;
+  return next;
+}
+
+Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request, env::Duration timeout) {
+  constexpr int kRequestsMax = 10;
   async::StopSource stop;
   Deadline deadline(environment, timeout, stop);
-  wire::HttpClient client(environment, options);
-  std::unique_ptr<wire::ClientResponse> response = CO_TRY(co_await client.send(std::move(get), stop.token()));
-  HttpGetAnswer answer;
-  answer.status = response->status();
-  // A body that is too long or breaks off does not change what the status says.
-  Result<std::string> body = co_await response->readAll(kBodyBytesMax);
-  if (!body && stop.stopRequested()) co_return Unexpected(std::move(body).error());
-  if (body) answer.body = std::move(*body);
-  co_return answer;
+  for (int i = 0; i < kRequestsMax; ++i) {
+    Result<Exchange> done = co_await exchange(environment, request, timeout, stop.token());
+    if (!done && (stop.stopRequested() || done.error().reason() == Reason::Timeout))
+      co_return fail(Reason::Timeout, "context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
+    if (!done) co_return Unexpected(std::move(done).error());
+    std::optional<HttpGetRequest> next = redirected(request, done->answer.status, done->location);
+    if (!next) co_return std::move(done->answer);
+    request = std::move(*next);
+  }
+  co_return fail(Reason::Invalid, fmt::format("stopped after {} redirects", kRequestsMax));
 }
 
 Task<Result<void>> tcpConnect(env::Env environment, std::string address, env::Duration timeout) {
-  CO_TRY(co_await async::connect(environment, address, timeout));
+  auto connected = co_await async::connect(environment, address, timeout);
+  if (!connected) co_return fail(connected.error().reason(), dialText(address, connected.error()));
   co_return Result<void>();
 }
 
@@ -84,14 +202,16 @@ Task<Result<void>> grpcHealthCheck(env::Env environment, std::string address, st
   if (service.size() > kShortLengthMax) co_return fail(Reason::Invalid, "the service name of the probe is too long");
   std::string message;
   if (!service.empty()) message = std::string("\x0a") + static_cast<char>(service.size()) + service;
-  // Connecting is looked at on its own: its failure has another message.
+  // Connecting is looked at on its own: it is tried every second until the time is over, and its failure has another message.
+  env::Instant end = environment.clock.now() + timeout;
   Result<void> connected = co_await tcpConnect(environment, address, timeout);
-  if (!connected && connected.error().reason() == Reason::Timeout)
-    co_return fail(Reason::Timeout, fmt::format("timeout: failed to connect service \"{}\" within {}: {}", address,
-                                                durationText(timeout), connected.error().message()));
+  while (!connected && environment.clock.now() + kGrpcConnectEvery < end) {
+    co_await async::sleepFor(environment, kGrpcConnectEvery);
+    connected = co_await tcpConnect(environment, address, end - environment.clock.now());
+  }
   if (!connected)
-    co_return fail(Reason::ServiceUnavailable,
-                   fmt::format("error: failed to connect service at \"{}\": {}", address, connected.error().message()));
+    co_return fail(Reason::Timeout, fmt::format("timeout: failed to connect service \"{}\" within {}: context deadline exceeded",
+                                                address, durationText(timeout)));
   wire::GrpcClientOptions options;
   options.address = address;
   options.connectTimeout = timeout;

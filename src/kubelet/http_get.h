@@ -2,6 +2,7 @@
 // check. Upstream counterpart: pkg/probe/{http,tcp,grpc}.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,11 +24,15 @@ struct HttpGetAnswer {
   int status = 0;
   std::string body;  // at most 10 KiB
 };
-// No redirect is followed. Errors: Timeout; refused and broken connections; an answer that is not
-// HTTP.
+// Redirects to the same host are followed, up to ten requests; the answer that leads to another host is the answer. `timeout` is
+// for all of it. Errors, with upstream's text: Timeout; refused and broken connections; an answer that is not HTTP.
 async::Task<Result<HttpGetAnswer>> httpGet(env::Env environment, HttpGetRequest request, env::Duration timeout);
 
-// Connects and closes.
+// The request that an answer leads to, or nothing when it leads nowhere or to another host. `location` may be relative.
+// Source: pkg/probe/http, RedirectChecker; RFC 9110, section 15.4; RFC 3986, section 5.2.
+std::optional<HttpGetRequest> redirected(const HttpGetRequest& request, int status, std::string_view location);
+
+// Connects and closes. Errors have upstream's text: "dial tcp 10.0.0.1:80: connect: connection refused".
 async::Task<Result<void>> tcpConnect(env::Env environment, std::string address, env::Duration timeout);
 
 // grpc.health.v1.Health/Check; an error, with upstream's text, unless it answers SERVING. Source: pkg/probe/grpc/grpc.go.

@@ -1,6 +1,9 @@
 #include "kubelet/http_get.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <tuple>
 
 #include "env/sim/sim.h"
 #include "wire/http.h"
@@ -92,8 +95,87 @@ TEST_F(GrpcHealthTest, everythingElseSaysWhy) {
             "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): nothing here");
   health->grpcStatus = 5;
   EXPECT_EQ(probe(address), "error: health rpc probe failed: nothing here");
-  EXPECT_TRUE(probe("127.0.0.1:9").starts_with("error: failed to connect service at \"127.0.0.1:9\": ")) << probe("127.0.0.1:9");
+  EXPECT_EQ(probe("127.0.0.1:9"), "timeout: failed to connect service \"127.0.0.1:9\" within 2s: context deadline exceeded");
   EXPECT_EQ(probe(address, std::string(200, 'x')), "the service name of the probe is too long");
+}
+
+HttpGetRequest requestTo(const std::string& address, const std::string& path) {
+  HttpGetRequest request;
+  request.address = request.host = address;
+  request.path = path;
+  return request;
+}
+
+TEST(RedirectTest, leadsToTheSameHostOnly) {
+  HttpGetRequest request = requestTo("10.0.0.1:8080", "/a/b?x=1");
+  request.host = "shop.example";
+  struct Case {
+    int status;
+    std::string location, url;  // "" for nowhere
+  };
+  for (const Case& at : std::vector<Case>{
+           {302, "/c?y=2#part", "http://10.0.0.1:8080/c?y=2 shop.example"},
+           {301, "c/./d/../e", "http://10.0.0.1:8080/a/c/e shop.example"},
+           {303, "../../..", "http://10.0.0.1:8080/ shop.example"},
+           {307, "?y=2", "http://10.0.0.1:8080/a/b?y=2 shop.example"},
+           {307, "c/", "http://10.0.0.1:8080/a/c/ shop.example"},
+           {308, "HTTPS://10.0.0.1:8443", "https://10.0.0.1:8443/ 10.0.0.1:8443"},
+           {302, "https://10.0.0.1/c", "https://10.0.0.1:443/c 10.0.0.1"},
+           {302, "//10.0.0.1?y=2", "http://10.0.0.1:80/?y=2 10.0.0.1"},
+           {302, "http://10.0.0.2:8080/c", ""},
+           {302, "http://localhost:8080/c", ""},
+           {302, "ftp://10.0.0.1/c", ""},
+           {302, "", ""},
+           {304, "/c", ""},
+           {200, "/c", ""},
+       }) {
+    auto next = redirected(request, at.status, at.location);
+    std::string url = next ? fmt::format("http{}://{}{} {}", next->https ? "s" : "", next->address, next->path, next->host) : "";
+    EXPECT_EQ(url, at.url) << at.location;
+  }
+  HttpGetRequest six = requestTo("[fd00::1]:80", "/");
+  EXPECT_EQ(redirected(six, 302, "http://[fd00::1]/c")->address, "[fd00::1]:80");
+  EXPECT_FALSE(redirected(six, 302, "http://[fd00::2]/c"));
+}
+
+// "/N" leads to "/N-1", "/0" is there, "/away" leads to another host.
+Task<void> serveRedirects(std::shared_ptr<wire::ServerExchange> exchange) {
+  std::string path(exchange->request().path());
+  if (path == "/0") {
+    (void)exchange->startResponse(200, {});
+  } else {
+    std::string location = path == "/away" ? "http://elsewhere/" : fmt::format("/{}", std::stoi(path.substr(1)) - 1);
+    (void)exchange->startResponse(302, {{"Location", location}});
+    (void)co_await exchange->write("look there");
+  }
+  (void)co_await exchange->finish({});
+}
+
+Task<void> get(env::Env e, HttpGetRequest request, std::string* result) {
+  auto answer = co_await httpGet(e, request, 2s);
+  *result = answer ? fmt::format("{} {}", answer->status, answer->body) : answer.error().message();
+}
+
+TEST(HttpGetTest, followsRedirectsAndSaysWhatFailed) {
+  env::SimEnv world{3};
+  env::Env e = world.env();
+  wire::HttpServer server(e, wire::HttpServerOptions(),
+                          [](std::shared_ptr<wire::ServerExchange> exchange) { return serveRedirects(std::move(exchange)); });
+  std::string address = *server.listen("127.0.0.1:0");
+  for (auto [at, path, wanted] : std::vector<std::tuple<std::string, std::string, std::string>>{
+           {address, "/0", "200 "},
+           {address, "/9", "200 "},
+           {address, "/10", "stopped after 10 redirects"},
+           {address, "/away", "302 look there"},
+           {"127.0.0.1:9", "/", "dial tcp 127.0.0.1:9: connect: connection refused"},
+           {"10.9.9.9:80", "/", "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"},
+       }) {
+    std::string result;
+    async::Gate gate(e.executor);
+    gate.spawn(get(e, requestTo(at, path), &result));
+    EXPECT_TRUE(world.runUntil([&] { return !result.empty(); }, 1min));
+    EXPECT_EQ(result, wanted) << path;
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "kubelet/environment.h"
 #include "kubelet/http_get.h"
 #include "kubelet/resources.h"
 
@@ -18,6 +19,14 @@ namespace {
 constexpr std::string_view kKindNames[] = {"Startup", "Liveness", "Readiness"};
 // Output kept for the event. Source: pkg/probe/exec maxReadLength.
 constexpr size_t kOutputMax = 10 * 1024;
+
+// The container's variables that need nobody's objects: all that commands of probes may name. One that comes from elsewhere
+// is empty. Source: pkg/kubelet/container, ExpandContainerCommandOnlyStatic.
+Variables literalEnvironment(const Container& container) {
+  Variables out;
+  for (const corev1::EnvVar& variable : container.env) out[std::string(variable.name)] = variable.value;
+  return out;
+}
 
 // A probe that could not be made is tried again at once. Source: prober.go, maxProbeRetries.
 constexpr int kAttempts = 3;
@@ -221,7 +230,8 @@ Task<Prober::Outcome> Prober::probeOnce(std::shared_ptr<Worker> worker, std::str
     auto request = schema::newObject<v1::ExecSyncRequest>();
     request->containerId = request.str(worker->containerId);
     request->timeout = std::max(probe.timeoutSeconds, 1);
-    for (schema::Str word : exec->command) request->cmd.append(request.arena(), request.str(word));
+    Variables literals = literalEnvironment(container);
+    for (schema::Str word : exec->command) request->cmd.append(request.arena(), request.str(expand(word, {&literals})));
     auto answer = co_await runtime_.execSync(std::move(request));
     if (!answer) {
       *output = answer.error().message();
@@ -259,9 +269,13 @@ Task<Prober::Outcome> Prober::probeOnce(std::shared_ptr<Worker> worker, std::str
                             answer.error().message());
       co_return Outcome::Failure;
     }
-    bool good = answer->status >= 200 && answer->status < 400;
-    if (!good) *output = fmt::format("HTTP probe failed with statuscode: {}", answer->status);
-    co_return good ? Outcome::Success : Outcome::Failure;
+    if (answer->status >= 200 && answer->status < 300) co_return Outcome::Success;
+    if (answer->status < 200 || answer->status >= 400) {
+      *output = fmt::format("HTTP probe failed with statuscode: {}", answer->status);
+      co_return Outcome::Failure;
+    }
+    *output = fmt::format("Probe terminated redirects, Response body: {}", answer->body);
+    co_return Outcome::Warning;
   }
   if (auto* tcp = probe.probeHandler.tcpSocket) {
     Result<int32_t> port = portOf(tcp->port, container);
@@ -292,6 +306,7 @@ Task<void> Prober::run(Prober* prober, std::shared_ptr<Worker> worker) {
       continue;
     }
     std::string instance = worker->containerId;
+    env::Instant began = env.clock.now();
     int64_t sinceStart = env.clock.unixNanos() - worker->startedAtNanos;
     int64_t initial = int64_t{worker->probe().initialDelaySeconds} * 1'000'000'000;
     // Until the startup probe passed the other probes wait; a startup probe that passed is done.
@@ -310,12 +325,13 @@ Task<void> Prober::run(Prober* prober, std::shared_ptr<Worker> worker) {
         co_await async::sleepFor(env, std::chrono::seconds(std::max(worker->probe().periodSeconds, 1)));
         continue;  // it counts for nothing
       }
-      bool good = outcome == Outcome::Success;
+      bool good = outcome != Outcome::Failure;
       worker->run = good == worker->lastGood ? worker->run + 1 : 1;
       worker->lastGood = good;
-      if (!good) {
+      if (outcome != Outcome::Success) {
         prober->recorder_.eventAbout(worker->pod, fmt::format("spec.containers{{{}}}", worker->containerName), "Warning",
-                                     "Unhealthy", fmt::format("{} probe failed: {}", nameOf(worker->kind), output));
+                                     good ? "ProbeWarning" : "Unhealthy",
+                                     fmt::format("{} probe {}: {}", nameOf(worker->kind), good ? "warning" : "failed", output));
       }
       int32_t needed = good ? std::max(worker->probe().successThreshold, 1) : std::max(worker->probe().failureThreshold, 1);
       bool before = worker->success;
@@ -325,7 +341,9 @@ Task<void> Prober::run(Prober* prober, std::shared_ptr<Worker> worker) {
       }
       if (before != worker->success || worker->failedForGood) prober->changed_(worker->podUid);
     }
+    // From start to start: a probe that takes its time delays none after it.
     env::Duration wait = std::chrono::seconds(std::max(worker->probe().periodSeconds, 1));
+    wait = std::max<env::Duration>(wait - (env.clock.now() - began), env::Duration{});
     if (sinceStart < initial) wait = std::min<env::Duration>(wait, env::Duration(initial - sinceStart));
     // The end of the start-up is noticed soon by the probes that wait for it.
     if (notYet) wait = std::min<env::Duration>(wait, std::chrono::seconds(1));

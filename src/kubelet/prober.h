@@ -45,7 +45,7 @@ class Prober {
   struct Worker;
   static async::Task<void> run(Prober* prober, std::shared_ptr<Worker> worker);
   // Unknown: the probe could not be made.
-  enum class Outcome : uint8_t { Success, Failure, Unknown };
+  enum class Outcome : uint8_t { Success, Warning, Failure, Unknown };  // a warning counts as success
   async::Task<Outcome> probeOnce(std::shared_ptr<Worker> worker, std::string* output);
   const Worker* find(const std::string& podUid, std::string_view container, ProbeKind kind) const;
 

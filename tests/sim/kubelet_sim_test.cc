@@ -487,9 +487,9 @@ TEST_F(KubeletSim, aDeadSandboxIsReplaced) {
 TEST_F(KubeletSim, probesDecideReadinessAndRestarts) {
   int32_t ready = 1, alive = 0;
   runtime_.onExecSync = [&](const runtimev1::ExecSyncRequest& request) { return request.cmd[0] == "ready" ? ready : alive; };
-  createPod("web", R"("containers":[{"name":"main","image":"busybox:1.36",
-     "readinessProbe":{"exec":{"command":["ready"]},"periodSeconds":1},
-     "livenessProbe":{"exec":{"command":["alive"]},"periodSeconds":1,"failureThreshold":2}}])");
+  createPod("web", R"spec("containers":[{"name":"main","image":"busybox:1.36","env":[{"name":"WORD","value":"ready"}],
+     "readinessProbe":{"exec":{"command":["$(WORD)"]},"periodSeconds":1},
+     "livenessProbe":{"exec":{"command":["alive"]},"periodSeconds":1,"failureThreshold":2}}])spec");
   ASSERT_TRUE(waitForPhase("web", "Running", 10s));
   sim_.runFor(5s);
   EXPECT_EQ(condition(*pod("web"), "Ready"), "False");
