@@ -405,37 +405,44 @@ Task<Result<void>> PodWorkers::syncTerminating(std::shared_ptr<Worker> worker) {
   publishStatus(*worker, runtime, false);
   context_.prober.stopLivenessAndStartup(worker->uid);
   Ref<Pod> pod = worker->pod;
-  // A grace that becomes shorter while the kill runs (a forced deletion) starts another kill beside
-  // it.
-  auto failed = std::make_shared<std::optional<Error>>();
-  auto running = std::make_shared<int>(0);
-  async::Gate gate(context_.env.executor);
+  // A grace that becomes shorter while the kill runs (a forced deletion) starts another kill beside it. The pod has ended when
+  // any of them got through; what the others still wait for, a hook of the longer grace, then ends with the gate.
+  struct Ending {
+    int started = 0;
+    bool over = false;
+    std::optional<Error> error;  // of the last one
+  };
   struct Kill {
     static Task<void> run(PodWorkers* self, std::shared_ptr<Worker> w, Ref<Pod> p, RuntimePod r, int64_t grace,
-                          std::shared_ptr<std::optional<Error>> error, std::shared_ptr<int> count) {
+                          std::shared_ptr<Ending> ending) {
+      int turn = ++ending->started;
       Result<void> killed = co_await self->context_.podRuntime.killPod(p, std::move(r), grace);
-      if (!killed) *error = killed.error();
-      --*count;
+      if (!killed && turn != ending->started) co_return;
+      if (!killed) ending->error = killed.error();
+      ending->over = true;
       w->pending = true;
       w->work.notifyAll();
     }
   };
+  auto ending = std::make_shared<Ending>();
+  async::Gate gate(context_.env.executor);
   worker->graceInUse = worker->grace;
-  ++*running;
-  gate.spawn(Kill::run(this, worker, pod, runtime, worker->grace, failed, running));
-  while (*running > 0 && !closing_) {
+  gate.spawn(Kill::run(this, worker, pod, runtime, worker->grace, ending));
+  while (!ending->over && !closing_) {
     co_await waitForWork(worker, std::nullopt);
-    if (worker->grace < worker->graceInUse && *running > 0) {
+    if (ending->over || closing_) break;
+    if (worker->grace < worker->graceInUse) {
       worker->graceInUse = worker->grace;
-      ++*running;
-      gate.spawn(Kill::run(this, worker, pod, runtime, worker->grace, failed, running));
+      gate.spawn(Kill::run(this, worker, pod, runtime, worker->grace, ending));
     }
+    // Readiness goes on to the end.
+    if (Result<RuntimePod> now = co_await look(worker->uid); now && now->anyRunning() && !ending->over)
+      publishStatus(*worker, *now, false);
   }
   if (closing_) co_return fail(Reason::ServiceUnavailable, "the kubelet stops");
-  co_await gate.close();
-  if (*failed) {
-    context_.recorder.event(pod, "Warning", "FailedKillPod", fmt::format("error killing pod: {}", (*failed)->message()));
-    co_return Unexpected(**failed);
+  if (ending->error) {
+    context_.recorder.event(pod, "Warning", "FailedKillPod", fmt::format("error killing pod: {}", ending->error->message()));
+    co_return Unexpected(*ending->error);
   }
   context_.prober.removePod(worker->uid);
   RuntimePod after = CO_TRY(co_await look(worker->uid));

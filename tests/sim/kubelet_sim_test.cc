@@ -280,6 +280,33 @@ TEST_F(KubeletSim, aForcedDeletionShortensTheGrace) {
   EXPECT_TRUE(waitUntilGone("web", 10s));
 }
 
+TEST_F(KubeletSim, aShorterGraceWaitsForNoLongerHook) {
+  createPod("web", R"("terminationGracePeriodSeconds":600,"containers":[{"name":"main","image":"busybox:1.36",
+     "lifecycle":{"preStop":{"sleep":{"seconds":500}}}}])");
+  ASSERT_TRUE(waitForPhase("web", "Running"));
+  deletePod("web");
+  sim_.runFor(5s);
+  deletePod("web", 3);
+  EXPECT_TRUE(waitUntilGone("web", 10s));
+}
+
+TEST_F(KubeletSim, aPodThatEndsTurnsUnready) {
+  int32_t answer = 0;
+  runtime_.onExecSync = [&](const runtimev1::ExecSyncRequest&) { return answer; };
+  runtime_.addImage("slow:1", {.runFor = {}, .exitCode = 0, .stopTakes = 20s, .startError = "", .user = ""});
+  createPod("web", R"("containers":[{"name":"main","image":"slow:1",
+     "readinessProbe":{"exec":{"command":["ready"]},"periodSeconds":1,"failureThreshold":1}}])");
+  ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return condition(p, "Ready") == "True"; }, 10s));
+  deletePod("web");
+  sim_.runFor(3s);
+  EXPECT_EQ(condition(*pod("web"), "Ready"), "True");
+  answer = 1;
+  sim_.runFor(3s);
+  EXPECT_EQ(condition(*pod("web"), "Ready"), "False");
+  EXPECT_EQ(pod("web")->status.phase, "Running");
+  EXPECT_TRUE(waitUntilGone("web", 20s));
+}
+
 TEST_F(KubeletSim, aPodThatEndsSucceedsOrFails) {
   runtime_.addImage("job:good", {.runFor = 2s, .exitCode = 0, .stopTakes = {}, .startError = "", .user = ""});
   runtime_.addImage("job:bad", {.runFor = 2s, .exitCode = 3, .stopTakes = {}, .startError = "", .user = ""});
