@@ -113,7 +113,8 @@ void FakeRuntime::finish(Container& container, int32_t exitCode, std::string rea
   container.exitCode = exitCode;
   container.reason = !reason.empty() ? std::move(reason) : exitCode == 0 ? "Completed" : "Error";
   changed_.notifyAll();
-  announce(RuntimeEvent::Exited, container.id);
+  // containerd tells of the ends of processes; what could not be started was none.
+  if (container.reason != "StartError") announce(RuntimeEvent::Exited, container.id);
 }
 
 void FakeRuntime::start(Container& container, const Behavior& behavior) {

@@ -19,6 +19,8 @@ using schema::Ref;
 namespace {
 
 constexpr auto kBackOffPeriod = std::chrono::seconds(10);
+// A failed start tells no event. Source: genericPlegRelistPeriod, after which upstream sees it.
+constexpr env::Duration kEndSeenAfter = std::chrono::seconds(1);
 constexpr std::string_view kNetworkNotReady = "network is not ready";
 
 bool terminalPhase(schema::Str phase) { return phase == corev1::PodPhase::Failed || phase == corev1::PodPhase::Succeeded; }
@@ -42,6 +44,14 @@ bool changedByOthers(const Pod& before, const Pod& after) {
   if (!sameMap(a.labels, b.labels) || !sameMap(a.annotations, b.annotations)) return true;
   // Others write the conditions that readiness gates wait for.
   return !after.spec.readinessGates.empty() && !schema::equal(before.status, after.status);
+}
+
+// A container that was not there before has ended.
+bool endedSince(const RuntimePod& before, const RuntimePod& now) {
+  return std::ranges::any_of(now.containers, [&](const ContainerRecord& record) {
+    auto same = [&](const ContainerRecord& other) { return other.id == record.id; };
+    return record.exited() && std::ranges::none_of(before.containers, same);
+  });
 }
 
 // Some regular container was started in the sandbox that is up.
@@ -396,6 +406,9 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
     // An init container may have ended already, and its successor waits.
     bool more = !computePodActions(*after, *now, probes).empty() && !outcome.error && !outcome.retryAfter;
     if (more || terminalPhase(after->status.phase)) worker->pending = true;
+    // A container that could not be started has ended, and is started again at once, or waits for its back-off.
+    if (outcome.error && endedSince(*runtime, *now))
+      result.retryAfter = std::min(result.retryAfter.value_or(kEndSeenAfter), kEndSeenAfter);
   }
   co_return result;
 }

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "kubelet/container_back_off.h"
 #include "kubelet/environment.h"
 #include "kubelet/http_get.h"
 #include "kubelet/resources.h"
@@ -229,14 +230,21 @@ Task<Prober::Outcome> Prober::probeOnce(std::shared_ptr<Worker> worker, std::str
   if (auto* exec = probe.probeHandler.exec) {
     auto request = schema::newObject<v1::ExecSyncRequest>();
     request->containerId = request.str(worker->containerId);
-    request->timeout = std::max(probe.timeoutSeconds, 1);
     Variables literals = literalEnvironment(container);
-    for (schema::Str word : exec->command) request->cmd.append(request.arena(), request.str(expand(word, {&literals})));
+    std::string command;
+    for (schema::Str word : exec->command) {
+      std::string expanded = expand(word, {&literals});
+      request->cmd.append(request.arena(), request.str(expanded));
+      command += (command.empty() ? "" : " ") + expanded;
+    }
+    request->timeout = std::chrono::duration_cast<std::chrono::seconds>(timeout).count();
     auto answer = co_await runtime_.execSync(std::move(request));
     if (!answer) {
-      *output = answer.error().message();
       // A command that takes too long failed; a runtime that does not answer says nothing about the container.
-      co_return answer.error().reason() == Reason::Timeout ? Outcome::Failure : Outcome::Unknown;
+      bool late = answer.error().reason() == Reason::Timeout;
+      *output = late ? fmt::format("command timed out: {} timed out after {}", quote(command), durationText(timeout))
+                     : std::string(answer.error().message());
+      co_return late ? Outcome::Failure : Outcome::Unknown;
     }
     *output =
         std::string((*answer)->stdout.bytes.substr(0, kOutputMax)) + std::string((*answer)->stderr.bytes.substr(0, kOutputMax));

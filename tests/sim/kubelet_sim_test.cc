@@ -159,9 +159,12 @@ class KubeletSim : public testing::Test {
     if (!list) co_return;
     for (const Ref<>& object : list->items) {
       Ref<corev1::Event> event(object);
-      if (event->involvedObject.name == about) reasons->emplace_back(event->reason);
+      if (event->involvedObject.name != about) continue;
+      reasons->emplace_back(event->reason);
+      reasons->emplace_back(event->message);
     }
   }
+  // Reasons and messages.
   std::vector<std::string> eventReasons(const std::string& about) {
     sim_.runFor(1s);
     std::vector<std::string> reasons;
@@ -527,6 +530,28 @@ TEST_F(KubeletSim, probesDecideReadinessAndRestarts) {
   alive = 0;
   ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return p.status.containerStatuses[0].restartCount == 1; }, 20s));
   EXPECT_TRUE(contains(eventReasons("web"), "Unhealthy"));
+}
+
+TEST_F(KubeletSim, aProbeCommandThatTakesTooLongFails) {
+  createPod("web", R"x("containers":[{"name":"main","image":"busybox:1.36","env":[{"name":"WORD","value":"ready"}],
+     "readinessProbe":{"exec":{"command":["cat","/tmp/$(WORD)"]},"periodSeconds":1,"timeoutSeconds":2}}])x");
+  ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return condition(p, "Ready") == "True"; }, 10s));
+  runtime_.failNext("ExecSync", Error(Reason::Timeout, "context deadline exceeded"), 3);
+  sim_.runFor(5s);
+  EXPECT_TRUE(contains(eventReasons("web"), "Readiness probe failed: command timed out: \"cat /tmp/ready\" timed out after 2s"));
+  EXPECT_TRUE(contains(eventReasons("web"), "Unhealthy"));
+}
+
+TEST_F(KubeletSim, aFailedStartIsTriedAgainBeforeTheNextRelist) {
+  stopKubelet();
+  runtime_.offersEvents = true;
+  startKubelet();
+  sim_.runFor(20s);
+  runtime_.addImage("broken:1", {.runFor = {}, .exitCode = 0, .stopTakes = {}, .startError = "no such file", .user = ""});
+  createPod("web", R"("containers":[{"name":"main","image":"broken:1"}])");
+  ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return waitingReason(p) == "RunContainerError"; }, 1s));
+  ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return p.status.containerStatuses[0].restartCount == 1; }, 3s));
+  ASSERT_TRUE(waitForPod("web", [](const Pod& p) { return waitingReason(p) == "CrashLoopBackOff"; }, 3s));
 }
 
 TEST_F(KubeletSim, runAsNonRootIsEnforced) {
