@@ -187,6 +187,8 @@ class ApiServer::Impl {
     }
     if (resource || isStreamingSubresource(info)) call->labels = labelsOf(info, query, request.method);
     if (isStreamingSubresource(info)) {
+      if (request.method != "GET" && (request.method != "POST" || info.subresource == "log"))
+        co_return fail(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
       // Opening a stream changes things whatever the method is. Source: pkg/registry/core/pod/rest/subresources.go.
       if (request.method == "GET" && info.subresource != "log") {
         AuthorizationAttributes attributes = attributesOf(info);

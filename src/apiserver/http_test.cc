@@ -140,10 +140,14 @@ TEST_F(HttpTest, unknownPathsAndResources) {
 }
 
 TEST_F(HttpTest, methods) {
+  const std::string kPod = "/api/v1/namespaces/default/pods/x";
   for (const auto& [method, target] : std::vector<std::pair<std::string, std::string>>{{"PUT", kMaps},
                                                                                        {"POST", "/api/v1/configmaps"},
                                                                                        {"POST", kMaps + "/x"},
                                                                                        {"DELETE", "/api/v1/configmaps"},
+                                                                                       {"DELETE", kPod + "/log"},
+                                                                                       {"POST", kPod + "/log"},
+                                                                                       {"PUT", kPod + "/exec"},
                                                                                        {"BREW", kMaps}}) {
     auto answer = ask("admin", method, target, configMap("x"));
     SCOPED_TRACE(method + " " + target);

@@ -28,27 +28,6 @@ std::string copyParameters(const Query& query, std::initializer_list<std::string
   return out;
 }
 
-Result<void> checkLogOptions(const Query& query, const std::string& pod) {
-  using namespace apimachinery;
-  FieldErrors errors;
-  auto check = [&](std::string_view name, int64_t least, std::string_view detail) -> Result<void> {
-    std::string text = query.get(name);
-    if (text.empty()) return {};
-    auto value = parseInt(text);
-    if (!value) return fail(Reason::BadRequest, fmt::format("strconv.ParseInt: parsing {}: invalid syntax", quote(text)));
-    if (*value < least) errors.push_back(invalidError(FieldPath(std::string(name)), *value, detail));
-    return {};
-  };
-  TRY(check("tailLines", 0, "must be greater than or equal to 0"));
-  TRY(check("limitBytes", 1, "must be greater than 0"));
-  TRY(check("sinceSeconds", 1, "must be greater than 0"));
-  if (query.has("sinceTime") && query.has("sinceSeconds"))
-    errors.push_back(
-        apimachinery::forbiddenError(FieldPath(""), "at most one of `sinceTime` or `sinceSeconds` may be specified"));
-  if (errors.empty()) return {};
-  return Unexpected(invalidStatus("", "PodLogOptions", pod, errors));
-}
-
 // What the kubelet is asked for: exec and attach rename their parameters.
 std::string kubeletTarget(const RequestInfo& info, const Query& query, const std::string& container) {
   if (info.subresource == "portforward") {
@@ -104,16 +83,35 @@ bool isStreamingSubresource(const RequestInfo& info) {
          info.subresource == "portforward";
 }
 
+Result<void> checkLogOptions(const Query& query, const std::string& pod) {
+  using namespace apimachinery;
+  FieldErrors errors;
+  auto check = [&](std::string_view name, int64_t least, std::string_view detail) -> Result<void> {
+    std::string text = query.get(name);
+    if (text.empty()) return {};
+    auto value = parseInt(text);
+    if (!value) return fail(Reason::BadRequest, fmt::format("strconv.ParseInt: parsing {}: invalid syntax", quote(text)));
+    if (*value < least) errors.push_back(invalidError(FieldPath(std::string(name)), *value, detail));
+    return {};
+  };
+  TRY(check("tailLines", 0, "must be greater than or equal to 0"));
+  TRY(check("limitBytes", 1, "must be greater than 0"));
+  TRY(check("sinceSeconds", 1, "must be greater than 0"));
+  if (query.has("sinceTime") && query.has("sinceSeconds"))
+    errors.push_back(
+        apimachinery::forbiddenError(FieldPath(""), "at most one of `sinceTime` or `sinceSeconds` may be specified"));
+  // Source: the feature gate PodLogsQuerySplitStreams, which is off.
+  if (query.has("stream")) errors.push_back(forbiddenError(FieldPath("stream"), "may not be specified"));
+  if (errors.empty()) return {};
+  return Unexpected(invalidStatus("", "PodLogOptions", pod, errors));
+}
+
 Result<std::string> containerOf(const Ref<>& object, const std::string& asked) {
   Ref<corev1::Pod> pod(object);
   if (asked.empty() && pod->spec.containers.size() == 1) return std::string(pod->spec.containers[0].name);
   std::vector<std::string> names;
-  appendNames(pod->spec.containers, names);
-  if (asked.empty()) {
-    auto annotated = schema::valueOf(pod->metadata.annotations, "kubectl.kubernetes.io/default-container");
-    if (std::find(names.begin(), names.end(), annotated) != names.end()) return std::string(annotated);
-  }
   appendNames(pod->spec.initContainers, names);
+  appendNames(pod->spec.containers, names);
   for (const auto& container : pod->spec.ephemeralContainers) names.emplace_back(container.ephemeralContainerCommon.name);
   if (asked.empty())
     return fail(Reason::BadRequest, fmt::format("a container name must be specified for pod {}, choose one of: [{}]",
@@ -158,6 +156,7 @@ bool Streaming::takesWebSockets(const std::string& nodeName) const {
 }
 
 Task<Result<void>> Streaming::handle(HttpCallPtr call, RequestInfo info, Query query) {
+  if (info.subresource == "log") CO_TRY(checkLogOptions(query, info.name));
   const ServedResource* pods = registry_.find("", "v1", "pods");
   Ref<> object = CO_TRY(co_await registry_.get(*pods, info.nameSpace, info.name, ""));
   Ref<corev1::Pod> pod(object);
@@ -185,7 +184,6 @@ Task<Result<void>> Streaming::handle(HttpCallPtr call, RequestInfo info, Query q
 }
 
 Task<Result<void>> Streaming::log(HttpCallPtr call, RequestInfo info, Query query, Ref<> object) {
-  CO_TRY(checkLogOptions(query, info.name));
   std::string container = CO_TRY(containerOf(object, query.get("container")));
   std::string nodeName(Ref<corev1::Pod>(object)->spec.nodeName);
   if (nodeName.empty()) {

@@ -35,6 +35,10 @@ class Streaming {
   std::map<std::string, std::unique_ptr<wire::HttpClient>> kubelets_;  // by address
 };
 
+// Whether a log may be asked for with these parameters of the query. Errors: BadRequest, Invalid.
+// Source: pkg/apis/core/validation, ValidatePodLogOptions.
+Result<void> checkLogOptions(const Query& query, const std::string& pod);
+
 // Which container a request means. Source: pkg/registry/core/pod/strategy.go, validateContainer.
 Result<std::string> containerOf(const Ref<>& pod, const std::string& asked);
 
