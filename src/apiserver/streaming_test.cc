@@ -31,7 +31,8 @@ TEST(StreamingTest, logOptions) {
 TEST(StreamingTest, containerOfARequest) {
   auto pod = [](std::string_view spec) {
     auto decoded = codec::decodeJson(schema::typeInfoOf<corev1::Pod>(), R"({"metadata":{"name":"p","annotations":
-      {"kubectl.kubernetes.io/default-container":"a"}},"spec":)" + std::string(spec) + "}");
+      {"kubectl.kubernetes.io/default-container":"a"}},"spec":)" + std::string(spec) +
+                                                                            "}");
     EXPECT_TRUE(decoded);
     return Ref<>(std::move(decoded->object).publish());
   };
@@ -43,7 +44,8 @@ TEST(StreamingTest, containerOfARequest) {
   EXPECT_EQ(of(one, ""), "a");
   EXPECT_EQ(of(one, "i"), "i");
   EXPECT_EQ(of(one, "z"), "container z is not valid for pod p");
-  Ref<> many = pod(R"({"initContainers":[{"name":"i"}],"containers":[{"name":"a"},{"name":"b"}],"ephemeralContainers":[{"name":"e"}]})");
+  Ref<> many =
+      pod(R"({"initContainers":[{"name":"i"}],"containers":[{"name":"a"},{"name":"b"}],"ephemeralContainers":[{"name":"e"}]})");
   // What kubectl makes of the annotation is its own affair.
   EXPECT_EQ(of(many, ""), "a container name must be specified for pod p, choose one of: [i a b e]");
   EXPECT_EQ(of(many, "e"), "e");

@@ -19,6 +19,12 @@ constexpr int64_t kAgeMaxNanos = 20 * kNanos;
 // pods that use them.
 constexpr size_t kEntriesMax = 2000;
 constexpr int64_t kTokenAgeMaxSeconds = 24 * 3600;
+
+// The kubelet names what is not there in the singular. Source: pkg/kubelet/util/manager, the group resource of its stores.
+Unexpected absent(std::string_view kind, std::string_view name, Error error) {
+  if (!isNotFound(error)) return Unexpected(std::move(error));
+  return fail(Reason::NotFound, fmt::format("{} \"{}\" not found", kind, name));
+}
 }  // namespace
 
 Task<Result<Ref<>>> ObjectReader::read(const schema::ResourceInfo& resource, std::string nameSpace, std::string name,
@@ -42,13 +48,15 @@ Task<Result<Ref<>>> ObjectReader::read(const schema::ResourceInfo& resource, std
 }
 
 Task<Result<Ref<corev1::ConfigMap>>> ObjectReader::configMap(std::string nameSpace, std::string name, bool fresh) {
-  Ref<> object = CO_TRY(co_await read(client::resourceOf<corev1::ConfigMap>(), nameSpace, name, fresh));
-  co_return Ref<corev1::ConfigMap>(std::move(object));
+  Result<Ref<>> object = co_await read(client::resourceOf<corev1::ConfigMap>(), nameSpace, name, fresh);
+  if (!object) co_return absent("configmap", name, std::move(object).error());
+  co_return Ref<corev1::ConfigMap>(std::move(*object));
 }
 
 Task<Result<Ref<corev1::Secret>>> ObjectReader::secret(std::string nameSpace, std::string name, bool fresh) {
-  Ref<> object = CO_TRY(co_await read(client::resourceOf<corev1::Secret>(), nameSpace, name, fresh));
-  co_return Ref<corev1::Secret>(std::move(object));
+  Result<Ref<>> object = co_await read(client::resourceOf<corev1::Secret>(), nameSpace, name, fresh);
+  if (!object) co_return absent("secret", name, std::move(object).error());
+  co_return Ref<corev1::Secret>(std::move(*object));
 }
 
 Task<Result<std::string>> ObjectReader::runtimeHandler(std::string runtimeClassName) {

@@ -382,8 +382,7 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
   Result<MountedVolumes> volumes = co_await context_.volumes.mount(pod, inputs, refresh);
   if (!volumes) {
     worker->refresh = true;
-    context_.recorder.event(pod, "Warning", "FailedMount",
-                            fmt::format("Unable to attach or mount volumes: {}", volumes.error().message()));
+    for (const Cause& cause : volumes.error().causes()) context_.recorder.event(pod, "Warning", "FailedMount", cause.message);
     result.error = volumes.error();
     co_return result;
   }

@@ -560,6 +560,19 @@ TEST_F(KubeletSim, runAsNonRootIsEnforced) {
   EXPECT_NE(pod("web")->status.containerStatuses[0].state.waiting->message.find("image will run as root"), schema::Str::npos);
 }
 
+TEST_F(KubeletSim, volumesThatFailAreNamed) {
+  createPod("web", R"("containers":[{"name":"main","image":"busybox:1.36"}],"volumes":[
+     {"name":"one","configMap":{"name":"absent"}},{"name":"two","secret":{"secretName":"absent"}},
+     {"name":"three","configMap":{"name":"kube-root-ca.crt","items":[{"key":"k","path":"p"}]}}])");
+  sim_.runFor(2s);
+  std::vector<std::string> events = eventReasons("web");
+  for (const char* text : {R"(MountVolume.SetUp failed for volume "one" : configmap "absent" not found)",
+                           R"(MountVolume.SetUp failed for volume "two" : secret "absent" not found)",
+                           R"(MountVolume.SetUp failed for volume "three" : configmap references non-existent config key: k)"})
+    EXPECT_TRUE(contains(events, text)) << text;
+  EXPECT_EQ(waitingReason(*pod("web")), "ContainerCreating");
+}
+
 TEST_F(KubeletSim, activeDeadlineEndsThePod) {
   createPod("web", R"("activeDeadlineSeconds":5,"restartPolicy":"Never","containers":[{"name":"main","image":"busybox:1.36"}])");
   ASSERT_TRUE(waitForPhase("web", "Running", 10s));

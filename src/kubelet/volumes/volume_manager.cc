@@ -92,8 +92,10 @@ Result<void> projectKeys(const std::map<std::string, std::string>& values, const
     auto value = values.find(std::string(item.key));
     if (value == values.end()) {
       if (optional) continue;
-      return fail(Reason::NotFound, fmt::format("{} references non-existent {} key: {}", what,
-                                                what == "configmap" ? "config" : "secret", item.key));
+      return fail(Reason::NotFound,
+                  fmt::format("{} key: {}",
+                              what == "configmap" ? "configmap references non-existent config" : "references non-existent secret",
+                              item.key));
     }
     payload[std::string(item.path)] = {value->second, static_cast<uint32_t>(item.mode.valueOr(defaultMode))};
   }
@@ -270,7 +272,7 @@ Task<Result<std::string>> VolumeManager::mountOne(Ref<corev1::Pod> pod, const co
 
 Task<Result<MountedVolumes>> VolumeManager::mount(Ref<corev1::Pod> pod, EnvironmentInputs inputs, bool fresh) {
   MountedVolumes mounted;
-  std::string failed, reasons;
+  std::vector<Cause> failures;
   for (size_t i = 0; i < pod->spec.volumes.size(); ++i) {
     const corev1::Volume& volume = pod->spec.volumes[i];
     auto path = co_await mountOne(pod, &volume, inputs, fresh);
@@ -281,12 +283,18 @@ Task<Result<MountedVolumes>> VolumeManager::mount(Ref<corev1::Pod> pod, Environm
           source.configMap != nullptr || source.secret != nullptr || source.downwardAPI != nullptr || source.projected != nullptr;
       continue;
     }
-    failed += fmt::format("{}{}", failed.empty() ? "" : " ", volume.name);
-    reasons += fmt::format("{}MountVolume.SetUp failed for volume \"{}\" : {}", reasons.empty() ? "" : "; ", volume.name,
-                           path.error().message());
+    failures.push_back({"", fmt::format("MountVolume.SetUp failed for volume \"{}\" : {}", volume.name, path.error().message()),
+                        std::string(volume.name)});
   }
-  if (failed.empty()) co_return mounted;
-  co_return fail(Reason::InternalError, fmt::format("unmounted volumes=[{}]: {}", failed, reasons));
+  if (failures.empty()) co_return mounted;
+  std::vector<std::string> names, reasons;
+  for (const Cause& failure : failures) {
+    names.push_back(failure.field);
+    reasons.push_back(failure.message);
+  }
+  Error error(Reason::InternalError, fmt::format("unmounted volumes=[{}]: {}", join(names, " "), join(reasons, "; ")));
+  for (Cause& failure : failures) error.withCause(std::move(failure));
+  co_return Unexpected(std::move(error));
 }
 
 Task<Result<void>> VolumeManager::removePod(std::string podUid) {

@@ -28,7 +28,7 @@ class VolumeManager {
       : env_(environment), config_(config), objects_(objects) {}
 
   // Makes every volume of the pod ready, and renews what changed. `fresh`: read API objects anew.
-  // The error says which volumes failed and why.
+  // The error says which volumes failed and why, and has a cause for each.
   async::Task<Result<MountedVolumes>> mount(schema::Ref<corev1::Pod> pod, EnvironmentInputs inputs, bool fresh);
   // Unmounts and removes everything of the pod.
   async::Task<Result<void>> removePod(std::string podUid);
