@@ -90,7 +90,7 @@ class ApiServer::Impl {
 
   Task<Result<void>> start() {
     CO_TRY(co_await registry_.start(gate_, stop_.token()));
-    auto client = clientFor(UserInfo{"system:apiserver", "", {std::string(kGroupMasters)}, {}});
+    auto client = clientFor(UserInfo{"system:apiserver", "", {std::string(kGroupMasters)}, {}}, "kube-apiserver");
     CO_TRY(co_await makeBootstrapObjects(*client, bootstrapConfig()));
     auto kubelet = wire::TlsClientContext::make(env_.clock, config_.kubeletClient);
     if (kubelet) streaming_ = std::make_unique<Streaming>(env_, registry_, *kubelet);
@@ -109,7 +109,9 @@ class ApiServer::Impl {
     return server_->listen(address);
   }
 
-  std::unique_ptr<client::Client> clientFor(UserInfo user) { return makeNearClient(api_, authorizer_, std::move(user)); }
+  std::unique_ptr<client::Client> clientFor(UserInfo user, std::string userAgent) {
+    return makeNearClient(api_, authorizer_, std::move(user), std::move(userAgent));
+  }
 
   Task<void> stop(env::Duration grace) {
     stopping_ = true;
@@ -366,7 +368,9 @@ ApiServer::ApiServer(env::Env environment, store::Store& store, ApiServerConfig 
 ApiServer::~ApiServer() = default;
 Task<Result<void>> ApiServer::start() { return impl_->start(); }
 Result<std::string> ApiServer::listen(const std::string& address) { return impl_->listen(address); }
-std::unique_ptr<client::Client> ApiServer::clientFor(UserInfo user) { return impl_->clientFor(std::move(user)); }
+std::unique_ptr<client::Client> ApiServer::clientFor(UserInfo user, std::string userAgent) {
+  return impl_->clientFor(std::move(user), std::move(userAgent));
+}
 Task<void> ApiServer::stop(env::Duration grace) { return impl_->stop(grace); }
 
 }  // namespace knarr::apiserver

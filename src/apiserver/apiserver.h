@@ -59,8 +59,9 @@ class ApiServer {
   async::Task<Result<void>> start();
   // AlreadyExists when the port is in use. Returns the bound address.
   Result<std::string> listen(const std::string& address);
-  // A client with an identity; it lives at most as long as the server.
-  std::unique_ptr<client::Client> clientFor(UserInfo user);
+  // A client with an identity; it lives at most as long as the server. `userAgent` is what its program sends of itself; writes
+  // are managed under the part before a slash.
+  std::unique_ptr<client::Client> clientFor(UserInfo user, std::string userAgent = "knarr");
   // Ends listening and every watch, lets requests finish for `grace`.
   async::Task<void> stop(env::Duration grace);
 

@@ -206,7 +206,7 @@ Task<void> listEvents(Client* client, std::vector<Ref<corev1::Event>>* out) {
 }
 // Who tells events may create and patch them, but not read them.
 TEST_F(ApiServerTest, equalEventsAreCountedInOneObject) {
-  auto node = server_->clientFor(UserInfo{"system:node:n1", "", {"system:nodes", "system:authenticated"}, {}});
+  auto node = server_->clientFor(UserInfo{"system:node:n1", "", {"system:nodes", "system:authenticated"}, {}}, "kubelet/v1.36");
   client::EventRecorder recorder(sim_.env(), *node, "kubelet", "n1");
   async::StopSource stop;
   gate_.spawn(record(&recorder, stop.token()));
@@ -219,6 +219,8 @@ TEST_F(ApiServerTest, equalEventsAreCountedInOneObject) {
   run(listEvents(client_.get(), &events));
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0]->count, 3);
+  ASSERT_EQ(events[0]->metadata.managedFields.size(), 1u);
+  EXPECT_EQ(events[0]->metadata.managedFields[0].manager, "kubelet");
   EXPECT_EQ(events[0]->lastTimestamp.unixSeconds() - events[0]->firstTimestamp.unixSeconds(), 4);
   stop.requestStop();
   sim_.runFor(std::chrono::seconds(1));

@@ -26,8 +26,8 @@ class NearWatch : public client::Watch {
 
 class NearClient : public client::Client {
  public:
-  NearClient(Api& api, const Authorizer& authorizer, UserInfo user)
-      : api_(api), authorizer_(authorizer), user_(std::move(user)) {}
+  NearClient(Api& api, const Authorizer& authorizer, UserInfo user, std::string userAgent)
+      : api_(api), authorizer_(authorizer), user_(std::move(user)), userAgent_(std::move(userAgent)) {}
 
   Task<Result<Ref<>>> get(const schema::ResourceInfo& resource, std::string nameSpace, std::string name,
                           client::GetOptions options) override {
@@ -87,7 +87,7 @@ class NearClient : public client::Client {
   ContextPtr context() const {
     auto context = std::make_shared<RequestContext>();
     context->user = user_;
-    context->userAgent = user_.name;
+    context->userAgent = userAgent_;
     return context;
   }
   // An update that may turn out to be a creation.
@@ -114,13 +114,14 @@ class NearClient : public client::Client {
   Api& api_;
   const Authorizer& authorizer_;
   UserInfo user_;
+  std::string userAgent_;
 };
 
 }  // namespace
 
-std::unique_ptr<client::Client> makeNearClient(Api& api, const Authorizer& authorizer, UserInfo user) {
+std::unique_ptr<client::Client> makeNearClient(Api& api, const Authorizer& authorizer, UserInfo user, std::string userAgent) {
   user.groups.emplace_back(kGroupAuthenticated);
-  return std::make_unique<NearClient>(api, authorizer, std::move(user));
+  return std::make_unique<NearClient>(api, authorizer, std::move(user), std::move(userAgent));
 }
 
 }  // namespace knarr::apiserver

@@ -1,4 +1,5 @@
-// The near client: a component's calls straight into the API, under its own identity.
+// The near client: a component's calls straight into the API, under its own identity. `userAgent` is what a component of its
+// own would send ("kubelet"): the name that its fields are managed under.
 #pragma once
 
 #include <memory>
@@ -9,6 +10,6 @@
 
 namespace knarr::apiserver {
 
-std::unique_ptr<client::Client> makeNearClient(Api& api, const Authorizer& authorizer, UserInfo user);
+std::unique_ptr<client::Client> makeNearClient(Api& api, const Authorizer& authorizer, UserInfo user, std::string userAgent);
 
 }  // namespace knarr::apiserver

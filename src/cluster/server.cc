@@ -31,6 +31,9 @@ using async::Task;
 constexpr int32_t kNodeLeaseDurationSeconds = 240;
 constexpr env::Duration kNodeMonitorGracePeriod = std::chrono::seconds(300);
 
+// What the fields that all controllers write are managed under.
+constexpr const char* kManager = "kube-controller-manager";
+
 // How long requests may take to end when the server stops.
 constexpr env::Duration kShutdownGrace = std::chrono::seconds(2);
 
@@ -150,16 +153,18 @@ async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, 
   CO_TRY(server.listen(fmt::format("{}:{}", config.bindAddress, config.apiPort)));
   report("the API server is ready");
 
-  auto managerClient = server.clientFor(component("system:kube-controller-manager", {std::string(apiserver::kGroupMasters)}));
+  auto managerClient =
+      server.clientFor(component("system:kube-controller-manager", {std::string(apiserver::kGroupMasters)}), kManager);
   client::InformerFactory informers(environment, *managerClient);
   CO_TRY(co_await ensureDnsObjects(*managerClient, config));
   auto network =
-      CO_TRY(NodeNetwork::make(environment, config, server.clientFor(component("system:kube-proxy")),
+      CO_TRY(NodeNetwork::make(environment, config, server.clientFor(component("system:kube-proxy"), "kube-proxy"),
                                server.clientFor(component("system:serviceaccount:kube-system:coredns",
-                                                          {"system:serviceaccounts", "system:serviceaccounts:kube-system"}))));
+                                                          {"system:serviceaccounts", "system:serviceaccounts:kube-system"}),
+                                                "coredns")));
   async::Gate networkGate(environment.executor);
   networkGate.spawn(network->run(stop));
-  auto schedulerClient = server.clientFor(component("system:kube-scheduler"));
+  auto schedulerClient = server.clientFor(component("system:kube-scheduler"), "kube-scheduler");
   scheduler::Scheduler scheduler(environment, *schedulerClient, informers, {});
   controller_manager::ControllerManagerConfig managerConfig{certificates.authority.certificatePem,
                                                             apiserver::defaultServedGroupVersions()};
@@ -170,13 +175,14 @@ async::Task<Result<void>> runServer(env::Env environment, ClusterConfig config, 
       environment, managerConfig, informers,
       [&server](const std::string& name) {
         return server.clientFor(component("system:serviceaccount:kube-system:" + name,
-                                          {"system:serviceaccounts", "system:serviceaccounts:kube-system"}));
+                                          {"system:serviceaccounts", "system:serviceaccounts:kube-system"}),
+                                kManager);
       },
       stop));
   gate.spawn(scheduler.run(stop));
 
   CO_TRY(co_await nodePrepared.get());
-  auto kubeletClient = server.clientFor(component("system:node:" + config.nodeName, {"system:nodes"}));
+  auto kubeletClient = server.clientFor(component("system:node:" + config.nodeName, {"system:nodes"}), "kubelet");
   auto runtime = cri::makeRuntimeClient(environment, {"unix:" + config.containerdSocket()});
   kubelet::Kubelet kubelet(kubeletConfig(environment, config, dnsAddress), {environment, *kubeletClient, *runtime});
   kubelet::KubeletServer kubeletServer(environment, kubelet, kubeletServerConfig(config, certificates));
