@@ -67,6 +67,16 @@ TEST_F(HttpValidationTest, pods) {
        R"({"metadata":{"name":"x"},"spec":{"affinity":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":""}]}},"containers":[{"name":"c","image":"i"}]}})",
        "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be "
        "empty"},
+      {kPods,
+       R"({"metadata":{"name":"x"},"spec":{"containers":[{"name":"c","image":"i","resources":{"claims":[{"name":"z"}]}}]}})",
+       "spec.containers[0].resources.claims[0]: Not found: \"z\": must be one of the names in pod.spec.resourceClaims which is "
+       "empty"},
+      {kPods,
+       R"({"metadata":{"name":"x"},"spec":{"resourceClaims":[{"name":"b","resourceClaimName":"x"},{"name":"a","resourceClaimName":"x"}],
+        "containers":[{"name":"c","image":"i","resources":{"claims":[{"name":"a","request":"r"},{"name":"a"},{"name":"z"},{"name":"b"}]}}]}})",
+       "[spec.containers[0].resources.claims[1]: Duplicate value: \"a\", spec.containers[0].resources.claims[2]: Not found: "
+       "\"z\": "
+       "must be one of the names in pod.spec.resourceClaims: a, b]"},
       {kPods, R"({"metadata":{"name":"x"},"spec":{"securityContext":{"runAsUser":-1},"containers":[{"name":"c","image":"i"}]}})",
        "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive"},
       {kPods,

@@ -209,6 +209,7 @@ void checkContainer(FieldErrors& errors, const FieldPath& at, const Container& c
   checkDevices(errors, at.child("volumeDevices"), container, facts);
   requireOneOf(errors, at.child("imagePullPolicy"), container.imagePullPolicy, {"Always", "IfNotPresent", "Never"});
   checkResources(errors, at.child("resources"), container.resources, ResourceNameRule::Container);
+  checkResourceClaims(errors, at.child("resources").child("claims"), container.resources.claims, facts.spec->resourceClaims);
   checkResizePolicy(errors, at.child("resizePolicy"), container, *facts.spec);
   checkContainerSecurity(errors, at.child("securityContext"), container.securityContext, *facts.spec);
 }

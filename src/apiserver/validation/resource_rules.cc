@@ -43,21 +43,6 @@ void checkResource(FieldErrors& errors, const FieldPath& path, std::string_view 
   checkPages(errors, path, name, quantity);
 }
 
-void checkClaims(FieldErrors& errors, const FieldPath& path, const corev1::ResourceRequirements& resources) {
-  std::set<std::string> names;
-  for (size_t i = 0; i < resources.claims.size(); ++i) {
-    const auto& claim = resources.claims[i];
-    FieldPath at = path.child("claims").index(i);
-    if (claim.name.empty()) {
-      errors.push_back(requiredError(at.child("name")));
-      continue;
-    }
-    std::string key = claim.request.empty() ? std::string(claim.name) : fmt::format("{}/{}", claim.name, claim.request);
-    if (!names.insert(key).second) errors.push_back(duplicateError(at, key));
-    checkName(errors, at.child("request"), claim.request, apimachinery::isDns1123Label);
-  }
-}
-
 }  // namespace
 
 bool isHugePage(std::string_view name) { return name.starts_with(kHugePagesPrefix); }
@@ -147,7 +132,33 @@ void checkResources(FieldErrors& errors, const FieldPath& path, const corev1::Re
           invalidError(requests, quantity.text, fmt::format("must be less than or equal to {} limit of {}", name, limit->text)));
   }
   if (hugePages && !cpuOrMemory) forbid(errors, path, "HugePages require cpu or memory");
-  checkClaims(errors, path, resources);
+  if (rule == ResourceNameRule::Pod && !resources.claims.empty())
+    forbid(errors, path.child("claims"), "claims may not be set for Resources at pod-level");
+}
+
+void checkResourceClaims(FieldErrors& errors, const FieldPath& path, const schema::List<corev1::ResourceClaim>& claims,
+                         const schema::List<corev1::PodResourceClaim>& ofPod) {
+  std::set<std::string> known, taken;
+  for (const auto& claim : ofPod) known.emplace(claim.name);
+  std::vector<std::string> names(known.begin(), known.end());
+  for (size_t i = 0; i < claims.size(); ++i) {
+    FieldPath at = path.index(i);
+    std::string name(claims[i].name);
+    std::string key = claims[i].request.empty() ? name : fmt::format("{}/{}", name, claims[i].request);
+    if (!claims[i].request.empty()) checkName(errors, at.child("request"), claims[i].request, apimachinery::isDns1123Label);
+    if (name.empty()) {
+      errors.push_back(requiredError(at));
+      continue;
+    }
+    // A claim as a whole meets each of its requests.
+    auto request = taken.lower_bound(name + "/");
+    bool inPart = claims[i].request.empty() && request != taken.end() && request->starts_with(name + "/");
+    if (taken.contains(name) || inPart || !taken.insert(key).second) errors.push_back(duplicateError(at, key));
+    if (known.contains(name)) continue;
+    errors.push_back(notFoundError(at, name));
+    errors.back().message += ": must be one of the names in pod.spec.resourceClaims";
+    errors.back().message += names.empty() ? " which is empty" : ": " + join(names, ", ");
+  }
 }
 
 }  // namespace knarr::apiserver

@@ -77,9 +77,12 @@ bool isIntegerResource(std::string_view name);
 bool isStandardResource(std::string_view name);
 // A quantity of a resource: not negative, whole where only whole ones exist.
 void checkResourceQuantity(FieldErrors& errors, const FieldPath& path, std::string_view name, const schema::Quantity& quantity);
-// Requests, limits and claims of a container (or of a whole pod).
+// Requests and limits of a container (or of a whole pod, which has no claims here).
 void checkResources(FieldErrors& errors, const FieldPath& path, const corev1::ResourceRequirements& resources,
                     ResourceNameRule rule);
+// A container's claims are among those of its pod. Source: validateResourceClaimNames.
+void checkResourceClaims(FieldErrors& errors, const FieldPath& path, const schema::List<corev1::ResourceClaim>& claims,
+                         const schema::List<corev1::PodResourceClaim>& ofPod);
 
 void checkTolerations(FieldErrors& errors, const FieldPath& path, const schema::List<corev1::Toleration>& tolerations);
 void checkNodeSelector(FieldErrors& errors, const FieldPath& path, const corev1::NodeSelector& selector);
