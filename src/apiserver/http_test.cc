@@ -200,6 +200,7 @@ TEST_F(HttpTest, selectorsAndOptions) {
   expectStatus(get(kMaps + "?fieldSelector=data.a%3Db"), 400, "BadRequest",
                "\"data.a\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
   expectStatus(get("/api/v1/pods?fieldSelector=spec.nothing%3Db"), 400, "BadRequest", "field label not supported: spec.nothing");
+  EXPECT_EQ(get("/api/v1/pods?fieldSelector=status.podIPs%3D10.0.0.1").status, 200);
   expectStatus(get(kMaps + "?limit=x"), 400, "BadRequest", "strconv.ParseInt: parsing \"x\": invalid syntax");
   expectStatus(get(kMaps + "?continue=%21"), 400, "BadRequest",
                "invalid continue token: continue key is not valid: illegal base64 data at input byte 0");

@@ -154,6 +154,8 @@ Strategy podStrategy() {
                                {"spec.hostNetwork", "spec.hostNetwork"},
                                {"status.phase", "status.phase"},
                                {"status.podIP", "status.podIP"},
+                               // May be named, but is no text: upstream finds no pod by it either.
+                               {"status.podIPs", "status.podIPs"},
                                {"status.nominatedNodeName", "status.nominatedNodeName"}};
   return strategy;
 }
