@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "kubelet/container_back_off.h"
 #include "wire/grpc.h"
@@ -121,10 +123,14 @@ Task<Result<Exchange>> exchange(env::Env environment, HttpGetRequest request, en
   wire::HttpClientOptions options = CO_TRY(optionsFor(environment, request, timeout));
   wire::ClientRequest get;
   get.target = request.path;
-  get.headers.add("User-Agent", request.userAgent);
-  get.headers.add("Accept", "*/*");
+  auto given = [&request](std::string_view name) {
+    return std::ranges::any_of(request.headers, [name](const auto& header) { return equalsIgnoreCase(header.first, name); });
+  };
+  if (!given("User-Agent")) get.headers.add("User-Agent", request.userAgent);
+  if (!given("Accept")) get.headers.add("Accept", "*/*");
   get.headers.add("Connection", "close");
-  for (const auto& [name, value] : request.headers) get.headers.set(name, value);
+  for (const auto& [name, value] : request.headers)
+    if (!value.empty() || !equalsIgnoreCase(name, "Accept")) get.headers.add(name, value);
   wire::HttpClient client(environment, options);
   auto response = co_await client.send(std::move(get), stop);
   if (!response) {
@@ -143,6 +149,24 @@ Task<Result<Exchange>> exchange(env::Env environment, HttpGetRequest request, en
 }
 
 }  // namespace
+
+HttpGetRequest httpGetRequest(const corev1::HTTPGetAction& get, std::string_view podIp, int32_t port,
+                              std::string_view userAgent) {
+  HttpGetRequest request;
+  std::string host(get.host.empty() ? podIp : std::string_view(get.host));
+  request.address = fmt::format(fmt::runtime(host.find(':') == std::string::npos ? "{}:{}" : "[{}]:{}"), host, port);
+  request.host = request.address;
+  request.path = get.path.starts_with('/') ? std::string(get.path) : "/" + std::string(get.path);
+  request.userAgent = userAgent;
+  request.https = get.scheme == "HTTPS";
+  for (const corev1::HTTPHeader& header : get.httpHeaders) {
+    if (equalsIgnoreCase(header.name, "Host"))
+      request.host = header.value;
+    else
+      request.headers.emplace_back(header.name, header.value);
+  }
+  return request;
+}
 
 std::optional<HttpGetRequest> redirected(const HttpGetRequest& request, int status, std::string_view location) {
   bool leads = status == 301 || status == 302 || status == 303 || status == 307 || status == 308;

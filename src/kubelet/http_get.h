@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "api/core_v1.h"
 #include "async/async.h"
 #include "base/result.h"
 #include "env/env.h"
@@ -17,9 +18,14 @@ struct HttpGetRequest {
   std::string host;     // the Host header
   std::string path = "/";
   bool https = false;  // certificates are not verified, as upstream
+  // Besides Host; they come instead of our own User-Agent and Accept, and an empty Accept means none.
   std::vector<std::pair<std::string, std::string>> headers;
   std::string userAgent;
 };
+// What a probe or a hook asks. A host that is not named is the pod's own.
+// Source: pkg/probe/http/request.go.
+HttpGetRequest httpGetRequest(const corev1::HTTPGetAction& get, std::string_view podIp, int32_t port, std::string_view userAgent);
+
 struct HttpGetAnswer {
   int status = 0;
   std::string body;  // at most 10 KiB

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "env/sim/sim.h"
+#include "schema/object.h"
 #include "wire/http.h"
 
 namespace knarr::kubelet {
@@ -103,7 +104,32 @@ HttpGetRequest requestTo(const std::string& address, const std::string& path) {
   HttpGetRequest request;
   request.address = request.host = address;
   request.path = path;
+  request.userAgent = "probe";
   return request;
+}
+
+TEST(HttpGetTest, requestsOfAnAction) {
+  schema::Mut<corev1::Pod> owner = schema::newObject<corev1::Pod>();
+  corev1::HTTPGetAction get{};
+  get.path = "status?a=%3F";
+  auto add = [&](std::string_view name, std::string_view value) {
+    corev1::HTTPHeader& header = get.httpHeaders.append(owner.arena());
+    header.name = owner.str(name);
+    header.value = owner.str(value);
+  };
+  add("host", "shop.example");
+  add("X-One", "1");
+  HttpGetRequest request = httpGetRequest(get, "fd00::1", 80, "kube-probe/1.36");
+  EXPECT_EQ(request.address, "[fd00::1]:80");
+  EXPECT_EQ(request.host, "shop.example");
+  EXPECT_EQ(request.path, "/status?a=%3F");
+  EXPECT_FALSE(request.https);
+  EXPECT_EQ(request.headers, (std::vector<std::pair<std::string, std::string>>{{"X-One", "1"}}));
+  get.host = "10.0.0.9";
+  get.scheme = "HTTPS";
+  request = httpGetRequest(get, "fd00::1", 8443, "kube-probe/1.36");
+  EXPECT_EQ(request.address, "10.0.0.9:8443");
+  EXPECT_TRUE(request.https);
 }
 
 TEST(RedirectTest, leadsToTheSameHostOnly) {
@@ -142,7 +168,9 @@ TEST(RedirectTest, leadsToTheSameHostOnly) {
 Task<void> serveRedirects(std::shared_ptr<wire::ServerExchange> exchange) {
   std::string path(exchange->request().path());
   if (path == "/0") {
+    const wire::Headers& headers = exchange->request().headers;
     (void)exchange->startResponse(200, {});
+    (void)co_await exchange->write(fmt::format("{}|{}", headers.get("User-Agent"), headers.get("Accept")));
   } else {
     std::string location = path == "/away" ? "http://elsewhere/" : fmt::format("/{}", std::stoi(path.substr(1)) - 1);
     (void)exchange->startResponse(302, {{"Location", location}});
@@ -163,8 +191,8 @@ TEST(HttpGetTest, followsRedirectsAndSaysWhatFailed) {
                           [](std::shared_ptr<wire::ServerExchange> exchange) { return serveRedirects(std::move(exchange)); });
   std::string address = *server.listen("127.0.0.1:0");
   for (auto [at, path, wanted] : std::vector<std::tuple<std::string, std::string, std::string>>{
-           {address, "/0", "200 "},
-           {address, "/9", "200 "},
+           {address, "/0", "200 probe|*/*"},
+           {address, "/9", "200 probe|*/*"},
            {address, "/10", "stopped after 10 redirects"},
            {address, "/away", "302 look there"},
            {"127.0.0.1:9", "/", "dial tcp 127.0.0.1:9: connect: connection refused"},
@@ -176,6 +204,13 @@ TEST(HttpGetTest, followsRedirectsAndSaysWhatFailed) {
     EXPECT_TRUE(world.runUntil([&] { return !result.empty(); }, 1min));
     EXPECT_EQ(result, wanted) << path;
   }
+  std::string result;
+  async::Gate gate(e.executor);
+  HttpGetRequest own = requestTo(address, "/0");
+  own.headers = {{"user-agent", "mine"}, {"accept", ""}};
+  gate.spawn(get(e, own, &result));
+  EXPECT_TRUE(world.runUntil([&] { return !result.empty(); }, 1min));
+  EXPECT_EQ(result, "200 mine|");
 }
 
 }  // namespace

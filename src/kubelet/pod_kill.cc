@@ -112,15 +112,7 @@ Task<Result<void>> PodRuntime::runHook([[maybe_unused]] schema::Ref<Pod> pod, co
   if (hook->httpGet != nullptr) {
     const corev1::HTTPGetAction& get = *hook->httpGet;
     int32_t port = CO_TRY(hookPort(get.port, *container));
-    std::string host = get.host.empty() ? podIp : std::string(get.host);
-    if (host.find(':') != std::string::npos) host = "[" + host + "]";
-    HttpGetRequest request;
-    request.address = fmt::format("{}:{}", host, port);
-    request.host = request.address;
-    request.path = get.path.starts_with('/') ? std::string(get.path) : "/" + std::string(get.path);
-    request.userAgent = "kube-lifecycle/1.36";
-    request.https = get.scheme == "HTTPS";
-    for (const corev1::HTTPHeader& header : get.httpHeaders) request.headers.emplace_back(header.name, header.value);
+    HttpGetRequest request = httpGetRequest(get, podIp, port, "kube-lifecycle/1.36");
     int64_t limit = limitSeconds > 0 ? limitSeconds : 60;
     CO_TRY(co_await httpGet(env_, request, std::chrono::seconds(limit)));
     co_return Result<void>();

@@ -256,21 +256,7 @@ Task<Prober::Outcome> Prober::probeOnce(std::shared_ptr<Worker> worker, std::str
       *output = port.error().message();
       co_return Outcome::Unknown;
     }
-    HttpGetRequest request;
-    std::string host = get->host.empty() ? podIp : std::string(get->host);
-    request.address = hostPort(host, *port);
-    request.host = request.address;
-    request.path = get->path.empty() ? "/" : std::string(get->path);
-    if (!request.path.starts_with('/')) request.path = "/" + request.path;
-    request.userAgent = "kube-probe/1.36";
-    for (const corev1::HTTPHeader& header : get->httpHeaders) {
-      if (equalsIgnoreCase(header.name, "Host")) {
-        request.host = header.value;
-      } else {
-        request.headers.emplace_back(header.name, header.value);
-      }
-    }
-    request.https = get->scheme == "HTTPS";
+    HttpGetRequest request = httpGetRequest(*get, podIp, *port, "kube-probe/1.36");
     auto answer = co_await httpGet(env_, request, timeout);
     if (!answer) {
       *output = fmt::format("Get \"{}://{}{}\": {}", request.https ? "https" : "http", request.address, request.path,
