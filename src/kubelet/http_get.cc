@@ -47,6 +47,19 @@ std::string_view hostnameOf(std::string_view authority) {
   return authority.substr(0, authority.rfind(':'));
 }
 
+// "host:port" of "host" or "host:port"; "" when it is neither.
+std::string withPort(std::string_view authority, int32_t port) {
+  size_t bracket = authority.starts_with('[') ? authority.find(']') : 0;
+  if (bracket == std::string_view::npos) return "";
+  size_t colon = authority.find(':', bracket);
+  size_t hostEnd = std::min(colon, authority.size());
+  if (bracket > 0 && hostEnd != bracket + 1) return "";
+  std::string_view given = authority.substr(std::min(hostEnd + 1, authority.size()));
+  std::optional<int64_t> number = given.empty() ? port : parseInt(given);
+  if (!number || *number < 1 || *number > 65535) return "";
+  return fmt::format("{}:{}", authority.substr(0, hostEnd), *number);
+}
+
 // Without "." and ".." segments. Source: RFC 3986, section 5.2.4.
 std::string withoutDotSegments(std::string_view path) {
   std::vector<std::string_view> kept;
@@ -177,9 +190,9 @@ std::optional<HttpGetRequest> redirected(const HttpGetRequest& request, int stat
   next.https = target->https;
   next.path = target->path;
   if (target->authority.empty()) return next;
-  bool hasPort = target->authority.rfind(':') != std::string::npos && !target->authority.ends_with(']');
-  next.address = hasPort ? target->authority : target->authority + (target->https ? ":443" : ":80");
-  if (hostnameOf(next.address) != hostnameOf(request.address)) return std::nullopt;
+  std::string address = withPort(target->authority, target->https ? 443 : 80);
+  if (address.empty() || hostnameOf(address) != hostnameOf(request.address)) return std::nullopt;
+  next.address = request.address.substr(0, request.address.rfind(':')) + address.substr(address.rfind(':'));
   next.host = target->authority;
   return next;
 }

@@ -148,6 +148,9 @@ TEST(RedirectTest, leadsToTheSameHostOnly) {
            {308, "HTTPS://10.0.0.1:8443", "https://10.0.0.1:8443/ 10.0.0.1:8443"},
            {302, "https://10.0.0.1/c", "https://10.0.0.1:443/c 10.0.0.1"},
            {302, "//10.0.0.1?y=2", "http://10.0.0.1:80/?y=2 10.0.0.1"},
+           {302, "http://10.0.0.1:/c", "http://10.0.0.1:80/c 10.0.0.1:"},
+           {302, "http://10.0.0.1:x/c", ""},
+           {302, "http://10.0.0.1:70000/c", ""},
            {302, "http://10.0.0.2:8080/c", ""},
            {302, "http://localhost:8080/c", ""},
            {302, "ftp://10.0.0.1/c", ""},
@@ -161,7 +164,8 @@ TEST(RedirectTest, leadsToTheSameHostOnly) {
   }
   HttpGetRequest six = requestTo("[fd00::1]:80", "/");
   EXPECT_EQ(redirected(six, 302, "http://[fd00::1]/c")->address, "[fd00::1]:80");
-  EXPECT_FALSE(redirected(six, 302, "http://[fd00::2]/c"));
+  for (const char* other : {"http://[fd00::2]/c", "http://[fd00::1]7/c", "http://[fd00::1", "http://fd00::1/c"})
+    EXPECT_FALSE(redirected(six, 302, other)) << other;
 }
 
 // "/N" leads to "/N-1", "/0" is there, "/away" leads to another host.
