@@ -281,6 +281,7 @@ TEST_F(HttpLifeTest, namespaces) {
   EXPECT_EQ(field(get(all + "/tour"), "status.phase"), "Active");
   auto marked = ask("admin", "DELETE", all + "/tour");
   EXPECT_EQ(field(marked, "status.phase"), "Terminating");
+  EXPECT_EQ(field(marked, "metadata.deletionGracePeriodSeconds"), "");
   expectStatus(post(all + "/tour/configmaps", configMap("late")), 403, "Forbidden",
                "configmaps \"late\" is forbidden: unable to create new content in namespace tour because it is being terminated");
   auto current = get(all + "/tour");

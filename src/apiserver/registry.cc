@@ -262,7 +262,8 @@ Task<Result<Registry::Deleted>> Registry::removeOnce(ContextPtr context, const S
   if (plan.setTimestamp) {
     bool first = !marked.deletionTimestamp;
     marked.deletionTimestamp = schema::Time::fromUnix(plan.deletionUnixSeconds);
-    marked.deletionGracePeriodSeconds = *plan.graceSeconds;
+    // Namespaces have none. Source: pkg/registry/core/namespace/storage/storage.go, Delete.
+    if (!resource.strategy->mayBeRemoved) marked.deletionGracePeriodSeconds = *plan.graceSeconds;
     if (first && marked.generation > 0) ++marked.generation;
     if (resource.strategy->mayBeRemoved && resource.strategy->prepareForStatusUpdate)
       resource.strategy->prepareForStatusUpdate(next, object, WriteContext{&context->user, env_.clock.unixSeconds()});
