@@ -39,6 +39,14 @@ Result<void> checkIdentity(const metav1::ObjectMeta& asked, const metav1::Object
   return {};
 }
 
+// The uid of the node that a pod runs on; "" of a node that is gone, whose tokens hold only its name.
+Task<Result<std::string>> uidOfNode(Registry* registry, std::string name) {
+  auto node = co_await registry->get(*registry->find("", "v1", "nodes"), "", std::move(name), "");
+  if (node) co_return std::string(schema::metadataOf(*node).uid);
+  if (node.error().reason() == Reason::NotFound) co_return std::string();
+  co_return fail(Reason::InternalError, "Internal error occurred: " + node.error().message());
+}
+
 }  // namespace
 
 Task<Result<Ref<>>> Api::createToken(ContextPtr context, const ServedResource& accounts, std::string nameSpace, std::string name,
@@ -88,6 +96,7 @@ Task<Result<Ref<>>> Api::createToken(ContextPtr context, const ServedResource& a
                                     bound->uid)));
     claims.bound = {std::string(bound->kind), std::string(bound->name), std::string(schema::metadataOf(target).uid)};
     if (bound->kind == "Pod") claims.nodeName = Ref<corev1::Pod>(target)->spec.nodeName;
+    if (!claims.nodeName.empty()) claims.nodeUid = CO_TRY(co_await uidOfNode(&registry_, claims.nodeName));
   }
   request->spec.expirationSeconds = seconds;
   if (request->spec.audiences.empty()) request->spec.audiences.append(request.arena()) = request.str(tokens_->issuer());

@@ -94,6 +94,30 @@ TEST_F(HttpAuthTest, tokens) {
   expectUnauthorized(withToken(token, kMaps));
 }
 
+// A token of a pod names the pod's node, with its uid while the node is there.
+// Source: pkg/registry/core/serviceaccount/storage/token.go.
+TEST_F(HttpAuthTest, aPodsTokenNamesTheNode) {
+  auto node = post("/api/v1/nodes", R"({"metadata":{"name":"n1"}})");
+  ASSERT_EQ(node.status, 201) << node.body;
+  for (const char* pod : {"n1", "gone"})
+    ASSERT_EQ(
+        post("/api/v1/namespaces/default/pods",
+             fmt::format(
+                 R"({{"metadata":{{"name":"{0}"}},"spec":{{"nodeName":"{0}","containers":[{{"name":"c","image":"i"}}]}}}})", pod))
+            .status,
+        201);
+  auto claimsOf = [&](std::string_view pod) {
+    auto answer = post("/api/v1/namespaces/default/serviceaccounts/default/token",
+                       fmt::format(R"({{"spec":{{"boundObjectRef":{{"apiVersion":"v1","kind":"Pod","name":"{}"}}}}}})", pod));
+    EXPECT_EQ(answer.status, 201) << answer.body;
+    return wire::splitJwt(field(answer, "status.token"))->payloadJson;
+  };
+  EXPECT_NE(claimsOf("n1").find(fmt::format(R"("node":{{"name":"n1","uid":"{}"}})", field(node, "metadata.uid"))),
+            std::string::npos)
+      << claimsOf("n1");
+  EXPECT_NE(claimsOf("gone").find(R"("node":{"name":"gone"})"), std::string::npos) << claimsOf("gone");
+}
+
 TEST_F(HttpAuthTest, aTokenDiesWithItsAccount) {
   EXPECT_EQ(post("/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"robot"}})").status, 201);
   std::string token = tokenOf("robot", 3600);

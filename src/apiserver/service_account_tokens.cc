@@ -13,7 +13,9 @@ namespace {
 // Clocks of two machines may differ by this much. Source: go-jose jwt.DefaultLeeway, one minute.
 constexpr int64_t kLeewaySeconds = 60;
 
+// Source: pkg/serviceaccount/claims.go, ref; an unknown uid is left out.
 std::string reference(std::string_view name, std::string_view uid) {
+  if (uid.empty()) return fmt::format("{{\"name\":{}}}", codec::quoteJson(name));
   return fmt::format("{{\"name\":{},\"uid\":{}}}", codec::quoteJson(name), codec::quoteJson(uid));
 }
 
