@@ -18,6 +18,7 @@
 #include "apiserver/metrics.h"
 #include "apiserver/near_client.h"
 #include "apiserver/openapi_documents.h"
+#include "apiserver/openid_metadata.h"
 #include "apiserver/responses.h"
 #include "apiserver/reviews.h"
 #include "apiserver/served_resources.h"
@@ -78,6 +79,12 @@ class ApiServer::Impl {
     addAdmissionPlugins(admission_, registry_, AdmissionConfig{config_.serviceClusterIpRange});
     admission_.add(makeCertificateAdmission(authorizer_));
     admission_.add(makeRbacEscalationCheck(registry_, authorizer_));
+    if (tokens_.publicKeys().empty()) return;
+    auto openId = makeOpenIdMetadata(tokens_.issuer(), externalAddress(), tokens_.publicKeys());
+    if (openId)
+      openId_ = std::move(*openId);
+    else
+      logWarning("apiserver", "the issuer's discovery is not served: {}", openId.error().describe());
   }
 
   BootstrapConfig bootstrapConfig() const {
@@ -220,8 +227,9 @@ class ApiServer::Impl {
       co_return Result<void>();
     }
     // Documents are read only; what answers on plain paths takes any method. Source: go-restful routes and the path mux.
-    bool isDocument =
-        path == "/version" || path == "/api" || path == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/");
+    bool isOpenId = openId_ && (path == kOpenIdConfigurationPath || path == kJwksPath);
+    bool isDocument = path == "/version" || path == "/api" || path == "/apis" || path.starts_with("/api/") ||
+                      path.starts_with("/apis/") || isOpenId;
     if (isDocument && request.method != "GET")
       co_return fail(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
     if (path == "/metrics") {
@@ -232,6 +240,7 @@ class ApiServer::Impl {
       co_await respondJson(call, 200, versionJson());
       co_return Result<void>();
     }
+    if (isOpenId) co_return co_await respondOpenId(call, path == kJwksPath);
     if (path == "/openapi/v3" || path.starts_with("/openapi/v3/")) {
       co_await openApi_.respond(call, path.size() > 12 ? path.substr(12) : "", query);
       co_return Result<void>();
@@ -244,7 +253,7 @@ class ApiServer::Impl {
     std::string document;
     if (path == "/api") {
       if (wantsAggregated(accept)) co_return co_await respondAggregated(call, discovery_.aggregatedCore());
-      document = discovery_.apiVersions(fmt::format("{}:{}", config_.advertiseAddress, config_.securePort));
+      document = discovery_.apiVersions(externalAddress());
     } else if (path == "/apis") {
       if (wantsAggregated(accept)) co_return co_await respondAggregated(call, discovery_.aggregatedGroups());
       document = discovery_.apiGroupList();
@@ -262,6 +271,20 @@ class ApiServer::Impl {
       co_await respondJson(call, 200, std::move(document));
     co_return Result<void>();
   }
+
+  Task<Result<void>> respondOpenId(HttpCallPtr call, bool keys) {
+    std::string type = keys ? "application/jwk-set+json" : "application/json";
+    CO_TRY(checkProduced(call->exchange->request().headers.get("Accept"), type));
+    wire::Headers headers;
+    headers.add("Audit-Id", call->auditId);
+    headers.add("Cache-Control", std::string(kOpenIdCacheControl));
+    headers.add("Content-Type", std::move(type));
+    CO_TRY(co_await call->exchange->respond(200, std::move(headers), keys ? openId_->keysJson : openId_->configurationJson));
+    co_return Result<void>();
+  }
+
+  // Where others find this server. Source: k8s.io/apiserver/pkg/server/config.go, ExternalAddress.
+  std::string externalAddress() const { return fmt::format("{}:{}", config_.advertiseAddress, config_.securePort); }
 
   Task<Result<void>> respondAggregated(HttpCallPtr call, const std::string& document) {
     wire::Headers headers;
@@ -322,6 +345,7 @@ class ApiServer::Impl {
                                    "/readyz/ping",
                                    "/readyz/shutdown",
                                    "/version"};
+    if (openId_) paths.insert(paths.end(), {std::string(kOpenIdConfigurationPath), std::string(kJwksPath)});
     for (const Discovery::Group& group : discovery_.groups()) {
       std::string base = group.name.empty() ? "/api" : "/apis/" + group.name;
       if (!group.name.empty()) paths.push_back(base);
@@ -355,6 +379,7 @@ class ApiServer::Impl {
   Authorizer authorizer_;
   Discovery discovery_;
   OpenApiDocuments openApi_;
+  std::optional<OpenIdMetadata> openId_;  // none without a key
   async::StopSource stop_;
   async::Gate gate_;
   std::unique_ptr<Streaming> streaming_;

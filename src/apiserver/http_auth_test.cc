@@ -118,6 +118,29 @@ TEST_F(HttpAuthTest, aPodsTokenNamesTheNode) {
   EXPECT_NE(claimsOf("gone").find(R"("node":{"name":"gone"})"), std::string::npos) << claimsOf("gone");
 }
 
+// Whoever may discover the issuer can check its tokens. Source: pkg/routes/openidmetadata.go.
+TEST_F(HttpAuthTest, theIssuersKeysCanBeDiscovered) {
+  const std::string document = "/.well-known/openid-configuration", keys = "/openid/v1/jwks";
+  std::string token = tokenOf("default", 600);
+  auto found = withToken(token, document);
+  ASSERT_EQ(found.status, 200) << found.body;
+  EXPECT_EQ(found.headers.get("Content-Type"), "application/json");
+  EXPECT_EQ(found.headers.get("Cache-Control"), "public, max-age=3600");
+  EXPECT_EQ(found.body,
+            R"({"issuer":"https://kubernetes.default.svc.cluster.local","jwks_uri":"https://192.0.2.1:6443/openid/v1/jwks",)"
+            R"("response_types_supported":["id_token"],"subject_types_supported":["public"],)"
+            R"("id_token_signing_alg_values_supported":["ES256"]})");
+  auto set = withToken(token, keys);
+  ASSERT_EQ(set.status, 200) << set.body;
+  EXPECT_EQ(set.headers.get("Content-Type"), "application/jwk-set+json");
+  EXPECT_NE(wire::splitJwt(token)->headerJson.find(field(set, "keys.0.kid")), std::string::npos) << set.body;
+  EXPECT_EQ(field(set, "keys.0.use"), "sig");
+  EXPECT_EQ(ask("anonymous", "GET", keys).status, 403);
+  EXPECT_EQ(ask("admin", "POST", document, "{}").status, 405);
+  EXPECT_EQ(get(keys, {{"Accept", "application/json"}}).status, 406);
+  EXPECT_NE(get("/").body.find(keys), std::string::npos);
+}
+
 TEST_F(HttpAuthTest, aTokenDiesWithItsAccount) {
   EXPECT_EQ(post("/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"robot"}})").status, 201);
   std::string token = tokenOf("robot", 3600);

@@ -1,5 +1,7 @@
 #include "apiserver/negotiation.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdlib>
 
@@ -35,12 +37,12 @@ AcceptClause parseClause(std::string_view text) {
 }
 
 // What a clause with `as`, `g` and `v` asks for; false when this endpoint cannot give it.
-bool transformOf(const AcceptClause& clause, MediaType type, bool allowTransforms, Negotiated& out) {
+bool transformOf(const AcceptClause& clause, MediaType type, bool hasTable, Negotiated& out) {
   std::string_view as = clause.parameter("as");
   if (as.empty()) return true;
   std::string_view version = clause.parameter("v");
-  if (!allowTransforms || clause.parameter("g") != "meta.k8s.io" || (version != "v1" && version != "v1beta1")) return false;
-  if (as == "Table" && type != MediaType::Protobuf)
+  if (clause.parameter("g") != "meta.k8s.io" || (version != "v1" && version != "v1beta1")) return false;
+  if (as == "Table" && hasTable && type != MediaType::Protobuf)
     out.transform = Transform::Table;
   else if (as == "PartialObjectMetadata")
     out.transform = Transform::PartialObjectMetadata;
@@ -86,26 +88,23 @@ std::vector<AcceptClause> parseAccept(std::string_view header) {
   return clauses;
 }
 
-namespace {
-
-// The router looks first: one clause, its parameters cut off, must name a type of the route. Source: go-restful, Route.
-Result<void> checkRoute(std::string_view accept, bool listRoute) {
+Result<void> checkProduced(std::string_view accept, std::string_view produced) {
+  if (trim(accept).empty()) return {};
   for (std::string_view clause : split(accept, ',')) {
     std::string_view type = trim(split(clause, ';')[0]);
-    if (type == "*/*" || type == "application/json" || type == "application/yaml" || type == mediaTypeName(MediaType::Protobuf))
-      return {};
+    if (type == "*/*") return {};
+    for (std::string_view one : split(produced, ','))
+      if (type == trim(one)) return {};
   }
-  std::string available(kAccepted);
-  if (listRoute) available += ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
-  return fail(Reason::NotAcceptable, "406: Not Acceptable\n\nAvailable representations: " + available);
+  return fail(Reason::NotAcceptable, fmt::format("406: Not Acceptable\n\nAvailable representations: {}", produced));
 }
 
-}  // namespace
-
-Result<Negotiated> negotiate(std::string_view accept, bool isWatch, bool listRoute, bool allowTransforms) {
+Result<Negotiated> negotiate(std::string_view accept, bool isWatch, bool listRoute, bool hasTable) {
   Negotiated out;
   if (trim(accept).empty()) return out;
-  TRY(checkRoute(accept, listRoute));
+  std::string produced(kAccepted);
+  if (listRoute) produced += ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+  TRY(checkProduced(accept, produced));
   constexpr MediaType kTypes[] = {MediaType::Json, MediaType::Yaml, MediaType::Protobuf};
   for (const AcceptClause& clause : parseAccept(accept)) {
     for (MediaType type : kTypes) {
@@ -119,7 +118,7 @@ Result<Negotiated> negotiate(std::string_view accept, bool isWatch, bool listRou
       Negotiated candidate;
       candidate.mediaType = type;
       candidate.pretty = clause.parameter("pretty") == "1";
-      if (transformOf(clause, type, allowTransforms, candidate)) return candidate;
+      if (transformOf(clause, type, hasTable, candidate)) return candidate;
     }
   }
   return fail(

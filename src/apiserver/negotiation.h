@@ -32,9 +32,14 @@ struct AcceptClause {
 // Sorted by preference; at most 64 clauses are looked at.
 std::vector<AcceptClause> parseAccept(std::string_view header);
 
+// The router looks first: a clause, its parameters cut off, must name a type that the route produces; `produced` lists them with
+// commas. NotAcceptable otherwise. Source: go-restful, Route.
+Result<void> checkProduced(std::string_view accept, std::string_view produced);
 // NotAcceptable when nothing fits. `isWatch` leaves out YAML.
-// `listRoute`: the path is that of a collection, which is listed and watched.
-Result<Negotiated> negotiate(std::string_view accept, bool isWatch, bool listRoute, bool allowTransforms);
+// `listRoute`: the path is that of a collection, which is listed and watched. `hasTable`: what the path gives can be shown as a
+// Table; reviews and the like cannot.
+// Source: k8s.io/apiserver/pkg/endpoints/handlers/rest.go, RequestScope.AllowsMediaTypeTransform.
+Result<Negotiated> negotiate(std::string_view accept, bool isWatch, bool listRoute, bool hasTable);
 // The form of a request body; empty is JSON. UnsupportedMediaType otherwise.
 Result<MediaType> contentTypeOf(std::string_view header);
 // Whether the client looks like a person: query parameter pretty, or a browser or curl.
