@@ -449,7 +449,9 @@ Result<Mut<>> decodeBody(const schema::TypeInfo& type, std::string_view contentT
 Task<void> handleResource(HttpCallPtr call, Api* api, RequestInfo info, Query query, const ServedResource* served,
                           const schema::ResourceInfo* resource, env::Env environment) {
   bool listRoute = info.verb == "watch" || info.verb == "list";
-  auto negotiated = negotiate(call->exchange->request().headers.get("Accept"), info.verb == "watch", listRoute, true);
+  // Actions in the shape of subresources have no table.
+  bool hasTable = info.subresource != "binding" && info.subresource != "eviction" && info.subresource != "token";
+  auto negotiated = negotiate(call->exchange->request().headers.get("Accept"), info.verb == "watch", listRoute, hasTable);
   if (!negotiated) {
     co_await respondError(call, std::move(negotiated).error());
     co_return;

@@ -182,6 +182,13 @@ TEST_F(HttpTest, tablesAndPartialObjects) {
   EXPECT_EQ(field(table, "rows.0.object.kind"), "PartialObjectMetadata");
   auto bare = get(kMaps + "?includeObject=None", {{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}});
   EXPECT_EQ(field(bare, "rows.0.object"), "null");
+  // What is no object of the store has no table.
+  expectStatus(post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+                    R"({"spec":{"nonResourceAttributes":{"path":"/","verb":"get"}}})",
+                    {{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}, {"Content-Type", "application/json"}}),
+               406, "NotAcceptable",
+               "only the following media types are accepted: application/json, application/yaml, "
+               "application/vnd.kubernetes.protobuf");
   expectStatus(get(kMaps + "?includeObject=Some", {{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}}), 400,
                "BadRequest",
                "Unable to convert to Table as requested: includeObject: Invalid value: \"Some\": must be 'Metadata', 'Object', "

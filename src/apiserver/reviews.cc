@@ -140,7 +140,7 @@ Task<Result<void>> handleReview(HttpCallPtr call, RequestInfo info, const schema
   if (info.verb != "create")
     co_return fail(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
   const wire::Request& request = call->exchange->request();
-  call->negotiated = CO_TRY(negotiate(request.headers.get("Accept"), false, false, true));
+  call->negotiated = CO_TRY(negotiate(request.headers.get("Accept"), false, false, false));
   call->negotiationDone = true;
   std::string body = CO_TRY(co_await readRequestBody(call));
   Mut<> object = CO_TRY(decodeBody(*resource.type, request.headers.get("Content-Type"), body, "Ignore", call->context->warnings));
