@@ -65,6 +65,16 @@ std::string Registry::storeKey(const ServedResource& resource, std::string_view 
   return fmt::format("{}{}", resource.cache->prefix(), key);
 }
 
+Result<void> Registry::checkNamespaceStays(const ServedResource& resource, std::string_view nameSpace,
+                                           std::string_view name) const {
+  const ServedResource* namespaces = find("", "v1", "namespaces");
+  if (!resource.info->namespaced || !namespaces) return {};
+  Ref<> found = namespaces->cache->get(nameSpace);
+  if (!found) return Unexpected(notFoundError(*namespaces->info, nameSpace));
+  if (!schema::metadataOf(found).deletionTimestamp) return {};
+  return Unexpected(namespaceTerminatingError(*resource.info, name, nameSpace));
+}
+
 Task<Result<Ref<>>> Registry::get(const ServedResource& resource, std::string nameSpace, std::string name,
                                   std::string resourceVersion) {
   if (resourceVersion.empty()) {
@@ -131,6 +141,7 @@ Task<Result<Ref<>>> Registry::create(ContextPtr context, const ServedResource& r
         copy = Mut<>(object.type());
         schema::deepCopy(object.type(), copy.root(), object.root(), copy.arena());
       }
+      CO_TRY(checkNamespaceStays(resource, nameSpace, name));
       Ref<> made = CO_TRY(co_await commitPut(resource, key, std::move(object), 0, &conflict));
       if (!conflict) co_return made;
       object = std::move(copy);

@@ -124,6 +124,9 @@ class Registry {
  private:
   struct Write;
   std::string storeKey(const ServedResource& resource, std::string_view key) const;
+  // A namespace may begin to go between admission and commit. What passes here and is handed to the store without a wait is
+  // there before the namespace's controller, which hears of the deletion from the same caches, looks for what is left.
+  Result<void> checkNamespaceStays(const ServedResource& resource, std::string_view nameSpace, std::string_view name) const;
   Task<Result<Ref<>>> commitPut(const ServedResource& resource, std::string key, Mut<> object, std::optional<int64_t> guard,
                                 bool* conflict);
   Task<Result<Deleted>> removeOnce(ContextPtr context, const ServedResource& resource, std::string nameSpace, std::string name,
@@ -144,5 +147,6 @@ std::string groupResource(const schema::ResourceInfo& resource);
 Error notFoundError(const schema::ResourceInfo& resource, std::string_view name);
 Error conflictError(const schema::ResourceInfo& resource, std::string_view name, std::string_view why);
 Error forbiddenError(const schema::ResourceInfo& resource, std::string_view name, std::string_view why);
+Error namespaceTerminatingError(const schema::ResourceInfo& resource, std::string_view name, std::string_view nameSpace);
 
 }  // namespace knarr::apiserver

@@ -31,4 +31,12 @@ Error forbiddenError(const schema::ResourceInfo& resource, std::string_view name
   return Error(Reason::Forbidden, fmt::format("{} is forbidden: {}", what, why)).withDetails(detailsOf(resource, name));
 }
 
+// Source: k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle.
+Error namespaceTerminatingError(const schema::ResourceInfo& resource, std::string_view name, std::string_view nameSpace) {
+  Error error = forbiddenError(
+      resource, name, fmt::format("unable to create new content in namespace {} because it is being terminated", nameSpace));
+  error.withCause({"NamespaceTerminating", fmt::format("namespace {} is being terminated", nameSpace), "metadata.namespace"});
+  return error;
+}
+
 }  // namespace knarr::apiserver

@@ -50,12 +50,7 @@ class NamespaceLifecycle : public AdmissionPlugin {
     if (!object) co_return Unexpected(notFoundError(*namespaces->info, attributes.nameSpace));
     if (attributes.operation != Operation::Create || Ref<corev1::Namespace>(object)->status.phase != "Terminating")
       co_return Result<void>();
-    Error error = forbiddenError(
-        *attributes.resource, attributes.name,
-        fmt::format("unable to create new content in namespace {} because it is being terminated", attributes.nameSpace));
-    error.withCause(
-        {"NamespaceTerminating", fmt::format("namespace {} is being terminated", attributes.nameSpace), "metadata.namespace"});
-    co_return Unexpected(std::move(error));
+    co_return Unexpected(namespaceTerminatingError(*attributes.resource, attributes.name, attributes.nameSpace));
   }
 
  private:
