@@ -294,9 +294,12 @@ bool PodWorkers::admit(Worker& worker, const Ref<Pod>& pod, const RuntimePod& ru
     worker.admitted = true;
     return true;
   }
+  // A pod that the API has forgotten holds no place any more, as the scheduler sees it too, though its containers may still be
+  // ending. Source: pkg/kubelet/kubelet_pods.go, GetActivePods, which asks the pod manager.
   std::vector<Ref<Pod>> others;
   for (const auto& [uid, other] : workers_) {
-    if (other.get() != &worker && other->pod && other->admitted && !other->killed) others.push_back(other->pod);
+    bool active = other->pod && other->admitted && !other->killed && !other->removed;
+    if (active && other.get() != &worker) others.push_back(other->pod);
   }
   std::optional<Rejection> rejection = admitUnderPressure(*pod, context_.pressure());
   if (!rejection) rejection = admitPod(*pod, others, context_.machine, context_.config.maxPods);

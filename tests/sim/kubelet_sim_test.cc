@@ -233,6 +233,16 @@ TEST_F(KubeletSim, podsThatDoNotFitAreRejected) {
   EXPECT_TRUE(waitUntilGone("late", 5s));
 }
 
+TEST_F(KubeletSim, aPodThatTheApiForgotMakesRoom) {
+  runtime_.addImage("stubborn:1", {.runFor = {}, .exitCode = 0, .stopTakes = 1h, .startError = "", .user = ""});
+  createPod("big", R"("containers":[{"name":"main","image":"stubborn:1","resources":{"requests":{"cpu":"3"}}}])");
+  ASSERT_TRUE(waitForPhase("big", "Running", 10s));
+  deletePod("big", 0);
+  createPod("next", R"("containers":[{"name":"main","image":"busybox:1.36","resources":{"requests":{"cpu":"2"}}}])");
+  EXPECT_NE(runtime_.findContainer("big", "main"), nullptr) << "it is still ending";
+  EXPECT_TRUE(waitForPhase("next", "Running", 10s));
+}
+
 TEST_F(KubeletSim, largeLogsAreRotated) {
   createPod("web", kOne);
   ASSERT_TRUE(waitForPhase("web", "Running", 10s));
