@@ -8,6 +8,7 @@
 #include "apiserver/conversion/conversion.h"
 #include "apiserver/defaulting.h"
 #include "apiserver/patching.h"
+#include "apiserver/registry_write.h"
 #include "base/strings.h"
 #include "schema/layout.h"
 
@@ -70,6 +71,16 @@ class ConvertingWatch : public RegistryWatch {
   const schema::TypeInfo& type_;
   std::unique_ptr<RegistryWatch> stored_;
 };
+
+// Patches are looked at after admission, which says so.
+void dedupOwners(Mut<>& object, bool isPatch, std::vector<std::string>& warnings) {
+  std::vector<std::string> gone = dedupOwnerReferences(schema::metadataOf(object));
+  if (gone.empty()) return;
+  warnings.push_back(fmt::format(
+      ".metadata.ownerReferences contains duplicate entries{}; API server dedups owner references in 1.20+, and may reject such "
+      "requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+      isPatch ? " after mutating admission happens" : "", join(gone, ", ")));
+}
 
 }  // namespace
 
@@ -149,6 +160,7 @@ Task<Result<Ref<>>> Api::create(ContextPtr context, const schema::ResourceInfo& 
                                      std::move(options));
   }
   if (info.subresource.empty()) {
+    dedupOwners(object, false, context->warnings);
     object = CO_TRY(trackCreate(*resource, std::move(object), fieldManagerOf(*context, options), registry_.env()));
     object = CO_TRY(toStored(*resource, std::move(object)));
     Ref<> made =
@@ -177,6 +189,7 @@ Task<Result<Ref<>>> Api::update(ContextPtr context, const schema::ResourceInfo& 
   CO_TRY(checkUpdateTarget(*resource, nameSpace, name, object));
   std::string manager = fieldManagerOf(*context, options);
   env::Env environment = registry_.env();
+  dedupOwners(object, false, context->warnings);
   auto wanted = std::make_shared<Ref<>>(std::move(object).publish());
   std::string subresource(info.subresource);
   Registry::Transform transform = [wanted, resource, manager, environment, subresource](const Ref<>& old) -> Result<Mut<>> {
@@ -229,6 +242,7 @@ Task<Result<Ref<>>> Api::patch(ContextPtr context, const schema::ResourceInfo& i
     const ServedResource& resource = *request->resource;
     Ref<> before = old ? TRY(convertTo(*resource.info->type, old)) : Ref<>();
     Mut<> next = TRY(applyPatch(*request, before, environment, context->warnings));
+    if (request->subresource != "scale") dedupOwners(next, true, context->warnings);
     return toStored(resource, std::move(next));
   };
   Ref<> updated = CO_TRY(co_await registry_.update(context, *resource, request->subresource, std::move(nameSpace),

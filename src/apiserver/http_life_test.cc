@@ -239,6 +239,27 @@ TEST_F(HttpLifeTest, updatesAndPatches) {
   EXPECT_EQ(created.status, 201) << created.body;
 }
 
+TEST_F(HttpLifeTest, ownersAreNamedOnce) {
+  const std::string one = R"({"apiVersion":"v1","kind":"Pod","name":"a","uid":"u1"})",
+                    other = R"({"apiVersion":"v1","controller":true,"kind":"Pod","name":"a","uid":"u1"})";
+  const std::string warning =
+      "299 - \".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject "
+      "such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u1, u1\"";
+  auto body = [&](const std::string& owners) {
+    return fmt::format(R"({{"metadata":{{"name":"owned","ownerReferences":[{}]}}}})", owners);
+  };
+  auto owners = [&](const HttpAnswer& answer) { return field(answer, "metadata.ownerReferences"); };
+  auto made = post(kMaps, body(one + "," + one + "," + other + "," + one));
+  EXPECT_EQ(owners(made), "[" + one + "," + other + "]") << "the same uid with other fields is no duplicate";
+  EXPECT_EQ(made.headers.get("Warning"), warning);
+  auto updated = ask("admin", "PUT", kMaps + "/owned", body(one + "," + one));
+  EXPECT_EQ(owners(updated), "[" + one + "]");
+  EXPECT_EQ(updated.headers.all("Warning").size(), 1u);
+  auto patched = patch(kMaps + "/owned", "merge-patch+json", body(other + "," + other));
+  EXPECT_EQ(owners(patched), "[" + other + "]");
+  EXPECT_NE(patched.headers.get("Warning").find("duplicate entries after mutating admission happens; "), std::string::npos);
+}
+
 TEST_F(HttpLifeTest, deletePreconditions) {
   std::string uid = field(post(kMaps, configMap("gone")), "metadata.uid");
   auto wrong =

@@ -195,6 +195,27 @@ Result<void> beforeUpdate(const ServedResource& resource, std::string_view subre
 }
 
 // Source: k8s.io/apimachinery/pkg/api/validation/objectmeta.go.
+std::vector<std::string> dedupOwnerReferences(metav1::ObjectMeta& metadata) {
+  auto& references = metadata.ownerReferences;
+  auto flag = [](const schema::Opt<bool>& value) { return value ? (*value ? "true" : "false") : ""; };
+  std::vector<std::string> gone;
+  std::set<std::string> seen;
+  size_t kept = 0;
+  for (size_t i = 0; i < references.size(); ++i) {
+    const metav1::OwnerReference& owner = references[i];
+    std::string all = fmt::format("{} {} {} {} {} {}", quote(owner.apiVersion), quote(owner.kind), quote(owner.name),
+                                  quote(owner.uid), flag(owner.controller), flag(owner.blockOwnerDeletion));
+    if (!seen.insert(std::move(all)).second) {
+      gone.emplace_back(owner.uid);
+      continue;
+    }
+    if (kept != i) references[kept] = references[i];
+    ++kept;
+  }
+  while (references.size() > kept) references.eraseAt(references.size() - 1);
+  return gone;
+}
+
 FieldErrors validateObjectMeta(const ServedResource& resource, const Mut<>& object) {
   using namespace apimachinery;
   const metav1::ObjectMeta& metadata = *schema::metadataOf(object.object());

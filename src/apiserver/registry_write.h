@@ -27,6 +27,9 @@ Result<void> beforeUpdate(const ServedResource& resource, std::string_view subre
 // What must be equal between URL and object.
 Result<void> checkNameAndNamespace(const ServedResource& resource, std::string_view nameSpace, std::string_view name,
                                    Mut<>& object);
+// Takes away owner references that say again, in every field, what one before says. The uids of what went.
+// Source: k8s.io/apiserver/pkg/endpoints/handlers/rest.go, dedupOwnerReferences.
+std::vector<std::string> dedupOwnerReferences(metav1::ObjectMeta& metadata);
 // metadata rules common to all kinds.
 apimachinery::FieldErrors validateObjectMeta(const ServedResource& resource, const Mut<>& object);
 apimachinery::FieldErrors validateObjectMetaUpdate(const metav1::ObjectMeta& now, const metav1::ObjectMeta& old);
