@@ -8,6 +8,12 @@
 namespace knarr::apiserver {
 namespace {
 
+// What the key tells of the last compaction, whoever made it.
+void learn(CompactionState* state, const std::optional<store::KeyValue>& key) {
+  state->keyRevision = key ? key->modRevision : 0;
+  if (key && key->value) state->compactedRevision = parseInt(*key->value).value_or(0);
+}
+
 async::Task<Result<void>> compactOnce(store::Store& store, CompactionState* state) {
   int64_t newest = CO_TRY(co_await store.currentRevision());
   int64_t target = decideCompaction(*state, newest);
@@ -18,9 +24,8 @@ async::Task<Result<void>> compactOnce(store::Store& store, CompactionState* stat
   txn.guardRevision = state->keyRevision;
   store::TxnResult turn = CO_TRY(co_await store.commit(std::move(txn)));
   if (!turn.succeeded) {
-    // Another server compacts in this interval, or did before this one started.
-    state->keyRevision = turn.kv ? turn.kv->modRevision : 0;
-    if (turn.kv && turn.kv->value) state->compactedRevision = parseInt(*turn.kv->value).value_or(0);
+    // Another server compacts in this interval.
+    learn(state, turn.kv);
     co_return Result<void>();
   }
   state->keyRevision = turn.revision;
@@ -45,6 +50,8 @@ int64_t decideCompaction(CompactionState& state, int64_t newest) {
 async::Task<void> runCompactor(env::Env environment, store::Store& store, env::Duration interval, async::StopToken stop) {
   if (interval <= env::Duration::zero()) co_return;
   CompactionState state;
+  // A store that was compacted before this server started is compacted again as soon as one that never was.
+  if (auto before = co_await store.get(std::string(kCompactRevisionKey))) learn(&state, before->kv);
   while (!stop.stopRequested()) {
     co_await async::sleepFor(environment, interval, stop);
     if (stop.stopRequested()) co_return;

@@ -108,6 +108,23 @@ TEST_F(HttpReadTest, theServerCompacts) {
   EXPECT_EQ(names(get(kMaps)), "a");
 }
 
+TEST_F(HttpReadTest, theNextServerCompactsAsSoon) {
+  auto fill = [&] {
+    std::string old = make("a");
+    for (int i = 0; i < kCompactionRevisionsMin; ++i)
+      EXPECT_EQ(patch(kMaps + "/a", "merge-patch+json", fmt::format(R"({{"data":{{"n":"{}"}}}})", i)).status, 200);
+    return old;
+  };
+  fill();
+  sim_.runFor(std::chrono::minutes(11));
+  restart();
+  EXPECT_EQ(ask("admin", "DELETE", kMaps + "/a").status, 200);
+  std::string old = fill();
+  sim_.runFor(std::chrono::minutes(11));
+  expectStatus(get(kMaps + "?resourceVersionMatch=Exact&resourceVersion=" + old), 410, "Expired",
+               "The resourceVersion for the provided list is too old.");
+}
+
 TEST(Compaction, decides) {
   CompactionState state;
   EXPECT_EQ(decideCompaction(state, 500), 0) << "nothing was seen an interval ago";
