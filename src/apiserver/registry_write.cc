@@ -194,7 +194,6 @@ Result<void> beforeUpdate(const ServedResource& resource, std::string_view subre
   return Unexpected(apimachinery::invalidStatus(resource.info->group, resource.info->kind, metadata.name, errors));
 }
 
-// Source: k8s.io/apimachinery/pkg/api/validation/objectmeta.go.
 std::vector<std::string> dedupOwnerReferences(metav1::ObjectMeta& metadata) {
   auto& references = metadata.ownerReferences;
   auto flag = [](const schema::Opt<bool>& value) { return value ? (*value ? "true" : "false") : ""; };
@@ -216,6 +215,7 @@ std::vector<std::string> dedupOwnerReferences(metav1::ObjectMeta& metadata) {
   return gone;
 }
 
+// Source: k8s.io/apimachinery/pkg/api/validation/objectmeta.go.
 FieldErrors validateObjectMeta(const ServedResource& resource, const Mut<>& object) {
   using namespace apimachinery;
   const metav1::ObjectMeta& metadata = *schema::metadataOf(object.object());
