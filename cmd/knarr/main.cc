@@ -81,6 +81,11 @@ std::string defaultKubeconfig() {
   return home && *home == '/' ? std::string(home) + "/.kube/config" : "";
 }
 
+Result<void> checkAbsolute(std::string_view flag, const std::string& value) {
+  if (value.starts_with('/')) return {};
+  return fail(Reason::Invalid, fmt::format("{} must be an absolute path, not {}", flag, quote(value)));
+}
+
 const std::vector<Flag>& flags() {
   auto text = [](std::string ClusterConfig::* member) {
     return [member](ClusterConfig& config, const std::string& value) -> Result<void> {
@@ -91,16 +96,13 @@ const std::vector<Flag>& flags() {
   auto port = [](int ClusterConfig::* member) {
     return [member](ClusterConfig& config, const std::string& value) { return setPort(config.*member, value); };
   };
-  auto path = [](std::string_view name, auto set) {
-    return Flag{name, [name, set](ClusterConfig& config, const std::string& value) -> Result<void> {
-                  if (!value.starts_with('/'))
-                    return fail(Reason::Invalid, fmt::format("{} must be an absolute path, not {}", name, quote(value)));
-                  set(config, value);
-                  return {};
-                }};
-  };
   static const std::vector<Flag> kFlags{
-      path("--root", putBelow),
+      {"--root",
+       [](ClusterConfig& config, const std::string& value) -> Result<void> {
+         TRY(checkAbsolute("--root", value));
+         putBelow(config, value);
+         return {};
+       }},
       {"--name", [](ClusterConfig& config, const std::string& value) { return setName(config.name, value); }},
       {"--node-name", text(&ClusterConfig::nodeName)},
       {"--node-ip", text(&ClusterConfig::nodeIp)},
@@ -110,8 +112,16 @@ const std::vector<Flag>& flags() {
       {"--bridge", text(&ClusterConfig::bridgeName)},
       {"--pod-subnet", text(&ClusterConfig::podSubnet)},
       {"--service-subnet", text(&ClusterConfig::serviceSubnet)},
-      path("--kubeconfig", [](ClusterConfig& config, const std::string& value) { config.userKubeconfig = value; }),
-      path("--assets", [](ClusterConfig& config, const std::string& value) { config.assetsDirectory = value; }),
+      {"--kubeconfig",
+       [](ClusterConfig& config, const std::string& value) -> Result<void> {
+         config.userKubeconfig = value;
+         return value.empty() ? Result<void>() : checkAbsolute("--kubeconfig", value);
+       }},
+      {"--assets",
+       [](ClusterConfig& config, const std::string& value) -> Result<void> {
+         config.assetsDirectory = value;
+         return checkAbsolute("--assets", value);
+       }},
   };
   return kFlags;
 }
