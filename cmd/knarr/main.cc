@@ -204,12 +204,21 @@ void releaseMemoryOfTheStart(env::Env environment, const ClusterConfig& config) 
                           [environment, release] { environment.executor.block(release, [] {}); });
 }
 
+// An argument as a shell takes it back.
+std::string shellWord(const std::string& text) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=,@%+-";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos) return text;
+  std::string out = "'";
+  for (char c : text) c == '\'' ? out += "'\\''" : out += c;
+  return out + "'";
+}
+
 // What a person types next. `down` needs the flags that `up` had.
 std::string whatNext(const ClusterConfig& config, const std::string& program, const std::vector<std::string>& arguments) {
   std::string kubeconfig = config.userKubeconfig.empty() ? config.adminKubeconfig() : config.userKubeconfig;
-  std::string kubectl = kubeconfig == defaultKubeconfig() ? "kubectl" : "kubectl --kubeconfig " + kubeconfig;
-  std::string down = program + " down";
-  for (const std::string& argument : arguments) down += " " + argument;
+  std::string kubectl = kubeconfig == defaultKubeconfig() ? "kubectl" : "kubectl --kubeconfig " + shellWord(kubeconfig);
+  std::string down = shellWord(program) + " down";
+  for (const std::string& argument : arguments) down += " " + shellWord(argument);
   return fmt::format(
       "\nThe cluster is up. Try:\n  {} get nodes\n  {} create deployment hello --image=busybox:1.36 -- sleep 3600\n"
       "Take it down again with:\n  {}",
