@@ -121,6 +121,9 @@ Task<bool> sleepFor(env::Env environment, env::Duration duration, StopToken stop
 // Runs blocking work on the pool and returns its value.
 template <class T>
 Task<T> runBlocking(env::Executor& executor, std::move_only_function<T()> work);
+// What `task` gives; nothing when `stop` came first, which destroys the task and so cancels what it waits for.
+template <class T>
+Task<std::optional<T>> untilStopped(env::Executor& executor, Task<T> task, StopToken stop);
 // Connects a stream.
 Task<Result<std::unique_ptr<env::Stream>>> connect(env::Env environment, std::string address, env::Duration timeout);
 // Runs a child to its end. On stop the child is killed with SIGKILL and the error reason is
@@ -200,6 +203,23 @@ Task<T> runBlocking(env::Executor& executor, std::move_only_function<T()> work) 
   auto shared = std::make_shared<std::move_only_function<T()>>(std::move(work));
   executor.block([result, shared] { result->emplace((*shared)()); }, [result, done] { done.set(std::move(**result)); });
   co_return co_await done.get();
+}
+
+template <class T>
+Task<std::optional<T>> untilStopped(env::Executor& executor, Task<T> task, StopToken stop) {
+  struct Run {
+    static Task<void> into(Task<T> task, std::shared_ptr<std::optional<T>> result, Event* changed) {
+      result->emplace(co_await std::move(task));
+      changed->notifyAll();
+    }
+  };
+  auto result = std::make_shared<std::optional<T>>();
+  Event changed(executor);
+  StopToken::Registration registration = stop.onStop([&changed] { changed.notifyAll(); });
+  Gate gate(executor);
+  gate.spawn(Run::into(std::move(task), result, &changed));
+  while (!*result && !stop.stopRequested()) co_await changed.wait();
+  co_return std::move(*result);
 }
 
 }  // namespace knarr::async

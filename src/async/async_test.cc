@@ -1,5 +1,6 @@
 #include "async/async.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "env/posix/posix.h"
@@ -178,6 +179,28 @@ TEST_F(AsyncTest, runsProcessesAndKillsThemOnStop) {
   run(runShell(e, "sleep 1000", stop.token(), &exit));
   ASSERT_FALSE(exit);
   EXPECT_EQ(exit.error().reason(), Reason::Timeout);
+}
+
+Task<int> addAndNote(env::Env e, env::Duration after, std::string* notes) {
+  co_await sleepFor(e, after);
+  *notes += "done";
+  co_return 3;
+}
+Task<void> untilStop(env::Env e, env::Duration work, StopToken stop, std::string* notes) {
+  auto got = co_await untilStopped(e.executor, addAndNote(e, work, notes), stop);
+  *notes += got ? fmt::format(" {}", *got) : "stopped";
+}
+TEST_F(AsyncTest, untilStoppedGivesTheValueOrNothing) {
+  std::string notes;
+  StopSource stop;
+  run(untilStop(e, 1ms, stop.token(), &notes));
+  EXPECT_EQ(notes, "done 3");
+  notes.clear();
+  gate.spawn(stopSoon(e, &stop));
+  run(untilStop(e, 1h, stop.token(), &notes));
+  EXPECT_EQ(notes, "stopped");
+  run(untilStop(e, 0ms, stop.token(), &notes));
+  EXPECT_EQ(notes, "stoppedstopped") << "asked for before it began";
 }
 
 Task<void> blockFor(env::Env e, std::string* got) {

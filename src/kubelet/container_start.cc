@@ -136,6 +136,21 @@ Task<Result<ContainerInputs>> PodRuntime::containerInputs(PodSyncInputs* inputs,
   co_return out;
 }
 
+// A container whose hook fails is ended.
+Task<Result<void>> PodRuntime::postStart(schema::Ref<Pod> pod, const Container* container, std::string fieldPath, std::string id,
+                                         std::string podIp) {
+  Result<void> hook = co_await runHook(pod, container, container->lifecycle->postStart, id, podIp, 0);
+  if (hook) co_return hook;
+  recorder_.eventAbout(pod, fieldPath, "Warning", "FailedPostStartHook", "PostStartHook failed");
+  ContainerRecord record;
+  record.id = id;
+  record.name = container->name;
+  record.state = cri::kContainerRunning;
+  co_await killContainer(pod, record, podIp, "FailedPostStartHook", pod->spec.terminationGracePeriodSeconds.valueOr(30),
+                         std::make_shared<std::string>());
+  co_return hook;
+}
+
 Task<PodRuntime::StartOutcome> PodRuntime::startContainer(PodSyncInputs* inputs, Container container, std::string fieldPath,
                                                           std::string sandboxId, std::string targetContainerId) {
   schema::Ref<Pod> pod = inputs->pod;
@@ -143,8 +158,13 @@ Task<PodRuntime::StartOutcome> PodRuntime::startContainer(PodSyncInputs* inputs,
     recorder_.eventAbout(pod, fieldPath, "Warning", "Failed", fmt::format("Error: {}", message));
     return StartOutcome(std::unexpected(StartFailure{std::move(reason), message}));
   };
-  auto image =
-      co_await images_.ensureImageExists(pod, fieldPath, std::string(container.image), std::string(container.imagePullPolicy));
+  const StartOutcome kEnding = std::unexpected(StartFailure{});
+  auto present = co_await async::untilStopped(
+      env_.executor,
+      images_.ensureImageExists(pod, fieldPath, std::string(container.image), std::string(container.imagePullPolicy)),
+      inputs->ending);
+  if (!present) co_return kEnding;
+  auto& image = *present;
   if (!image) {
     recorder_.eventAbout(pod, fieldPath, "Warning", "Failed", fmt::format("Error: {}", image.error().reason));
     co_return std::unexpected(image.error());
@@ -177,17 +197,9 @@ Task<PodRuntime::StartOutcome> PodRuntime::startContainer(PodSyncInputs* inputs,
   }
   if (container.lifecycle != nullptr && container.lifecycle->postStart != nullptr) {
     std::string ip = inputs->environment.podIps.empty() ? "" : inputs->environment.podIps[0];
-    Result<void> hook = co_await runHook(pod, &container, container.lifecycle->postStart, id, ip, 0);
-    if (!hook) {
-      recorder_.eventAbout(pod, fieldPath, "Warning", "FailedPostStartHook", "PostStartHook failed");
-      ContainerRecord record;
-      record.id = id;
-      record.name = container.name;
-      record.state = cri::kContainerRunning;
-      co_await killContainer(pod, record, ip, "FailedPostStartHook", pod->spec.terminationGracePeriodSeconds.valueOr(30),
-                             std::make_shared<std::string>());
-      co_return std::unexpected(StartFailure{"PostStartHookError", hook.error().message()});
-    }
+    auto ran = co_await async::untilStopped(env_.executor, postStart(pod, &container, fieldPath, id, ip), inputs->ending);
+    if (!ran) co_return kEnding;
+    if (!*ran) co_return std::unexpected(StartFailure{"PostStartHookError", ran->error().message()});
   }
   co_return StartOutcome();
 }

@@ -111,38 +111,39 @@ Task<Result<std::string>> PodRuntime::createSandbox(schema::Ref<Pod> pod, int64_
   co_return *id;
 }
 
+// The pod, or the containers of it, that are not as they should be.
+Task<Result<void>> PodRuntime::killStale(const PodSyncInputs* inputs) {
+  const PodActions& actions = inputs->actions;
+  const schema::Ref<Pod>& pod = inputs->pod;
+  int64_t grace = pod->spec.terminationGracePeriodSeconds.valueOr(30);
+  if (actions.killPod) {
+    if (actions.createSandbox && !inputs->runtime.sandboxes.empty())
+      recorder_.event(pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+    co_return co_await killPod(pod, inputs->runtime, grace);
+  }
+  auto errors = std::make_shared<std::string>();
+  async::Gate gate(env_.executor);
+  std::string ip = inputs->runtime.ips().empty() ? "" : inputs->runtime.ips()[0];
+  for (const ContainerToKill& kill : actions.containersToKill)
+    for (const ContainerRecord& record : inputs->runtime.containers)
+      if (record.id == kill.id)
+        gate.spawn(killContainer(pod, record, ip, kill.message, kill.graceSeconds.value_or(grace), errors));
+  co_await gate.close();
+  if (!errors->empty()) co_return fail(Reason::InternalError, *errors);
+  co_return Result<void>();
+}
+
 Task<PodSyncOutcome> PodRuntime::syncPod(PodSyncInputs inputs) {
   PodSyncOutcome outcome;
   const PodActions& actions = inputs.actions;
   schema::Ref<Pod> pod = inputs.pod;
   std::string sandboxId = actions.sandboxId;
   outcome.changed = !actions.empty();
-  if (actions.killPod) {
-    if (actions.createSandbox && !inputs.runtime.sandboxes.empty()) {
-      recorder_.event(pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
-    }
-    int64_t grace = pod->spec.terminationGracePeriodSeconds.valueOr(30);
-    Result<void> killed = co_await killPod(pod, inputs.runtime, grace);
-    if (!killed) {
-      addError(outcome, killed.error());
-      co_return outcome;
-    }
-  } else if (!actions.containersToKill.empty()) {
-    auto errors = std::make_shared<std::string>();
-    async::Gate gate(env_.executor);
-    for (const ContainerToKill& kill : actions.containersToKill) {
-      for (const ContainerRecord& record : inputs.runtime.containers) {
-        if (record.id != kill.id) continue;
-        std::string ip = inputs.runtime.ips().empty() ? "" : inputs.runtime.ips()[0];
-        int64_t grace = kill.graceSeconds.value_or(pod->spec.terminationGracePeriodSeconds.valueOr(30));
-        gate.spawn(killContainer(pod, record, ip, kill.message, grace, errors));
-      }
-    }
-    co_await gate.close();
-    if (!errors->empty()) {
-      addError(outcome, Error(Reason::InternalError, *errors));
-      co_return outcome;
-    }
+  std::optional<Result<void>> killed = co_await async::untilStopped(env_.executor, killStale(&inputs), inputs.ending);
+  if (!killed) co_return outcome;
+  if (!*killed) {
+    addError(outcome, killed->error());
+    co_return outcome;
   }
   if (actions.createSandbox) {
     std::vector<std::string> ips;
@@ -156,6 +157,7 @@ Task<PodSyncOutcome> PodRuntime::syncPod(PodSyncInputs inputs) {
   }
   bool failed = false;
   for (size_t index : actions.ephemeralContainersToStart) {
+    if (inputs.ending.stopRequested()) break;
     const corev1::EphemeralContainer& ephemeral = pod->spec.ephemeralContainers[index];
     std::string target;
     if (!ephemeral.targetContainerName.empty()) {
@@ -166,6 +168,7 @@ Task<PodSyncOutcome> PodRuntime::syncPod(PodSyncInputs inputs) {
     co_await startOne(&inputs, container, path, sandboxId, target, &outcome, &failed);
   }
   for (size_t index : actions.initContainersToStart) {
+    if (inputs.ending.stopRequested()) break;
     const Container& container = pod->spec.initContainers[index];
     failed = false;
     co_await startOne(&inputs, container, fmt::format("spec.initContainers{{{}}}", container.name), sandboxId, "", &outcome,
@@ -173,6 +176,7 @@ Task<PodSyncOutcome> PodRuntime::syncPod(PodSyncInputs inputs) {
     if (failed && !isSidecar(container)) co_return outcome;
   }
   for (size_t index : actions.containersToStart) {
+    if (inputs.ending.stopRequested()) break;
     const Container& container = pod->spec.containers[index];
     co_await startOne(&inputs, container, fmt::format("spec.containers{{{}}}", container.name), sandboxId, "", &outcome, &failed);
   }
@@ -212,6 +216,8 @@ Task<void> PodRuntime::startOne(PodSyncInputs* inputs, Container container, std:
       failures_[uid].erase(name);
       co_return;
     }
+    *failed = true;
+    if (started.error().reason.empty()) co_return;
     failure = started.error();
     addError(*outcome, Error(Reason::InternalError, fmt::format("failed to \"StartContainer\" for \"{}\" with {}: \"{}\"", name,
                                                                 failure->reason, failure->message)));

@@ -27,6 +27,9 @@ struct PodSyncInputs {
   MountedVolumes volumes;
   EnvironmentInputs environment;  // podIps are of the sandbox
   bool refreshObjects = false;
+  // Asked for when the pod is to end: no image, hook or grace of a container is waited for any longer.
+  // Source: pkg/kubelet/pod_workers.go, where a termination cancels the sync's context.
+  async::StopToken ending = {};
 };
 
 struct PodSyncOutcome {
@@ -40,6 +43,7 @@ class PodRuntime {
   PodRuntime(env::Env environment, const KubeletConfig& config, const MachineInfo& machine, cri::RuntimeClient& runtime,
              ImageManager& images, ObjectReader& objects, VolumeManager& volumes, client::EventRecorder& recorder);
 
+  // Calls that make something in the runtime are never cut short.
   async::Task<PodSyncOutcome> syncPod(PodSyncInputs inputs);
 
   // Ends containers (in parallel, sidecars last, preStop hooks of all first) and sandboxes. `pod` is null
@@ -55,14 +59,18 @@ class PodRuntime {
   void forgetPod(std::string_view podUid);
 
  private:
+  // An empty reason: the pod is to end.
   using StartOutcome = std::expected<void, StartFailure>;
   struct Start;  // one container start in progress
 
+  async::Task<Result<void>> killStale(const PodSyncInputs* inputs);
   async::Task<Result<std::string>> createSandbox(schema::Ref<corev1::Pod> pod, int64_t attempt, std::vector<std::string>* ips);
   async::Task<void> startOne(PodSyncInputs* inputs, corev1::Container container, std::string fieldPath, std::string sandboxId,
                              std::string targetContainerId, PodSyncOutcome* outcome, bool* failed);
   async::Task<StartOutcome> startContainer(PodSyncInputs* inputs, corev1::Container container, std::string fieldPath,
                                            std::string sandboxId, std::string targetContainerId);
+  async::Task<Result<void>> postStart(schema::Ref<corev1::Pod> pod, const corev1::Container* container, std::string fieldPath,
+                                      std::string id, std::string podIp);
   std::optional<StartFailure> backOffOf(PodSyncInputs& inputs, const corev1::Container& container, const std::string& fieldPath,
                                         PodSyncOutcome& outcome);
   async::Task<Result<ContainerInputs>> containerInputs(PodSyncInputs* inputs, const corev1::Container* container,

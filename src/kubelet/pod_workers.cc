@@ -82,6 +82,7 @@ struct PodWorkers::Worker {
   std::string uid;
   Ref<Pod> pod;  // as the API has it; null for an orphan
   async::Event work;
+  async::StopSource ending;  // of what a sync waits for
   bool admitted = false;
   bool rejected = false;     // its status says why, and there never was a container to tell of
   bool pending = true;       // something happened since the last look
@@ -108,6 +109,7 @@ std::shared_ptr<PodWorkers::Worker> PodWorkers::spawn(const std::string& podUid)
 void PodWorkers::requestTermination(Worker& worker) {
   worker.terminating = true;
   if (worker.pod) worker.grace = effectiveGracePeriod(*worker.pod, worker.grace);
+  worker.ending.requestStop();
 }
 
 void PodWorkers::update(const Ref<Pod>& pod) {
@@ -155,7 +157,10 @@ void PodWorkers::killOrphan(const std::string& podUid) {
 
 Task<void> PodWorkers::close() {
   closing_ = true;
-  for (auto& [uid, worker] : workers_) worker->work.notifyAll();
+  for (auto& [uid, worker] : workers_) {
+    worker->ending.requestStop();
+    worker->work.notifyAll();
+  }
   co_await gate_.close();
 }
 
@@ -395,7 +400,8 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
   probes.livenessFailed = [&](std::string_view name) { return context_.prober.livenessFailed(uid, name); };
   probes.startupFailed = [&](std::string_view name) { return context_.prober.startupFailed(uid, name); };
   probes.started = [&](std::string_view name) { return context_.prober.started(pod, name); };
-  PodSyncInputs sync{pod, *runtime, computePodActions(*pod, *runtime, probes), std::move(*volumes), inputs, refresh};
+  PodSyncInputs sync{
+      pod, *runtime, computePodActions(*pod, *runtime, probes), std::move(*volumes), inputs, refresh, worker->ending.token()};
   if (sync.actions.empty()) {
     co_return result;
   }

@@ -39,6 +39,39 @@ TEST_F(KubeletSim, aShorterGraceWaitsForNoLongerHook) {
   EXPECT_TRUE(waitUntilGone("web", 10s));
 }
 
+TEST_F(KubeletSim, aPodThatIsToEndWaitsForNoImage) {
+  runtime_.delays.pull = 10min;
+  runtime_.addRemoteImage("docker.io/library/large:1", {});
+  createPod("web", R"("containers":[{"name":"main","image":"large:1"}])");
+  sim_.runFor(30s);
+  deletePod("web");
+  EXPECT_TRUE(waitUntilGone("web", 5s));
+  sim_.runFor(5s);
+  EXPECT_TRUE(runtime_.sandboxes().empty());
+}
+
+TEST_F(KubeletSim, aPodThatIsToEndWaitsForNoPostStart) {
+  createPod("web", R"("terminationGracePeriodSeconds":600,
+     "containers":[{"name":"main","image":"busybox:1.36","lifecycle":{"postStart":{"sleep":{"seconds":500}}}},
+     {"name":"after","image":"busybox:1.36"}])");
+  sim_.runFor(30s);
+  deletePod("web", 3);
+  EXPECT_TRUE(waitUntilGone("web", 5s));
+  EXPECT_EQ(runtime_.findContainer("web", "after"), nullptr);
+}
+
+// The grace of the container that was to be replaced does not come on top of the pod's.
+TEST_F(KubeletSim, aPodThatIsToEndWaitsForNoReplacement) {
+  runtime_.addImage("stubborn:1", {.runFor = {}, .exitCode = 0, .stopTakes = 1h, .startError = "", .user = ""});
+  runtime_.addImage("stubborn:2", {.runFor = {}, .exitCode = 0, .stopTakes = 1h, .startError = "", .user = ""});
+  createPod("web", R"("terminationGracePeriodSeconds":60,"containers":[{"name":"main","image":"stubborn:1"}])");
+  ASSERT_TRUE(waitForPhase("web", "Running"));
+  patchPod("web", R"({"spec":{"containers":[{"name":"main","image":"stubborn:2"}]}})");
+  sim_.runFor(5s);
+  deletePod("web", 3);
+  EXPECT_TRUE(waitUntilGone("web", 10s));
+}
+
 TEST_F(KubeletSim, aPodThatEndsTurnsUnready) {
   int32_t answer = 0;
   runtime_.onExecSync = [&](const runtimev1::ExecSyncRequest&) { return answer; };

@@ -99,6 +99,12 @@ class KubeletSim : public testing::Test {
         admin_.get(),
         fmt::format(R"({{"metadata":{{"name":"{}","labels":{{"app":"x"}}}},"spec":{{"nodeName":"node1",{}}}}})", name, spec)));
   }
+  static Task<void> patchTask(client::Client* client, std::string name, std::string body) {
+    auto patched = co_await client::patch<Pod>(*client, "default", name, client::PatchType::StrategicMerge, body);
+    EXPECT_TRUE(patched) << (patched ? "" : patched.error().describe());
+  }
+  void patchPod(const std::string& name, const std::string& body) { run(patchTask(admin_.get(), name, body)); }
+
   static Task<void> deleteTask(client::Client* client, std::string name, std::optional<int64_t> grace) {
     client::DeleteOptions options;
     options.gracePeriodSeconds = grace;
