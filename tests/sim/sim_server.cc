@@ -49,13 +49,15 @@ class SimServer::RemoteWatch : public client::Watch {
     if (server_->up()) server_->incarnation_->watches.erase(id_);
   }
   Task<Events> next() override {
-    return request<Events>(server_, user_, [server = server_, id = id_](Client&) { return nextOf(server, id); });
+    return request<Events>(server_, user_,
+                           [server = server_, id = id_](Client&) { return nextOf(server->incarnation_.get(), id); });
   }
 
  private:
-  static Task<Events> nextOf(SimServer* server, uint64_t id) {
-    auto found = server->incarnation_->watches.find(id);
-    if (found == server->incarnation_->watches.end()) co_return std::unexpected(gone());
+  // A task of that life: the server may be on its way down when it runs.
+  static Task<Events> nextOf(Incarnation* life, uint64_t id) {
+    auto found = life->watches.find(id);
+    if (found == life->watches.end()) co_return std::unexpected(gone());
     std::shared_ptr<client::Watch> watch = found->second;
     co_return co_await watch->next();
   }
@@ -79,7 +81,7 @@ class SimServer::Session : public Client {
                                                      client::ListOptions options) override {
     using Opened = Result<std::unique_ptr<client::Watch>>;
     return ask<Opened>([server = server_, user = user_, &resource, ns, options](Client& client) {
-      return openWatch(server, user, client.watch(resource, ns, options));
+      return openWatch(server, server->incarnation_.get(), user, client.watch(resource, ns, options));
     });
   }
   Task<Object> create(const ResourceInfo& resource, std::string ns, std::string name, Mut<> object,
@@ -115,12 +117,12 @@ class SimServer::Session : public Client {
   Task<R> ask(std::move_only_function<Task<R>(Client&)> call) {
     return request<R>(server_, user_, std::move(call));
   }
-  static Task<Result<std::unique_ptr<client::Watch>>> openWatch(SimServer* server, apiserver::UserInfo user,
+  static Task<Result<std::unique_ptr<client::Watch>>> openWatch(SimServer* server, Incarnation* life, apiserver::UserInfo user,
                                                                 Task<Result<std::unique_ptr<client::Watch>>> open) {
     auto inner = co_await std::move(open);
     if (!inner) co_return std::unexpected(inner.error());
     uint64_t id = ++server->lastId_;
-    server->incarnation_->watches[id] = std::move(*inner);
+    life->watches[id] = std::move(*inner);
     co_return std::make_unique<RemoteWatch>(server, std::move(user), id);
   }
 
