@@ -2,6 +2,7 @@
 // Root only.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "api/core_v1.h"
 #include "apiserver/apiserver.h"
@@ -367,6 +368,8 @@ Task<void> wholeTest(env::PosixEnv* real, cri::PrivateContainerd* daemon, apiser
     config.rootDirectory = daemon->directory() + "/kubelet";
     config.podLogsDirectory = daemon->directory() + "/logs";
     config.containerLogsDirectory = daemon->directory() + "/container-logs";
+    // Of its own: a cluster on this host keeps its classes.
+    config.cgroupRoot = fmt::format("/knarr-test-{}", ::getpid());
     Kubelet kubelet(config, {env, *nodeClient, *runtime});
     async::StopSource stop;
     async::Gate gate(env.executor);
@@ -389,6 +392,8 @@ Task<void> wholeTest(env::PosixEnv* real, cri::PrivateContainerd* daemon, apiser
     EXPECT_TRUE(env.files.listDirectory(config.podLogsDirectory)->empty());
     stop.requestStop();
     co_await gate.close();
+    auto removed = removeCgroups(env.files, config.cgroupRoot);
+    EXPECT_TRUE(removed) << (removed ? "" : removed.error().describe());
   }
   co_await server->stop(0s);
   real->stop();
