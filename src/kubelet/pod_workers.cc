@@ -364,9 +364,8 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
   }
   Ref<Pod> pod = publishStatus(*worker, *runtime, false);
   result.retryAfter = untilDeadline(*pod);
-  if (runtime->containers.size() > pod->spec.containers.size() || runtime->sandboxes.size() > 1) {
+  if (runtime->containers.size() > pod->spec.containers.size() || runtime->sandboxes.size() > 1)
     co_await context_.podRuntime.trim(*runtime);
-  }
   if (terminalPhase(pod->status.phase) || !admit(*worker, pod, *runtime)) {
     result.terminal = true;
     co_return result;
@@ -402,9 +401,7 @@ Task<PodWorkers::SyncResult> PodWorkers::syncPod(std::shared_ptr<Worker> worker)
   probes.started = [&](std::string_view name) { return context_.prober.started(pod, name); };
   PodSyncInputs sync{
       pod, *runtime, computePodActions(*pod, *runtime, probes), std::move(*volumes), inputs, refresh, worker->ending.token()};
-  if (sync.actions.empty()) {
-    co_return result;
-  }
+  if (sync.actions.empty()) co_return result;
   PodSyncOutcome outcome = co_await context_.podRuntime.syncPod(std::move(sync));
   result.error = outcome.error;
   if (outcome.retryAfter) result.retryAfter = std::min(result.retryAfter.value_or(*outcome.retryAfter), *outcome.retryAfter);

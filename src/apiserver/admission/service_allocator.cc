@@ -23,9 +23,6 @@ bool needsNodePort(const corev1::ServiceSpec& spec) { return spec.type == "NodeP
 bool allocatesNodePorts(const corev1::ServiceSpec& spec) {
   return spec.type == "NodePort" || (spec.type == "LoadBalancer" && spec.allocateLoadBalancerNodePorts.valueOr(true));
 }
-bool needsHealthCheckPort(const corev1::ServiceSpec& spec) {
-  return spec.type == "LoadBalancer" && spec.externalTrafficPolicy == "Local";
-}
 
 // The numbers of writes that are under way: no cache shows them yet.
 class Claims {
@@ -247,7 +244,7 @@ class ServiceAllocator : public AdmissionPlugin {
 
   Result<void> allocateHealthCheckPort(corev1::Service& service, const corev1::ServiceSpec* old, Taken& taken) {
     corev1::ServiceSpec& spec = service.spec;
-    if (!needsHealthCheckPort(spec) || (old && needsHealthCheckPort(*old))) return {};
+    if (!needsHealthCheck(spec) || (old && needsHealthCheck(*old))) return {};
     int32_t asked = spec.healthCheckNodePort;
     if (asked != 0) {
       auto done = takePort(asked, taken);

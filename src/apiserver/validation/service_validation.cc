@@ -15,6 +15,10 @@ using apimachinery::isDns1123Label;
 using apimachinery::isDns1123Subdomain;
 using apimachinery::isQualifiedName;
 
+bool needsHealthCheck(const corev1::ServiceSpec& spec) {
+  return spec.type == "LoadBalancer" && spec.externalTrafficPolicy == "Local";
+}
+
 namespace {
 
 constexpr int32_t kAffinitySecondsMax = 86400;
@@ -31,10 +35,6 @@ bool isHeadless(const corev1::ServiceSpec& spec) { return spec.clusterIPs.size()
 
 bool isExternallyAccessible(const corev1::ServiceSpec& spec) {
   return spec.type == "LoadBalancer" || spec.type == "NodePort" || (spec.type == "ClusterIP" && !spec.externalIPs.empty());
-}
-
-bool needsHealthCheck(const corev1::ServiceSpec& spec) {
-  return spec.type == "LoadBalancer" && spec.externalTrafficPolicy == "Local";
 }
 
 void checkServicePorts(FieldErrors& errors, const FieldPath& path, const corev1::ServiceSpec& spec) {
@@ -334,6 +334,11 @@ void dropNodePorts(corev1::ServiceSpec& spec, const corev1::ServiceSpec& old) {
       if (port.nodePort == before.nodePort) port.nodePort = 0;
 }
 
+template <class T>
+void dropIfSame(schema::Opt<T>& now, const schema::Opt<T>& before) {
+  if (now.present == before.present && now.value == before.value) now.clear();
+}
+
 // A Service that becomes a mere name lets go of what it had and did not change.
 void dropAllocations(corev1::ServiceSpec& spec, const corev1::ServiceSpec& old) {
   auto same = [](const auto& a, const auto& b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); };
@@ -344,9 +349,6 @@ void dropAllocations(corev1::ServiceSpec& spec, const corev1::ServiceSpec& old) 
     spec.clusterIPs = {};
   }
   if (same(spec.ipFamilies, old.ipFamilies)) spec.ipFamilies = {};
-  auto dropIfSame = [](auto& now, const auto& before) {
-    if (now.present == before.present && now.value == before.value) now.clear();
-  };
   dropIfSame(spec.ipFamilyPolicy, old.ipFamilyPolicy);
   dropIfSame(spec.loadBalancerClass, old.loadBalancerClass);
   dropIfSame(spec.allocateLoadBalancerNodePorts, old.allocateLoadBalancerNodePorts);
@@ -398,9 +400,7 @@ void dropTypeDependentFields(Mut<>& object, const Ref<>& oldObject) {
     spec.healthCheckNodePort = 0;
   if (old->spec.type == "LoadBalancer" && spec.type != "LoadBalancer") {
     spec.allocateLoadBalancerNodePorts.clear();
-    if (spec.loadBalancerClass.present == old->spec.loadBalancerClass.present &&
-        spec.loadBalancerClass.value == old->spec.loadBalancerClass.value)
-      spec.loadBalancerClass.clear();
+    dropIfSame(spec.loadBalancerClass, old->spec.loadBalancerClass);
   }
   if (spec.type == "NodePort" || spec.type == "LoadBalancer") return;
   if (old->spec.type == "NodePort" || old->spec.type == "LoadBalancer") dropNodePorts(spec, old->spec);

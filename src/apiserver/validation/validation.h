@@ -136,6 +136,8 @@ schema::Str podQosClass(const corev1::Pod& pod);
 // Gives a job that chooses no selector its own, and its pods the labels for it.
 void generateJobSelector(schema::Mut<>& object);
 
+// A balancer that only takes nodes with endpoints asks each node whether it has some.
+bool needsHealthCheck(const corev1::ServiceSpec& spec);
 // Addresses and ports that a Service has stay with it when an update leaves them out; runs before what is missing is allocated.
 void keepServiceAllocations(schema::Mut<>& object, const schema::Ref<>& old);
 // What the new type of a Service has no use for goes, unless the update set it.
